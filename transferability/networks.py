@@ -1,0 +1,127 @@
+"""CaffeNet and its small sisters, as ordered, named layers conv1 … fc8. Data only: `layers.py` builds them.
+
+One *layer* is what the paper counts: a convolution or a fully connected layer with the ReLU, pooling and
+normalisation that follow it. A network's depth is the number of its layers.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution, ReLU, then (if asked for) 3x3/2 max-pooling and local response normalisation, in Caffe's order.
+
+    `std` and `bias` are the paper's filler: Gaussian weights, constant biases.
+    """
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    pad: int = 0
+    groups: int = 1
+    pool: bool = False
+    lrn: bool = False
+    std: float = 0.01
+    bias: float = 0.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Fully connected. `outputs` None is the last layer: one output a class, neither ReLU nor dropout."""
+
+    outputs: int | None
+    dropout: float = 0.0
+    std: float = 0.01
+    bias: float = 0.0
+
+
+LayerSpec = Conv | Linear
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network as data: `layers` from bottom to top, and the side `crop` of its square input, in pixels."""
+
+    name: str
+    crop: int
+    layers: tuple[tuple[str, LayerSpec], ...]
+
+    @property
+    def depth(self) -> int:
+        return len(self.layers)
+
+
+def shapes(architecture: Architecture) -> list[tuple[int, int]]:
+    """(channels, side) of the input and of what each layer puts out; a fully connected layer has side 1.
+
+    The last layer's channels are given as 0: they are the task's number of classes.
+    """
+    channels, side = 3, architecture.crop
+    out = [(channels, side)]
+    for _, spec in architecture.layers:
+        if isinstance(spec, Conv):
+            channels, side = spec.channels, (side + 2 * spec.pad - spec.kernel) // spec.stride + 1
+            if spec.pool:
+                side = pooled(side)
+        else:
+            channels, side = spec.outputs or 0, 1
+        out.append((channels, side))
+    return out
+
+
+def pooled(side: int) -> int:
+    """Side of a map after 3x3/2 max-pooling that rounds up, as in Caffe: 55 → 27, 13 → 6, 6 → 3."""
+    return -(-(side - 3) // 2) + 1
+
+
+def caffenet() -> Architecture:
+    """The network of the paper (supplement; Caffe's reference network): 60,965,224 parameters with 1,000 outputs.
+
+    # Paper: the authors gave fc8 1,000 outputs even for halves of 500 classes; here it has one output a class.
+    """
+    return Architecture(
+        "caffenet",
+        227,
+        (
+            ("conv1", Conv(96, 11, stride=4, pool=True, lrn=True)),
+            ("conv2", Conv(256, 5, pad=2, groups=2, pool=True, lrn=True, bias=1.0)),
+            ("conv3", Conv(384, 3, pad=1)),
+            ("conv4", Conv(384, 3, pad=1, groups=2, bias=1.0)),
+            ("conv5", Conv(256, 3, pad=1, groups=2, pool=True, bias=1.0)),
+            ("fc6", Linear(4096, dropout=0.5, std=0.005, bias=1.0)),
+            ("fc7", Linear(4096, dropout=0.5, std=0.005, bias=1.0)),
+            ("fc8", Linear(None)),
+        ),
+    )
+
+
+def small_caffenet(crop: int, width: float, fc_width: float | None = None, dropout: float = 0.5) -> Architecture:
+    """A sister of CaffeNet for pictures of 32 (crop 28) or 64 (crop 56) pixels.
+
+    `width` multiplies the numbers of channels, `fc_width` (default: `width`) those of fc6 and fc7, whose full
+    width is 1,024.
+
+    # Paper: no local response normalisation (with inputs of unit variance its alpha of 1e-4 does nothing),
+    # and conv1 is 5x5, stride 1 up to 32 pixels and stride 2 above, in place of 11x11 stride 4.
+    """
+
+    def channels(full: int) -> int:
+        return max(8, round(full * width / 8) * 8)
+
+    def outputs(full: int) -> int:
+        return max(16, round(full * (width if fc_width is None else fc_width) / 16) * 16)
+
+    return Architecture(
+        f"caffenet-{crop}-{width:g}" + ("" if fc_width is None else f"-{fc_width:g}"),
+        crop,
+        (
+            ("conv1", Conv(channels(96), 5, stride=1 if crop <= 32 else 2, pad=2, pool=True)),
+            ("conv2", Conv(channels(256), 5 if crop > 32 else 3, pad=2 if crop > 32 else 1, groups=2, pool=True)),
+            ("conv3", Conv(channels(384), 3, pad=1)),
+            ("conv4", Conv(channels(384), 3, pad=1, groups=2)),
+            ("conv5", Conv(channels(256), 3, pad=1, groups=2, pool=True)),
+            ("fc6", Linear(outputs(1024), dropout=dropout)),
+            ("fc7", Linear(outputs(1024), dropout=dropout)),
+            ("fc8", Linear(None)),
+        ),
+    )

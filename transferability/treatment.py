@@ -1,0 +1,123 @@
+"""What is done to one network: the grammar of treatments, and what it means for each layer.
+
+    base<task>                              trained from scratch on a task
+    <source><n><target>[p<m>][+[rate]]      n layers copied from the base of `source`
+
+    baseB     A3B     B3B     A3B+     A3B+0.1     A3Bp2     R3B     B8B+
+
+The source is A, B, W (all classes) or R (random weights, never trained). The same letter as the target is a
+*selffer*, another one a *transfer*. Without `+` the n copied layers are frozen; with it they are trained, at the
+full rate or at a multiple of it. `p<m>` copies m more layers and trains them (the authors' unpublished
+*preserve*). All other layers are drawn afresh. Yosinski et al. 2014, section 2; DESIGN.md extends the notation.
+"""
+
+import re
+from dataclasses import dataclass
+
+from transferability.files import Refused
+
+TASKS = ("A", "B", "W")
+RANDOM = "R"
+_GRAMMAR = re.compile(r"([ABWR])([1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?)?)?")
+KINDS = ("base", "selffer", "transfer", "random")
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What one layer of a network starts from, and how fast it learns.
+
+    `origin`: "copied" (from the source's base), "random" (the draw of source R) or "fresh" (the network's own
+    draw). `rate`: multiple of the recipe's rate; 0 is frozen.
+    """
+
+    origin: str
+    rate: float
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """A treatment. `source` is "" for a base. `rate` is that of the n copied layers: 0 frozen, 1 for `+`."""
+
+    target: str
+    source: str = ""
+    n: int = 0
+    preserved: int = 0
+    rate: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """base, selffer, transfer or random."""
+        if not self.source:
+            return "base"
+        if self.source == RANDOM:
+            return "random"
+        return "selffer" if self.source == self.target else "transfer"
+
+    @property
+    def plus(self) -> str:
+        """"" for frozen, "1" for `+`, else the multiple of the rate, as in results.csv."""
+        return f"{self.rate:g}" if self.rate else ""
+
+    def __str__(self) -> str:
+        if not self.source:
+            return f"base{self.target}"
+        preserved = f"p{self.preserved}" if self.preserved else ""
+        plus = "" if not self.rate else "+" if self.rate == 1 else f"+{self.rate:g}"
+        return f"{self.source}{self.n}{self.target}{preserved}{plus}"
+
+    @property
+    def order(self) -> tuple[int, str, float, int, str, int]:
+        """Sort key: bases, selffer, transfer, random; within them by source, rate, preserved layers, target, n."""
+        return KINDS.index(self.kind), self.source, self.rate, self.preserved, self.target, self.n
+
+    def layers(self, depth: int) -> tuple[LayerPlan, ...]:
+        """What each of `depth` layers, bottom to top, starts from and how fast it learns."""
+        origin = "random" if self.source == RANDOM else "copied"
+        return (
+            (LayerPlan(origin, self.rate),) * self.n
+            + (LayerPlan(origin, 1.0),) * self.preserved
+            + (LayerPlan("fresh", 1.0),) * (depth - self.n - self.preserved)
+        )
+
+    def check(self, depth: int, classes: dict[str, int]) -> None:
+        """Refuses, by name, what cannot be built.
+
+        `depth`: the number of the network's layers. `classes`: the number of classes of each task of the split.
+        """
+        for task in {self.target, self.source} - {"", RANDOM}:
+            if task not in classes:
+                raise Refused(f"{self}: the split has no task {task}, only {', '.join(sorted(classes))}")
+        copied = self.n + self.preserved
+        if copied > depth:
+            raise Refused(f"{self}: {copied} layers cannot be copied, the network has {depth}")
+        if self.source and copied == depth and not self.preserved and not self.rate:
+            raise Refused(f"{self}: all {depth} layers are frozen, nothing is left to train")
+        if self.source not in ("", RANDOM) and copied == depth and classes[self.source] != classes[self.target]:
+            raise Refused(
+                f"{self}: the last layer cannot be copied, {self.source} has {classes[self.source]} classes and "
+                f"{self.target} has {classes[self.target]}"
+            )
+
+
+def parse(text: str) -> Treatment:
+    """The treatment that `text` spells; Refused if it spells none, or not in the one canonical way."""
+    if text.startswith("base") and text[4:] in TASKS:
+        return Treatment(target=text[4:])
+    match = _GRAMMAR.fullmatch(text)
+    if not match:
+        raise Refused(f"{text!r} is no treatment; write baseA, A3B, B3B+, A3B+0.1, A3Bp2 or R3B")
+    source, n, target, preserved, plus, rate = match.groups()
+    treatment = Treatment(
+        target=target,
+        source=source,
+        n=int(n),
+        preserved=int(preserved or 0),
+        rate=(float(rate) if rate else 1.0) if plus else 0.0,
+    )
+    if plus and not treatment.rate:
+        raise Refused(f"{text!r}: a rate of 0 is frozen; write {source}{n}{target}")
+    if treatment.preserved and treatment.rate == 1:
+        raise Refused(f"{text!r} trains every copied layer; write {source}{treatment.n + treatment.preserved}{target}+")
+    if str(treatment) != text:
+        raise Refused(f"{text!r} is spelled {treatment}")
+    return treatment
