@@ -1,0 +1,194 @@
+"""The halves are the paper's, class for class, and the same rules divide any other data set."""
+
+import csv
+import hashlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transferability.files import Refused
+from transferability.images import ImageClass
+from transferability.splits import (
+    PAPER_SPLITS,
+    TABLES,
+    class_groups,
+    ilsvrc_classes,
+    split_tasks,
+    task_classes,
+    wordnet_group,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+DATA_NOUN = Path("/usr/share/wordnet/data.noun")
+
+
+def some_classes(count: int, group: str = "") -> tuple[ImageClass, ...]:
+    return tuple(ImageClass(i, f"class{i:04d}", f"name {i}", group) for i in range(count))
+
+
+def checksum(indices: np.ndarray) -> str:
+    return hashlib.md5(",".join(map(str, indices)).encode()).hexdigest()
+
+
+# md5 of the indices of half A as decimal text with commas: changing them would silently change every study.
+HALF_A = {
+    "random-0": "0b8df30d3dbc201b482c55609120084e",
+    "random-1": "3ad1e27c8481c08da08879b40f80b524",
+    "random-2": "6d705216deeb7abe91e962c943867ba1",
+    "random-3": "9779ce7b18e23b57a021dfe64ddb9e7f",
+    "manmade-natural": "1dede3812dd08b8e8bb201a8ded4b695",
+}
+
+
+@pytest.mark.parametrize("split", HALF_A)
+def test_the_halves_of_ilsvrc_are_pinned(split: str) -> None:
+    classes = ilsvrc_classes()
+    a, b = task_classes(classes, split, "A"), task_classes(classes, split, "B")
+    assert checksum(a) == HALF_A[split]
+    assert a.dtype == np.int64 and np.all(np.diff(a) > 0) and np.all(np.diff(b) > 0)
+    assert sorted([*a, *b]) == list(range(1000))
+
+
+def test_random_halves_start_as_the_papers() -> None:
+    # The seed is the list [s]; RandomState(0) would begin with other classes.
+    assert list(task_classes(ilsvrc_classes(), "random-0", "A")[:6]) == [0, 1, 2, 5, 9, 10]
+    assert len(task_classes(ilsvrc_classes(), "random-0", "B")) == 500
+
+
+def test_manmade_natural_has_551_and_449_classes() -> None:
+    classes = ilsvrc_classes()
+    a, b = (task_classes(classes, "manmade-natural", task) for task in "AB")
+    assert (len(a), len(b)) == (551, 449)
+    assert classes[b[0]].name == "tench"
+    mashed_potato = next(c.index for c in classes if c.id == "n07711569")
+    assert mashed_potato in a
+
+
+def test_the_wordnet_rule_gives_all_ilsvrc_classes_but_mashed_potato() -> None:
+    classes = ilsvrc_classes()
+    assert [c.id for c in classes] == sorted(c.id for c in classes)
+    assert [c.name for c in classes if wordnet_group(c.id) != c.group] == ["mashed potato"]
+
+
+def test_packed_ilsvrc_has_the_papers_groups_whoever_filled_the_column() -> None:
+    table = ilsvrc_classes()
+    for fill in (lambda c: "", lambda c: wordnet_group(c.id)):
+        packed = [ImageClass(c.index, c.id, c.name, fill(c)) for c in table]
+        assert class_groups(packed) == [c.group for c in table]
+
+
+@pytest.mark.parametrize(
+    ("class_id", "group"),
+    [
+        ("n00004258", "natural"),  # living thing, the first id of the table
+        ("n00001740", "man-made"),  # entity, before the first range
+        ("n01440764", "natural"),  # tench
+        ("n07745940", "natural"),  # strawberry
+        ("n09193705", "natural"),  # alp
+        ("n02992529", "man-made"),  # cellular telephone
+        ("n99999999", "man-made"),
+        ("n0144076", ""),
+        ("apple", ""),
+    ],
+)
+def test_wordnet_group(class_id: str, group: str) -> None:
+    assert wordnet_group(class_id) == group
+
+
+@pytest.mark.skipif(not DATA_NOUN.exists(), reason="WordNet is not installed")
+def test_the_table_of_natural_synsets_is_rebuilt_from_wordnet(tmp_path: Path) -> None:
+    rebuilt = tmp_path / "table.csv"
+    command = [sys.executable, str(ROOT / "tools/make_wordnet_table.py"), str(DATA_NOUN), str(rebuilt)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    assert rebuilt.read_bytes() == (TABLES / "natural_synsets.csv").read_bytes()
+
+
+@pytest.mark.skipif(not (SHARED / "reference").exists(), reason="the reference lists are not here")
+def test_the_groups_are_the_references() -> None:
+    with (SHARED / "reference/ilsvrc2012_classes.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert [(int(r["index"]), r["wnid"], r["name"], r["group"]) for r in rows] == [
+        (c.index, c.id, c.name, c.group) for c in ilsvrc_classes()
+    ]
+
+
+TINY = SHARED / "data/tiny-imagenet-200-subset.zip"
+
+
+@pytest.mark.skipif(not TINY.exists(), reason="Tiny ImageNet is not here")
+def test_tiny_imagenet_has_127_manmade_and_73_natural_classes() -> None:
+    with zipfile.ZipFile(TINY) as archive:
+        ids = sorted(archive.read("tiny-imagenet-200/wnids.txt").decode().split())
+    classes = [ImageClass(i, class_id, "", "") for i, class_id in enumerate(ids)]
+    assert [len(task_classes(classes, "manmade-natural", task)) for task in "AB"] == [127, 73]
+
+
+def test_any_number_of_classes_is_halved_by_the_same_generator() -> None:
+    for count in (4, 5, 40, 200):
+        classes = some_classes(count)
+        a, b = task_classes(classes, "random-7", "A"), task_classes(classes, "random-7", "B")
+        drawn = np.random.RandomState([7]).choice(count, count // 2, replace=False)
+        assert list(a) == sorted(drawn)
+        assert sorted([*a, *b]) == list(range(count))
+
+
+def test_whole_is_all_classes() -> None:
+    assert list(task_classes(some_classes(5), "whole", "W")) == [0, 1, 2, 3, 4]
+
+
+def test_groups_are_the_users_where_ids_are_not_wordnets() -> None:
+    classes = [
+        ImageClass(0, "gear", "gear", "man-made"),
+        ImageClass(1, "leaf", "leaf", "natural"),
+        ImageClass(2, "n01440764", "tench", ""),
+        ImageClass(3, "wall", "wall", "man-made"),
+    ]
+    assert class_groups(classes) == ["man-made", "natural", "natural", "man-made"]
+    assert list(task_classes(classes, "manmade-natural", "A")) == [0, 3]
+    assert list(task_classes(classes, "manmade-natural", "B")) == [1, 2]
+
+
+def test_an_unknown_group_is_refused_by_name() -> None:
+    classes = [*some_classes(4, "natural"), ImageClass(4, "oddity", "oddity", "")]
+    with pytest.raises(Refused, match="oddity"):
+        task_classes(classes, "manmade-natural", "A")
+
+
+def test_a_group_that_contradicts_wordnet_is_refused_by_name() -> None:
+    with pytest.raises(Refused, match="n01440764"):
+        class_groups([ImageClass(0, "n01440764", "tench", "man-made")])
+
+
+@pytest.mark.parametrize(
+    "split", ["random", "random--1", "random-01", "random-x", "manmade", "", "random-4294967296"]
+)
+def test_an_unknown_split_is_refused_by_name(split: str) -> None:
+    with pytest.raises(Refused, match=f"unknown split '{split}'"):
+        task_classes(some_classes(10), split, "A")
+
+
+@pytest.mark.parametrize(("split", "task"), [("whole", "A"), ("random-0", "W"), ("manmade-natural", "C")])
+def test_a_task_that_the_split_lacks_is_refused_by_name(split: str, task: str) -> None:
+    with pytest.raises(Refused, match=f"split {split} has no task '{task}'"):
+        task_classes(some_classes(10, "natural"), split, task)
+
+
+def test_a_task_of_fewer_than_two_classes_is_refused_by_name() -> None:
+    with pytest.raises(Refused, match="task A of split random-0 would have 1 of the data set's 3 classes"):
+        task_classes(some_classes(3), "random-0", "A")
+    with pytest.raises(Refused, match="task A of split manmade-natural would have 0"):
+        task_classes(some_classes(6, "natural"), "manmade-natural", "A")
+
+
+def test_classes_out_of_order_are_an_error() -> None:
+    with pytest.raises(ValueError, match="order"):
+        task_classes(some_classes(6)[::-1], "random-0", "A")
+
+
+def test_the_papers_splits_are_splits() -> None:
+    assert [split_tasks(split) for split in PAPER_SPLITS] == [("A", "B")] * 5 + [("W",)]
