@@ -1,0 +1,88 @@
+"""Recipes: everything that the optimiser sees. What changes a result and is not in a network's name is here."""
+
+from dataclasses import dataclass, replace
+
+from transferability.files import Refused
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    steps: iterations. batch: images a step, over all processes. rate: learning rate of the weights.
+    schedule: "step" divides the rate by 10 every `drop_every` steps, with Caffe's momentum (`fleet.py`);
+    "cosine" goes to 0 in half a cosine, after `warmup` steps of linear growth, with PyTorch's momentum.
+    bias_rate: multiple of the rate for biases, which have no decay.
+    crop: side of the square that the network sees, in pixels, out of pictures of the packed set's size divided
+    by `shrink` (whole factor, box average); random in training, central in validation. mirror: half the time.
+    scale: multiplies pixel (0..255) minus mean image.
+    initialisation: "paper" (Gaussian and constant biases, as written in the architecture), "variance-preserving"
+    (He et al. 2015: std sqrt(2 / fan-in), biases 0, the last layer's std divided by 10).
+    validate_every: steps between two validations. precision: "float32", or "bfloat16" (autocast).
+    """
+
+    name: str
+    steps: int
+    batch: int
+    rate: float
+    crop: int
+    validate_every: int
+    schedule: str = "cosine"
+    drop_every: int = 0
+    warmup: int = 0
+    momentum: float = 0.9
+    decay: float = 5e-4
+    bias_rate: float = 2.0
+    shrink: int = 1
+    mirror: bool = True
+    scale: float = 1 / 64
+    initialisation: str = "variance-preserving"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale"):
+            if getattr(self, field) <= 0:
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
+        choices = {
+            "schedule": ("step", "cosine"),
+            "initialisation": ("paper", "variance-preserving"),
+            "precision": ("float32", "bfloat16"),
+        }
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}, not {' or '.join(allowed)}")
+        if self.schedule == "step" and self.drop_every <= 0:
+            raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
+
+    @property
+    def validations(self) -> int:
+        """How often a network is validated; the last time after the last step."""
+        return -(-self.steps // self.validate_every)
+
+
+# Section 3 and the authors' solver definitions. Rate 0.01, divided by 10 every 100,000 of 450,000 iterations.
+PAPER = Recipe(
+    name="paper",
+    steps=450_000,
+    batch=256,
+    rate=0.01,
+    schedule="step",
+    drop_every=100_000,
+    crop=227,
+    validate_every=1_000,
+    scale=1.0,
+    initialisation="paper",
+)
+# The reduced-data networks of the supplement, the one with all 1,300 images a class included.
+PAPER_REDUCED = replace(PAPER, name="paper-reduced", steps=200_000, rate=0.0125, drop_every=64_000)
+
+
+def long(recipe: Recipe) -> Recipe:
+    """The control that separates length from restart: twice the steps, the schedule stretched to match."""
+    return replace(
+        recipe,
+        name=f"{recipe.name}-long",
+        steps=2 * recipe.steps,
+        drop_every=2 * recipe.drop_every,
+        warmup=2 * recipe.warmup,
+    )

@@ -1,0 +1,314 @@
+"""Studies: which networks are trained, on what they depend, in which order, and in which fleets."""
+
+import dataclasses
+import fnmatch
+import re
+import runpy
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transferability import treatment as treatments
+from transferability.files import Refused
+from transferability.networks import Architecture, shapes
+from transferability.recipe import Recipe
+from transferability.treatment import RANDOM, Treatment
+
+RECORD_FORMAT = 1
+SPLIT_NAME = re.compile(r"random-(0|[1-9]\d*)|manmade-natural|whole")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One trained network.
+
+    `images_per_class`: the first so many of each class, in the packed order; None is all. `variant`: a word that
+    sets networks apart which differ only in their recipe, as in `baseB@long`.
+    """
+
+    split: str
+    treatment: Treatment
+    recipe: Recipe
+    seed: int = 0
+    images_per_class: int | None = None
+    variant: str = ""
+
+    @property
+    def short_name(self) -> str:
+        """Name within split and seed: `A3B+`, `A3B+@250`, `baseB@long`."""
+        images = "" if self.images_per_class is None else f"@{self.images_per_class}"
+        return f"{self.treatment}{images}" + (f"@{self.variant}" if self.variant else "")
+
+    @property
+    def name(self) -> str:
+        """Full name: `random-0/A3B+/seed-0`."""
+        return f"{self.split}/{self.short_name}/seed-{self.seed}"
+
+    @property
+    def stage(self) -> int:
+        """0 for bases, 1 for what copies from them or has random features."""
+        return 0 if self.treatment.kind == "base" else 1
+
+    @property
+    def source_name(self) -> str | None:
+        """Full name of the base that this network copies from; None for bases and random features.
+
+        A selffer copies from the base that saw the same images; a transfer from the base of the other task,
+        trained on all of its images.
+        """
+        if self.treatment.kind in ("base", "random"):
+            return None
+        images = self.images_per_class if self.treatment.kind == "selffer" else None
+        return Network(self.split, Treatment(self.treatment.source), self.recipe, self.seed, images).name
+
+    @property
+    def stream(self) -> str:
+        """Owner of the stream of images that this network is trained on."""
+        images = "all" if self.images_per_class is None else self.images_per_class
+        return f"{self.split}/{self.treatment.target}@{images}/seed-{self.seed}"
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sort key: stage, split, seed, target, images, variant, treatment."""
+        images = self.images_per_class or sys.maxsize
+        return self.stage, self.split, self.seed, self.treatment.target, images, self.variant, self.treatment.order
+
+
+@dataclass(frozen=True)
+class Study:
+    """An explicit list of networks over one packed data set (`data`: its folder's name) and one architecture."""
+
+    name: str
+    data: str
+    architecture: Architecture
+    networks: tuple[Network, ...]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
+            raise Refused(f"study {self.name!r}: write its name with letters, digits, '_', '-' and '.'")
+        if not self.networks:
+            raise Refused(f"study {self.name!r} has no networks")
+        names: set[str] = set()
+        for network in self.networks:
+            if network.name in names:
+                raise Refused(f"study {self.name!r} names {network.name} twice")
+            names.add(network.name)
+        for network in self.networks:
+            source = network.source_name
+            if source is not None and source not in names:
+                raise Refused(f"study {self.name!r}: {network.name} copies from {source}, which is not in the study")
+            if not SPLIT_NAME.fullmatch(network.split):
+                raise Refused(f"{network.name}: no split {network.split!r}; write random-0, manmade-natural or whole")
+            if network.recipe.crop != self.architecture.crop:
+                raise Refused(
+                    f"{network.name}: recipe {network.recipe.name!r} crops {network.recipe.crop} pixels, "
+                    f"{self.architecture.name} sees {self.architecture.crop}"
+                )
+            if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
+                raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
+            if network.images_per_class is not None and network.images_per_class < 1:
+                raise Refused(f"{network.name}: images per class have to be 1 or more")
+            tasks = ("W",) if network.split == "whole" else ("A", "B")
+            # How many classes each task has is only known with the data; equal halves are assumed until then.
+            network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0))
+        shapes(self.architecture)
+
+    @property
+    def by_name(self) -> dict[str, Network]:
+        return {network.name: network for network in self.networks}
+
+    def select(self, only: Sequence[str]) -> tuple[Network, ...]:
+        """The networks whose name matches one of the patterns, in the study's order; all for no pattern.
+
+        A pattern is a shell pattern on the full name or on its beginning: `random-0/A*B` is any seed.
+        """
+        if not only:
+            return self.networks
+        chosen = []
+        matched: set[str] = set()
+        for network in self.networks:
+            for pattern in only:
+                if fnmatch.fnmatchcase(network.name, pattern) or fnmatch.fnmatchcase(
+                    network.name.rpartition("/")[0], pattern
+                ):
+                    matched.add(pattern)
+                    chosen.append(network)
+                    break
+        for pattern in only:
+            if pattern not in matched and not any(
+                fnmatch.fnmatchcase(n.name, pattern) or fnmatch.fnmatchcase(n.name.rpartition("/")[0], pattern)
+                for n in self.networks
+            ):
+                raise Refused(f"no network of study {self.name!r} matches {pattern!r}; `transferability plan` lists them")
+        return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Networks trained in one pass over one stream: they share target, recipe, images and seed (and stage)."""
+
+    networks: tuple[Network, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the fleet's folder: that of its first network. A network is in one started fleet at most."""
+        return self.networks[0].name.replace("/", ".")
+
+    @property
+    def stage(self) -> int:
+        return self.networks[0].stage
+
+
+def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
+    """`networks` in fleets of at most `size` (None: no limit), by stage; a pure function of its arguments.
+
+    Where a limit cuts a group, neighbours stay together that share a source, so that they share its frozen
+    prefix.
+    """
+    if size is not None and size < 1:
+        raise Refused(f"a fleet of {size} networks: write 1 or more")
+    groups: dict[tuple[Any, ...], list[Network]] = {}
+    for network in sorted(networks, key=lambda network: network.order):
+        key = (network.stage, network.split, network.stream, network.recipe)
+        groups.setdefault(key, []).append(network)
+    out = []
+    for group in groups.values():
+        pieces = 1 if size is None else -(-len(group) // size)
+        # Pieces as equal as can be: 29 networks at 7 are five fleets of 6, 6, 6, 6, 5, not four of 7 and one of 1.
+        edges = [round(i * len(group) / pieces) for i in range(pieces + 1)]
+        out += [Fleet(tuple(group[a:b])) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return sorted(out, key=lambda fleet: fleet.stage)
+
+
+def grid(
+    recipe: Recipe,
+    depth: int,
+    splits: Sequence[str],
+    seeds: Sequence[int] = (0,),
+    targets: str = "AB",
+    kinds: Sequence[str] = ("base", "BnB", "BnB+", "AnB", "AnB+"),
+) -> list[Network]:
+    """The usual product: for each split, seed and target the bases and the treatments at n = 1 … depth - 1.
+
+    `kinds`: any of base, BnB, BnB+, AnB, AnB+, RnB, and B8B+ (all layers copied and trained on, whatever the
+    depth). They are spelled for target B and mean the same for target A.
+    """
+    out = []
+    for split in splits:
+        for seed in seeds:
+            for target in "W" if split == "whole" else targets:
+                other = {"A": "B", "B": "A", "W": "W"}[target]
+                for kind in kinds:
+                    source = {"B": target, "A": other, "R": RANDOM}.get(kind[0], "")
+                    rate = 1.0 if kind.endswith("+") else 0.0
+                    cuts = (0,) if kind == "base" else (depth,) if kind == "B8B+" else range(1, depth)
+                    out += [Network(split, Treatment(target, source, n, 0, rate), recipe, seed) for n in cuts]
+    return out
+
+
+def network(name: str, recipe: Recipe, variant: str = "") -> Network:
+    """The network that a name like `random-0/A3B+@250/seed-0` (or without seed: 0) spells, with its recipe."""
+    split, _, rest = name.partition("/")
+    short, _, seed = rest.partition("/")
+    text, _, images = short.partition("@")
+    if seed and not re.fullmatch(r"seed-\d+", seed) or images and not images.isdigit():
+        raise Refused(f"{name!r} names no network; write random-0/A3B+/seed-0 or random-0/A3B+@250/seed-0")
+    return Network(
+        split,
+        treatments.parse(text),
+        recipe,
+        int(seed[5:]) if seed else 0,
+        int(images) if images else None,
+        variant,
+    )
+
+
+def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
+    """What a network's result depends on, as JSON: and nothing else.
+
+    `checksum` is the packed set's. Fields at their default are left out, so that an option that a later version
+    adds orphans no result. The records of the sources are inside.
+    """
+
+    def fields(value: Any) -> dict[str, Any]:
+        return {
+            f.name: getattr(value, f.name)
+            for f in dataclasses.fields(value)
+            if f.default is dataclasses.MISSING or getattr(value, f.name) != f.default
+        }
+
+    recipe = fields(chosen.recipe)
+    del recipe["name"]  # a word for people: what it stands for is here
+    out: dict[str, Any] = {
+        "format": RECORD_FORMAT,
+        "split": chosen.split,
+        "treatment": str(chosen.treatment),
+        "seed": chosen.seed,
+        "recipe": recipe,
+        "architecture": {
+            "crop": study.architecture.crop,
+            "layers": {name: [type(spec).__name__, fields(spec)] for name, spec in study.architecture.layers},
+        },
+        "data": checksum,
+    }
+    if chosen.images_per_class is not None:
+        out["images_per_class"] = chosen.images_per_class
+    if chosen.source_name is not None:
+        source = study.by_name[chosen.source_name]
+        out["source"] = record(study, source, checksum)
+    return out
+
+
+def difference(then: Any, now: Any, path: str = "") -> str | None:
+    """The first field in which two records differ, as "recipe.rate was 0.02, is 0.01"; None if they are equal."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted({*then, *now}):
+            found = difference(then.get(key), now.get(key), f"{path}.{key}" if path else key)
+            if found:
+                return found
+        return None
+    if isinstance(then, (list, tuple)) and isinstance(now, (list, tuple)) and len(then) == len(now):
+        for i, (a, b) in enumerate(zip(then, now, strict=True)):
+            found = difference(a, b, f"{path}[{i}]")
+            if found:
+                return found
+        return None
+    if then == now:
+        return None
+
+    def said(value: Any) -> str:
+        return "not there (its default)" if value is None else repr(value)
+
+    return f"{path} was {said(then)}, is {said(now)}"
+
+
+def load_study(path: Path | str) -> Study:
+    """The study that an experiment file defines under the name `study`. The file is code, and it is run.
+
+    Refused, in one line with file and line number, if it cannot be run or defines no study.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise Refused(f"{path}: there is no such experiment file; the ones that come along are in experiments/")
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        found = runpy.run_path(str(path)).get("study")
+    except Refused as error:
+        raise Refused(f"{path}: {error}") from None
+    except SyntaxError as error:
+        raise Refused(f"{error.filename or path}:{error.lineno}: {error.msg}") from None
+    except Exception as error:
+        trace, line = error.__traceback__, 0
+        while trace is not None:
+            if Path(trace.tb_frame.f_code.co_filename) == path:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        raise Refused(f"{path}:{line}: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.remove(folder)
+    if not isinstance(found, Study):
+        raise Refused(f"{path} defines no study; end it with `study = Study(...)`")
+    return found
