@@ -1,13 +1,362 @@
-"""Packed images."""
+"""Packed images: a data set as two memory-mapped uint8 arrays, labels, a table of classes and checksums.
 
+A packed set is one folder, which may be moved and may be read-only:
+
+    manifest.json       format, name, source, counts, size, resize rule, skipped pictures, checksums
+    classes.csv         index, id, name, group; in ascending order of the id as text
+    train-images.npy    (N, S, S, 3) uint8, grouped by class ascending, file-list order inside a class
+    train-labels.npy    (N,) int64, index into the classes
+    val-images.npy, val-labels.npy
+    blocks.json         SHA-256 of every block of every file: names the place of a damage
+
+The checksum of a file is the SHA-256 of the SHA-256s of its blocks, so that it can be computed in parallel
+and while the file is being written.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferability.files import Refused, read_json, write_atomically, write_json
+
+FORMAT = 1
+SETS = ("train", "val")
+FILES = ("classes.csv", "train-labels.npy", "val-labels.npy", "train-images.npy", "val-images.npy")
+SMALL_FILES = FILES[:3]
+BLOCK_BYTES = 2**24  # about; a block of an image file is a whole number of images
+GROUPS = ("man-made", "natural", "")
 
 
 @dataclass(frozen=True)
 class ImageClass:
-    """One class of a data set. `group` is 'man-made', 'natural' or '' (unknown)."""
+    """One class. `group` is 'man-made', 'natural', or '' where it is not known."""
 
     index: int
     id: str
     name: str
     group: str
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """`images` (N, S, S, 3) uint8, RGB, a read-only memory map; `labels` (N,) int64, index into the classes.
+
+    Labels ascend; inside a class, images are in the order of the file list."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """A packed set, opened. `checksum` identifies pictures, labels and classes, wherever the folder lies."""
+
+    folder: Path
+    name: str
+    checksum: str
+    size: int
+    classes: tuple[ImageClass, ...]
+    train: ImageSet
+    val: ImageSet
+
+
+# ---------------------------------------------------------------------------------------------- opening
+
+
+def open_packed(folder: Path) -> PackedImages:
+    """Opens a packed set in milliseconds.
+
+    Existence, exact file sizes, shapes and counts of all files, and the content of the small files (classes,
+    labels), are checked here; the images' content by `verify` and `verify_at_first_use`.
+
+    Raises Refused when the folder is missing, is no packed set, is half-written, truncated, or inconsistent.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    try:
+        for name in FILES:
+            entry = manifest["files"][name]
+            path = folder / name
+            if not path.is_file():
+                raise Refused(f"{path} is missing: the packed set is not whole; pack it again")
+            if path.stat().st_size != entry["bytes"]:
+                raise Refused(f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it is"
+                              " truncated or was changed; delete the folder and pack again")
+            if name in SMALL_FILES and tree_digest(file_digests(path, entry)) != entry["sha256"]:
+                raise Refused(f"{path} has changed since it was packed; delete the folder and pack again")
+        size, checksum = int(manifest["size"]), str(manifest["checksum"])
+        if checksum != content_checksum(manifest["files"]):
+            raise Refused(f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and"
+                          " pack again")
+        classes = read_classes(folder / "classes.csv")
+        counts = manifest["counts"]
+        train, val = (_open_set(folder, which, size, len(classes), int(counts[which])) for which in SETS)
+        return PackedImages(folder, str(manifest["name"]), checksum, size, classes, train, val)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused(f"{folder} is damaged ({type(error).__name__}: {error}); delete it and pack again") from None
+    except PermissionError as error:
+        raise Refused(f"{error.filename} cannot be read: permission denied") from None
+
+
+def _open_set(folder: Path, which: str, size: int, classes: int, count: int) -> ImageSet:
+    images = np.load(folder / f"{which}-images.npy", mmap_mode="r", allow_pickle=False)
+    labels = np.load(folder / f"{which}-labels.npy", allow_pickle=False)
+    if images.shape != (count, size, size, 3) or images.dtype != np.uint8:
+        raise ValueError(f"{which}-images.npy holds {images.dtype} {images.shape}")
+    if labels.shape != (count,) or labels.dtype != np.int64:
+        raise ValueError(f"{which}-labels.npy holds {labels.dtype} {labels.shape}")
+    if count == 0 or labels[0] < 0 or labels[-1] >= classes or np.any(np.diff(labels) < 0):
+        raise ValueError(f"{which}-labels.npy is not an ascending list of class indices")
+    labels.flags.writeable = False
+    return ImageSet(images, labels)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the packed set in `folder`; Refused when there is none or its format is unknown."""
+    if not folder.is_dir():
+        raise Refused(f"{folder} does not exist: make it with 'transferability pack SOURCE {folder}'")
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise Refused(f"{folder} is not a packed set (it has no manifest.json): make one with"
+                      " 'transferability pack SOURCE DEST'")
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise Refused(f"{path} is not of packing format {FORMAT}: pack the data set again with this version")
+    return manifest
+
+
+def read_classes(path: Path) -> tuple[ImageClass, ...]:
+    """The table of classes. Bytes that are not UTF-8 (in folder names) survive as surrogates."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    classes = tuple(ImageClass(int(row["index"]), row["id"], row["name"], row["group"]) for row in rows)
+    if [c.index for c in classes] != list(range(len(classes))):
+        raise ValueError(f"{path.name} is not numbered from 0")
+    return classes
+
+
+# ------------------------------------------------------------------------------------------- checksums
+
+
+def file_digests(path: Path, entry: dict[str, Any]) -> Iterator[str]:
+    """SHA-256 (hex) of the blocks of a file: first `entry['header']` bytes, then `entry['block']` at a time."""
+    with open(path, "rb") as handle:
+        if entry["header"]:
+            yield hashlib.sha256(handle.read(entry["header"])).hexdigest()
+        while block := handle.read(entry["block"]):
+            yield hashlib.sha256(block).hexdigest()
+
+
+def tree_digest(digests: Iterator[str] | Sequence[str]) -> str:
+    """SHA-256 (hex) of the concatenated digests of a file's blocks."""
+    return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
+
+
+def content_checksum(files: dict[str, dict[str, Any]]) -> str:
+    """One hex string for the content of a packed set, from the checksums of its files."""
+    lines = "".join(f"{name} {files[name]['bytes']} {files[name]['sha256']}\n" for name in FILES)
+    return hashlib.sha256(f"format {FORMAT}\n{lines}".encode()).hexdigest()
+
+
+def verify(packed: PackedImages) -> int:
+    """Reads every byte of a packed set and compares all checksums; returns the number of bytes.
+
+    Raises Refused, naming the file and the images, where a block differs.
+    """
+    manifest = read_manifest(packed.folder)
+    total = 0
+    for name in FILES:
+        entry = manifest["files"][name]
+        found = list(file_digests(packed.folder / name, entry))
+        if tree_digest(found) != entry["sha256"]:
+            raise Refused(f"{packed.folder / name} has changed since it was packed{_where(packed, name, found)};"
+                          " delete the folder and pack again")
+        total += entry["bytes"]
+    return total
+
+
+def _where(packed: PackedImages, name: str, found: list[str]) -> str:
+    path = packed.folder / "blocks.json"
+    if not path.is_file():
+        return ""
+    expected = read_json(path)[name]
+    bad = [i for i, (a, b) in enumerate(zip(expected, found, strict=False)) if a != b]
+    if not bad or not name.endswith("images.npy"):
+        return ""
+    rows = block_rows(packed.size)
+    if bad[0] == 0:
+        return " (in its header)"
+    return f" (in images {(bad[0] - 1) * rows} to {bad[0] * rows - 1}, {len(bad)} of {len(expected)} blocks)"
+
+
+# Sets up to this size are read in full at their first use: about two seconds.
+FIRST_USE_BYTES = 2**32
+FIRST_USE_BLOCKS = 128
+
+
+def verify_at_first_use(packed: PackedImages) -> None:
+    """Checks the images once per packed set and again whenever its files have changed their time or size.
+
+    Sets up to 4 GiB are read in full; of larger ones, 128 blocks spread evenly over each image file. What was
+    checked is remembered in `verified.json` beside them, where the folder is writable. Raises Refused.
+    """
+    state = {name: [(stat := (packed.folder / name).stat()).st_size, stat.st_mtime_ns] for name in FILES}
+    stamp = packed.folder / "verified.json"
+    if stamp.is_file():
+        try:
+            if read_json(stamp) == {"checksum": packed.checksum, "files": state}:
+                return
+        except Refused:
+            pass  # a damaged stamp is no stamp
+    if packed.train.images.nbytes + packed.val.images.nbytes <= FIRST_USE_BYTES:
+        verify(packed)
+    else:
+        _verify_some(packed)
+    try:
+        write_json(stamp, {"checksum": packed.checksum, "files": state})
+    except OSError:
+        pass  # a read-only folder is checked at every use
+
+
+def _verify_some(packed: PackedImages) -> None:
+    manifest, blocks = read_manifest(packed.folder), read_json(packed.folder / "blocks.json")
+    for name in FILES[3:]:
+        entry, digests = manifest["files"][name], blocks[name]
+        if tree_digest(digests) != entry["sha256"]:
+            raise Refused(f"{packed.folder / 'blocks.json'} has changed since it was packed; pack again")
+        with open(packed.folder / name, "rb") as handle:
+            for i in np.unique(np.linspace(1, len(digests) - 1, FIRST_USE_BLOCKS).astype(int)).tolist():
+                handle.seek(entry["header"] + (i - 1) * entry["block"])
+                if hashlib.sha256(handle.read(entry["block"])).hexdigest() != digests[i]:
+                    raise Refused(f"{packed.folder / name} has changed since it was packed (block {i} of"
+                                  f" {len(digests)}); delete the folder and pack again")
+
+
+# --------------------------------------------------------------------------------------------- writing
+
+
+def block_rows(size: int) -> int:
+    """Images per block of an image file."""
+    return max(1, BLOCK_BYTES // (size * size * 3))
+
+
+def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """The first bytes of a .npy file of this shape and dtype ('|u1', '<i8')."""
+    handle = io.BytesIO()
+    np.lib.format.write_array_header_1_0(handle, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return handle.getvalue()
+
+
+def write_small_files(folder: Path, classes: Sequence[ImageClass], labels: dict[str, np.ndarray]) -> None:
+    """Writes `classes.csv` and the label files."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["index", "id", "name", "group"])
+    writer.writerows([c.index, c.id, c.name, c.group] for c in classes)
+    with write_atomically(folder / "classes.csv") as handle:
+        handle.write(text.getvalue().encode("utf-8", "surrogateescape"))
+    for which in SETS:
+        with write_atomically(folder / f"{which}-labels.npy") as handle:
+            np.save(handle, np.ascontiguousarray(labels[which], dtype="<i8"), allow_pickle=False)
+
+
+def write_manifest(
+    folder: Path,
+    name: str,
+    size: int,
+    counts: dict[str, int],
+    digests: dict[str, list[str]],
+    about: dict[str, Any],
+) -> None:
+    """Writes `blocks.json` and, last of all files, `manifest.json`, whose presence says that the set is whole.
+
+    `digests` holds the block digests of the image files; those of the small files are computed here. `about`
+    is added to the manifest as it is (source, resize rule, skipped pictures).
+    """
+    files: dict[str, dict[str, Any]] = {}
+    for file in FILES:
+        image_file = file not in SMALL_FILES
+        count = counts[file.split("-")[0]] if image_file else 0
+        header = len(npy_header((count, size, size, 3), "|u1")) if image_file else 0
+        block = block_rows(size) * size * size * 3 if image_file else BLOCK_BYTES
+        entry = {"bytes": os.path.getsize(folder / file), "header": header, "block": block}
+        if not image_file:
+            digests = digests | {file: list(file_digests(folder / file, entry))}
+        files[file] = entry | {"sha256": tree_digest(digests[file])}
+    write_json(folder / "blocks.json", {file: digests[file] for file in FILES})
+    write_json(folder / "manifest.json", {
+        "format": FORMAT, "name": name, "size": size, "counts": counts, **about,
+        "files": files, "checksum": content_checksum(files),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": package_version(),
+    })
+
+
+def package_version() -> str:
+    """The installed version of this package."""
+    try:
+        return version("transferability")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def write_packed(
+    folder: Path, name: str, classes: Sequence[ImageClass], train: ImageSet, val: ImageSet
+) -> PackedImages:
+    """Writes arrays in memory as a packed set and opens it. For small sets that do not come from files.
+
+    The folder must not exist. Labels must ascend and images be uint8 (N, S, S, 3), square and of one size.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise Refused(f"{folder} exists already: delete it or choose another destination")
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True)
+    size, sets = train.images.shape[1], {"train": train, "val": val}
+    digests = {}
+    for which, images in ((which, images.images) for which, images in sets.items()):
+        path = partial / f"{which}-images.npy"
+        header = npy_header(images.shape, "|u1")
+        with write_atomically(path) as handle:
+            handle.write(header)
+            handle.write(np.ascontiguousarray(images, dtype=np.uint8).tobytes())
+        layout = {"header": len(header), "block": block_rows(size) * size * size * 3}
+        digests[path.name] = list(file_digests(path, layout))
+    write_small_files(partial, classes, {which: images.labels for which, images in sets.items()})
+    counts = {which: len(images.labels) for which, images in sets.items()}
+    write_manifest(partial, name, size, counts, digests, {"source": "arrays", "skipped": []})
+    os.rename(partial, folder)
+    return open_packed(folder)
+
+
+def describe(packed: PackedImages) -> str:
+    """What a packed set holds, in a few lines for people."""
+    groups = {group: sum(c.group == group for c in packed.classes) for group in GROUPS}
+    named = ", ".join(f"{count} {group}" for group, count in groups.items() if group and count)
+    skipped = read_manifest(packed.folder).get("skipped", [])
+    total = sum((packed.folder / name).stat().st_size for name in FILES)
+    lines = [
+        f"{packed.folder}: {packed.name}, {packed.size}x{packed.size} pixels, {_bytes(total)}",
+        f"  {len(packed.train.labels):,} training and {len(packed.val.labels):,} validation images",
+        f"  {len(packed.classes):,} classes ({named or 'man-made/natural not known'})",
+    ]
+    if skipped:
+        lines.append(f"  {len(skipped):,} unreadable pictures left out: {packed.folder / 'manifest.json'}")
+    lines.append(f"  checksum {packed.checksum[:16]}")
+    return "\n".join(lines)
+
+
+def _bytes(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
