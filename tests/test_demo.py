@@ -9,7 +9,7 @@ from PIL import Image
 
 from transferability import demo
 
-PINNED = "378288d684832be2903373e07e38649c4ff344aa5897314bb8a6d72ce222d851" * 64
+PINNED = "378288d684832be2903373e07e38649c4ff344aa5897314bb8a6d72ce222d851"
 
 
 @pytest.fixture(scope="module")
