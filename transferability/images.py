@@ -32,7 +32,7 @@ FORMAT = 1
 SETS = ("train", "val")
 FILES = ("classes.csv", "train-labels.npy", "val-labels.npy", "train-images.npy", "val-images.npy")
 SMALL_FILES = FILES[:3]
-BLOCK_BYTES = 2**24  # about; a block of an image file is a whole number of images
+BLOCK_BYTES = 2**22  # about; a block of an image file is a whole number of images
 GROUPS = ("man-made", "natural", "")
 
 
@@ -89,20 +89,25 @@ def open_packed(folder: Path) -> PackedImages:
             if not path.is_file():
                 raise Refused(f"{path} is missing: the packed set is not whole; pack it again")
             if path.stat().st_size != entry["bytes"]:
-                raise Refused(f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it is"
-                              " truncated or was changed; delete the folder and pack again")
+                raise Refused(
+                    f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it is"
+                    " truncated or was changed; delete the folder and pack again"
+                )
             if name in SMALL_FILES and tree_digest(file_digests(path, entry)) != entry["sha256"]:
                 raise Refused(f"{path} has changed since it was packed; delete the folder and pack again")
         size, checksum = int(manifest["size"]), str(manifest["checksum"])
         if checksum != content_checksum(manifest["files"]):
-            raise Refused(f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and"
-                          " pack again")
+            raise Refused(
+                f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and"
+                " pack again"
+            )
         classes = read_classes(folder / "classes.csv")
         counts = manifest["counts"]
         train, val = (_open_set(folder, which, size, len(classes), int(counts[which])) for which in SETS)
         return PackedImages(folder, str(manifest["name"]), checksum, size, classes, train, val)
     except (KeyError, TypeError, ValueError) as error:
-        raise Refused(f"{folder} is damaged ({type(error).__name__}: {error}); delete it and pack again") from None
+        what = f"{type(error).__name__}: {error}"
+        raise Refused(f"{folder} is damaged ({what}); delete it and pack again") from None
     except PermissionError as error:
         raise Refused(f"{error.filename} cannot be read: permission denied") from None
 
@@ -126,8 +131,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise Refused(f"{folder} does not exist: make it with 'transferability pack SOURCE {folder}'")
     path = folder / "manifest.json"
     if not path.is_file():
-        raise Refused(f"{folder} is not a packed set (it has no manifest.json): make one with"
-                      " 'transferability pack SOURCE DEST'")
+        raise Refused(
+            f"{folder} is not a packed set (it has no manifest.json): make one with"
+            " 'transferability pack SOURCE DEST'"
+        )
     manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise Refused(f"{path} is not of packing format {FORMAT}: pack the data set again with this version")
@@ -148,7 +155,7 @@ def read_classes(path: Path) -> tuple[ImageClass, ...]:
 
 
 def file_digests(path: Path, entry: dict[str, Any]) -> Iterator[str]:
-    """SHA-256 (hex) of the blocks of a file: first `entry['header']` bytes, then `entry['block']` at a time."""
+    """SHA-256 (hex) of the blocks of a file: its `entry['header']` bytes, then `['block']` at a time."""
     with open(path, "rb") as handle:
         if entry["header"]:
             yield hashlib.sha256(handle.read(entry["header"])).hexdigest()
@@ -178,8 +185,11 @@ def verify(packed: PackedImages) -> int:
         entry = manifest["files"][name]
         found = list(file_digests(packed.folder / name, entry))
         if tree_digest(found) != entry["sha256"]:
-            raise Refused(f"{packed.folder / name} has changed since it was packed{_where(packed, name, found)};"
-                          " delete the folder and pack again")
+            where = _where(packed, name, found)
+            raise Refused(
+                f"{packed.folder / name} has changed since it was packed{where};"
+                " delete the folder and pack again"
+            )
         total += entry["bytes"]
     return total
 
@@ -237,8 +247,10 @@ def _verify_some(packed: PackedImages) -> None:
             for i in np.unique(np.linspace(1, len(digests) - 1, FIRST_USE_BLOCKS).astype(int)).tolist():
                 handle.seek(entry["header"] + (i - 1) * entry["block"])
                 if hashlib.sha256(handle.read(entry["block"])).hexdigest() != digests[i]:
-                    raise Refused(f"{packed.folder / name} has changed since it was packed (block {i} of"
-                                  f" {len(digests)}); delete the folder and pack again")
+                    raise Refused(
+                        f"{packed.folder / name} has changed since it was packed (block {i} of"
+                        f" {len(digests)}); delete the folder and pack again"
+                    )
 
 
 # --------------------------------------------------------------------------------------------- writing
@@ -277,7 +289,7 @@ def write_manifest(
     digests: dict[str, list[str]],
     about: dict[str, Any],
 ) -> None:
-    """Writes `blocks.json` and, last of all files, `manifest.json`, whose presence says that the set is whole.
+    """Writes `blocks.json` and, last of all, `manifest.json`, whose presence says that the set is whole.
 
     `digests` holds the block digests of the image files; those of the small files are computed here. `about`
     is added to the manifest as it is (source, resize rule, skipped pictures).
@@ -293,11 +305,20 @@ def write_manifest(
             digests = digests | {file: list(file_digests(folder / file, entry))}
         files[file] = entry | {"sha256": tree_digest(digests[file])}
     write_json(folder / "blocks.json", {file: digests[file] for file in FILES})
-    write_json(folder / "manifest.json", {
-        "format": FORMAT, "name": name, "size": size, "counts": counts, **about,
-        "files": files, "checksum": content_checksum(files),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": package_version(),
-    })
+    write_json(
+        folder / "manifest.json",
+        {
+            "format": FORMAT,
+            "name": name,
+            "size": size,
+            "counts": counts,
+            **about,
+            "files": files,
+            "checksum": content_checksum(files),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "version": package_version(),
+        },
+    )
 
 
 def package_version() -> str:
@@ -344,7 +365,7 @@ def describe(packed: PackedImages) -> str:
     skipped = read_manifest(packed.folder).get("skipped", [])
     total = sum((packed.folder / name).stat().st_size for name in FILES)
     lines = [
-        f"{packed.folder}: {packed.name}, {packed.size}x{packed.size} pixels, {_bytes(total)}",
+        f"{packed.folder}: {packed.name}, {packed.size}x{packed.size} pixels, {human_bytes(total)}",
         f"  {len(packed.train.labels):,} training and {len(packed.val.labels):,} validation images",
         f"  {len(packed.classes):,} classes ({named or 'man-made/natural not known'})",
     ]
@@ -354,7 +375,8 @@ def describe(packed: PackedImages) -> str:
     return "\n".join(lines)
 
 
-def _bytes(count: float) -> str:
+def human_bytes(count: float) -> str:
+    """12.3 MB: for people, in powers of 1000."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
