@@ -9,7 +9,7 @@ from PIL import Image
 
 from transferability import demo
 
-PINNED = "378288d684832be2903373e07e38649c4ff344aa5897314bb8a6d72ce222d851"
+PINNED = "90b6ea9006d27c6b77bbe8b865505bafcf73c007fb98169eaf1498abd885fba3"
 
 
 @pytest.fixture(scope="module")

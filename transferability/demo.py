@@ -268,10 +268,8 @@ def _polygons(d: Dice, c: Canvas) -> Layers:
     rings = d.whole(2, 3)
     period = outer / rings
     width = period * d.between(0.4, 0.6)
-    frame = np.maximum(
-        apothem - outer, -(np.abs(apothem - period * np.round(apothem / period)) - 0.5 * width)
-    )
-    layers = [(c.cover(np.maximum(frame, apothem - outer)), INK)]
+    gaps = np.abs(apothem - period * np.round(apothem / period)) - 0.5 * width
+    layers = [(c.cover(np.maximum(apothem - outer, -gaps)), INK)]
     if d.chance(0.5):
         layers.append((c.cover(apothem - 0.5 * width), INK2))
     return layers
@@ -355,8 +353,8 @@ def _circuit(d: Dice, c: Canvas) -> Layers:
 
 
 def _crosses(d: Dice, c: Canvas) -> Layers:
-    pitch = d.between(0.4, 0.6)
-    arm, half = pitch * d.between(0.34, 0.42), pitch * d.between(0.08, 0.13)
+    pitch = d.between(0.5, 0.75)
+    arm, half = pitch * d.between(0.34, 0.42), pitch * d.between(0.08, 0.12)
     row = np.round(c.y / pitch)
     shifted = c.x + 0.5 * pitch * (row % 2) * (1 if d.chance(0.5) else 0)
     x, y = np.abs(shifted - pitch * np.round(shifted / pitch)), np.abs(c.y - pitch * row)
@@ -398,7 +396,7 @@ def _key(d: Dice, c: Canvas) -> Layers:
 
 
 def _chevrons(d: Dice, c: Canvas) -> Layers:
-    wave, period = d.between(0.6, 1.0), d.between(0.34, 0.55)
+    wave, period = d.between(0.65, 1.1), d.between(0.38, 0.6)
     u = c.y + d.between(0.7, 1.1) * np.abs(c.x - wave * np.round(c.x / wave))
     slope = 1.35  # the distance across a slanting stripe is shorter than along y
     layers = [(c.stripes(u / slope, period / slope, period / slope * d.between(0.4, 0.6)), INK)]
@@ -418,9 +416,8 @@ def _skyline(d: Dice, c: Canvas) -> Layers:
         layers.append((tower, colour))
     pane = d.between(0.13, 0.18)
     lit = np.minimum(c.stripes(c.x, pane, 0.5 * pane), c.stripes(c.y, 1.4 * pane, 0.7 * pane))
-    layers.append(
-        (layers[-1][0] * lit * (_hashed(d, np.floor(c.x / pane), np.floor(c.y / pane)) < 0.8), BACK)
-    )
+    lit = lit * (_hashed(d, np.floor(c.x / pane), np.floor(c.y / pane)) < 0.8)
+    layers.append((layers[-1][0] * lit, BACK))
     return layers
 
 
@@ -454,9 +451,8 @@ def _stairs(d: Dice, c: Canvas) -> Layers:
         height = d.between(0.55, 0.8)
         above = c.y - slope * c.x - rise * 0.5
         rail = np.abs(above - height) * 0.75 - 0.05
-        post = np.maximum(
-            np.abs(c.x - run * (np.floor(c.x / run) + 0.5)) - 0.035, np.maximum(above - height, -step)
-        )
+        post = np.abs(c.x - run * (np.floor(c.x / run) + 0.5)) - 0.035
+        post = np.maximum(post, np.maximum(above - height, -step))
         layers.append((c.cover(np.minimum(rail, post)), INK))
     return layers
 
@@ -472,16 +468,15 @@ def _dartboard(d: Dice, c: Canvas) -> Layers:
 
 
 def _weave(d: Dice, c: Canvas) -> Layers:
-    cell, strands = d.between(0.42, 0.62), d.whole(2, 3)
+    cell, strands = d.between(0.58, 0.85), d.whole(2, 3)
     i, j = np.floor(c.x / cell), np.floor(c.y / cell)
     across = (i + j) % 2 == 0
     pitch = cell / strands
-    width = pitch * d.between(0.6, 0.75)
+    width = pitch * d.between(0.55, 0.72)
     u, v = np.where(across, c.y, c.x), np.where(across, c.x - cell * i, c.y - cell * j)
-    strand = c.stripes(u - 0.5 * pitch, pitch, width) * c.cover(np.abs(v - 0.5 * cell) - 0.48 * cell)
-    bulge = strand * 0.45 * np.abs(2.0 * v / cell - 1.0)  # strands dive at their ends
-    colour = INK2 if d.chance(0.6) else INK
-    return [(strand * across, INK), (strand * ~across, colour), (bulge, DARK)]
+    strand = c.stripes(u - 0.5 * pitch, pitch, width) * c.cover(np.abs(v - 0.5 * cell) - 0.47 * cell)
+    dive = strand * 0.4 * _smooth(np.abs(2.0 * v / cell - 1.0), 0.5, 1.0)  # under the crossing strands
+    return [(strand * across, INK), (strand * ~across, INK2 if d.chance(0.5) else INK), (dive, DARK)]
 
 
 # --- natural ------------------------------------------------------------------------------------------------
@@ -541,7 +536,7 @@ def _sunflower(d: Dice, c: Canvas) -> Layers:
 
 
 def _cells(d: Dice, c: Canvas) -> Layers:
-    points = _scatter(d, c, d.between(0.42, 0.6), 0.36)
+    points = _scatter(d, c, d.between(0.48, 0.66), 0.36)
     first, second, _ = _voronoi(points)
     unit = c.size
     wall = np.clip(0.5 - ((second - first) * 0.5 - d.between(0.035, 0.06) * unit) / _PIXEL, 0.0, 1.0)
@@ -571,7 +566,7 @@ def _ripples(d: Dice, c: Canvas) -> Layers:
 
 
 def _leopard(d: Dice, c: Canvas) -> Layers:
-    points = _scatter(d, c, d.between(0.42, 0.58), 0.24)
+    points = _scatter(d, c, d.between(0.46, 0.64), 0.24)
     first, _, index = _voronoi(points)
     first = first / c.size + 0.05 * _noise(d, 8)
     radius = 0.10 + 0.07 * d.many(len(points), 0.0, 1.0)[index]
