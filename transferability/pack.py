@@ -2,8 +2,8 @@
 
 Pictures are laid out in blocks of about 4 MiB. A worker decodes one block, writes it at its place in the
 image file under DEST.partial and returns its SHA-256, which goes into a journal. A run that is started again,
-after any kill, reads the journal, checks the blocks on the disk and does the rest; a block whose pictures have
-changed since is done again. At the end everything is synced and DEST.partial is renamed to DEST. The bytes
+after any kill, reads the journal, checks the blocks on the disk and does the rest; a block whose pictures
+have changed is done again. At the end everything is synced and DEST.partial is renamed to DEST. The bytes
 depend neither on the number of workers nor on interruptions.
 """
 
@@ -18,20 +18,19 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image
+from PIL import Image
 
+from transferability.decode import Unreadable, decode, reason_of
 from transferability.files import Refused
 from transferability.images import (
     GROUPS,
@@ -46,15 +45,12 @@ from transferability.images import (
     write_manifest,
     write_small_files,
 )
-from transferability.sources import Picture, Source, Unreadable, open_source, read, shown
+from transferability.sources import Picture, Source, open_source, read, shown
 from transferability.splits import known_groups
 
 # Raised whenever the same pictures would be packed as other bytes: blocks of an older version are not kept.
 PACKING = 1
-MAX_PIXELS = 100_000_000  # of one picture; more is taken for a decompression bomb
 MAX_SIZE = 4096
-# No EPS, whose reader runs a program, and nothing whose first bytes do not tell what it is.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000")
 FEW_PICTURES = 500  # not worth the start of worker processes
 
 
@@ -254,8 +250,8 @@ def common_size(source: str, found: Source, skip_unreadable: bool) -> int:
 
 def unreadable(picture: Picture, reason: str) -> str:
     return (
-        f"{picture.where} cannot be read as a picture: it {reason}; replace it, or leave all such pictures"
-        " out with --skip-unreadable"
+        f"{picture.where} cannot be read as a picture: it {shown(reason)}; replace it, or leave all such"
+        " pictures out with --skip-unreadable"
     )
 
 
@@ -415,7 +411,7 @@ def lay_out(
                         "set": which,
                         "class": shown(c.id),
                         "picture": shown(p.name),
-                        "reason": bad[which, p.key],
+                        "reason": shown(bad[which, p.key]),
                     }
                     for p in pictures[c.id]
                     if (which, p.key) in bad
@@ -502,7 +498,7 @@ def run_blocks(
                 journal.write(
                     json.dumps({"set": outcome.which, "picture": picture.key, "reason": reason}) + "\n"
                 )
-                say(f"left out: {picture.where} {reason}")
+                say(f"left out: {picture.where} {shown(reason)}")
             if not outcome.unreadable and done.get((outcome.which, outcome.number)) != (
                 outcome.key,
                 outcome.sha256,
@@ -625,78 +621,8 @@ def load(picture: Picture) -> np.ndarray:
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # damaged archives raise many kinds
-        raise Unreadable(f"cannot be opened ({_reason(error)})") from None
+        raise Unreadable(f"cannot be opened ({reason_of(error)})") from None
     return content if isinstance(content, np.ndarray) else decode(content)
-
-
-# The eight values of the EXIF tag Orientation, and what brings the picture upright.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def decode(data: bytes) -> np.ndarray:
-    """An encoded picture as (H, W, 3) uint8, RGB.
-
-    The format is told by the content. Grey and palette pictures become RGB, CMYK is converted, transparent
-    pixels lie on white, 16 bits are reduced to their upper 8, the EXIF rotation is applied, and an animation
-    gives its first frame. Colour profiles are ignored. Raises Unreadable: truncated or damaged files, other
-    formats, more than 100 million pixels, pixels of 32 bits.
-
-    # Paper: the authors' Caffe (OpenCV) ignored the EXIF rotation, which few pictures of ILSVRC have.
-    """
-    if not data:
-        raise Unreadable("is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on odd metadata; what matters raises
-            with Image.open(BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Unreadable(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
-                image.load()
-                return np.asarray(_rgb(_upright(image)))
-    except (Unreadable, MemoryError):
-        raise
-    except PIL.UnidentifiedImageError:
-        raise Unreadable("is damaged or in no known picture format") from None
-    except Exception as error:  # PIL raises nearly anything on damaged files
-        raise Unreadable(f"is damaged ({_reason(error)})") from None
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return shown(text)[:200]
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        # After load(): PIL turns TIFF pictures by itself, and then drops the tag.
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged metadata in a sound picture: no viewer would turn it
-        return image
-    method = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits, or 16 in the clothes of 32
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise Unreadable("has pixels of 32 bits, whose scale is unknown")
-        image = Image.fromarray((values >> 8).astype(np.uint8))
-    if image.mode == "F":
-        raise Unreadable("has floating-point pixels, whose scale is unknown")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
 
 
 def fit(pixels: np.ndarray, rule: Rule, picture: Picture) -> np.ndarray:

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from transferability.decode import Unreadable
 from transferability.files import Refused
 from transferability.splits import ilsvrc_classes
 
@@ -40,10 +41,6 @@ INNER_FOLDERS = ("", "ILSVRC/Data/CLS-LOC/", "Data/CLS-LOC/")
 DEVKIT = "ILSVRC2012_devkit_t12"
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 FLAT_VAL = re.compile(r"ILSVRC2012_val_(\d{8})\.JPEG", re.IGNORECASE)
-
-
-class Unreadable(Exception):
-    """One picture cannot be read. The message says why; whoever catches it adds the picture's place."""
 
 
 class Picture(NamedTuple):

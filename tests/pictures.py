@@ -1,0 +1,42 @@
+"""Small pictures and data sets for the tests of packing."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def pixels(seed: int, height: int = 16, width: int = 16) -> np.ndarray:
+    """(height, width, 3) uint8 of smooth colours, another for every seed."""
+    small = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def encoded(image: np.ndarray | Image.Image, format: str = "PNG", **options: object) -> bytes:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    handle = BytesIO()
+    image.save(handle, format, **options)
+    return handle.getvalue()
+
+
+def picture(seed: int, height: int = 16, width: int = 16) -> bytes:
+    return encoded(pixels(seed, height, width))
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def folder(
+    root: Path, classes: tuple[str, ...] = ("cat", "ant", "bus"), train: int = 4, val: int = 2
+) -> Path:
+    """train/ and val/ of one folder per class, 16x16 PNGs, all different."""
+    for c, name in enumerate(classes):
+        for i in range(train):
+            put(root / "train" / name / f"{i}.png", picture(1000 * c + i))
+        for i in range(val):
+            put(root / "val" / name / f"{i}.png", picture(1000 * c + 500 + i))
+    return root
