@@ -111,12 +111,13 @@ def small_caffenet(crop: int, width: float, fc_width: float | None = None, dropo
     def outputs(full: int) -> int:
         return max(16, round(full * (width if fc_width is None else fc_width) / 16) * 16)
 
+    conv2 = 5 if crop >= 56 else 3
     return Architecture(
         f"caffenet-{crop}-{width:g}" + ("" if fc_width is None else f"-{fc_width:g}"),
         crop,
         (
-            ("conv1", Conv(channels(96), 5, stride=1 if crop <= 32 else 2, pad=2, pool=True)),
-            ("conv2", Conv(channels(256), 5 if crop > 32 else 3, pad=2 if crop > 32 else 1, groups=2, pool=True)),
+            ("conv1", Conv(channels(96), 5, stride=2, pad=2, pool=True)),
+            ("conv2", Conv(channels(256), conv2, pad=conv2 // 2, groups=2, pool=True)),
             ("conv3", Conv(channels(384), 3, pad=1)),
             ("conv4", Conv(channels(384), 3, pad=1, groups=2)),
             ("conv5", Conv(channels(256), 3, pad=1, groups=2, pool=True)),

@@ -1,5 +1,6 @@
 """Recipes: everything that the optimiser sees. What changes a result and is not in a network's name is here."""
 
+import math
 from dataclasses import dataclass, replace
 
 from transferability.files import Refused
@@ -58,6 +59,14 @@ class Recipe:
     def validations(self) -> int:
         """How often a network is validated; the last time after the last step."""
         return -(-self.steps // self.validate_every)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of the weights in step number `step`, from 0."""
+        if self.schedule == "step":
+            return self.rate * 0.1 ** (step // self.drop_every)
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / (self.steps - self.warmup)))
 
 
 # Section 3 and the authors' solver definitions. Rate 0.01, divided by 10 every 100,000 of 450,000 iterations.

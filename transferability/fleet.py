@@ -1,0 +1,368 @@
+"""The LightningModule: one fleet of networks, trained in one pass over one stream of images."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from transferability.draws import dropout, torch_generator
+from transferability.layers import Layer, build, draw
+from transferability.stream import Batch
+from transferability.study import Fleet, Network, Study
+from transferability.treatment import RANDOM
+
+Weights = Mapping[str, Tensor]
+
+
+class Tally(Metric):
+    """Sums over images, for each network: images, loss, top-1 and top-5 hits. (networks, 4) float64.
+
+    The sums of all processes are added, so every image counts once.
+    """
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, networks: int) -> None:
+        super().__init__()
+        self.add_state("sums", torch.zeros(networks, 4, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: (batch,)."""
+        best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == labels[None, :, None]
+        self.sums[:, 0] += len(labels)
+        self.sums[:, 1] += losses.double() * len(labels)
+        self.sums[:, 2] += best[..., 0].sum(1)
+        self.sums[:, 3] += best.any(-1).sum(1)
+
+    def compute(self) -> Tensor:
+        """(networks, 4): images, mean loss, top-1, top-5."""
+        return torch.cat([self.sums[:, :1], self.sums[:, 1:] / self.sums[:, :1]], 1)
+
+
+class FleetModule(L.LightningModule):
+    """Networks that share target, recipe, images and seed, each with its own weights, loss, rates and metrics.
+
+    Frozen layers are not copied: networks that freeze layers of the same source share one *prefix*, which runs
+    once a batch, without gradient, with its dropout active in training, and puts out the features at every n
+    that a network needs. Each network sees pictures minus the mean image of its source (of its own task where
+    it has none).
+
+    sources: for each source letter, the weights of its base. means: for each task, its mean image (S, S, 3).
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        fleet: Fleet,
+        classes: int,
+        sources: Mapping[str, Weights],
+        means: Mapping[str, np.ndarray],
+    ) -> None:
+        super().__init__()
+        first = fleet.networks[0]
+        self.fleet, self.recipe, self.architecture = fleet, first.recipe, study.architecture
+        self.split, self.target, self.seed = first.split, first.treatment.target, first.seed
+        # The optimiser's step at which this process starts, and what is known at that step.
+        self.start_step = 0
+        self.momentum: dict[str, Tensor] = {}
+        self.series: dict[str, list[dict[str, float]]] = {network.name: [] for network in fleet.networks}
+        self.seconds = 0.0
+        self.training_tally = Tally(len(fleet.networks))
+        self.validation_tally = Tally(len(fleet.networks))
+        # Step at which a network's loss was first not a number; -1: never.
+        self.register_buffer("diverged_at", torch.full((len(fleet.networks),), -1, dtype=torch.int64))
+        self.diverged_at: Tensor
+        for task, mean in means.items():
+            self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
+
+        self.prefixes = nn.ModuleDict()
+        self.networks = nn.ModuleList()
+        deepest: dict[str, int] = {}
+        for network in fleet.networks:
+            treatment = network.treatment
+            if treatment.source and not treatment.rate:
+                deepest[treatment.source] = max(treatment.n, deepest.get(treatment.source, 0))
+        for source, n in deepest.items():
+            self.prefixes[source] = self._prefix(source, n, classes, sources)
+        for network in fleet.networks:
+            self.networks.append(self._trained(network, classes, sources))
+
+    # ------------------------------------------------------------------------------------------ weights
+
+    def _prefix(self, source: str, n: int, classes: int, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+        """The first n layers of a source, frozen."""
+        prefix = nn.ModuleDict()
+        for name, layer in list(build(self.architecture, classes))[:n]:
+            if source == RANDOM:
+                self._draw_random(name, layer)
+            else:
+                _copy(layer, sources[source], name)
+            prefix[name] = layer
+        return prefix.requires_grad_(False)
+
+    def _trained(self, network: Network, classes: int, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+        """The layers that a network trains: what each starts from is the treatment's (`Treatment.layers`)."""
+        trained = nn.ModuleDict()
+        plans = network.treatment.layers(self.architecture.depth)
+        for (name, layer), plan in zip(build(self.architecture, classes), plans, strict=True):
+            if not plan.rate:
+                continue
+            if plan.origin == "copied":
+                _copy(layer, sources[network.treatment.source], name)
+            elif plan.origin == "random":
+                self._draw_random(name, layer)
+            else:
+                spec = dict(self.architecture.layers)[name]
+                draw(layer, spec, self.recipe.initialisation, torch_generator("weights", network.name, name))
+            trained[name] = layer
+        return trained
+
+    def _draw_random(self, name: str, layer: Layer) -> None:
+        """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""
+        address = ("weights", self.split, RANDOM, f"seed-{self.seed}", name)
+        draw(layer, dict(self.architecture.layers)[name], self.recipe.initialisation, torch_generator(*address))
+
+    def weights(self, index: int) -> dict[str, Tensor]:
+        """All weights of a network, its frozen layers included: name of layer and parameter → tensor."""
+        treatment = self.fleet.networks[index].treatment
+        out = {}
+        for position, (name, _) in enumerate(self.architecture.layers, 1):
+            frozen = treatment.source and not treatment.rate and position <= treatment.n
+            layers: Any = self.prefixes[treatment.source] if frozen else self.networks[index]
+            for parameter, value in layers[name].named_parameters():
+                out[f"{name}.{parameter}"] = value.detach().cpu().contiguous()
+        return out
+
+    # ------------------------------------------------------------------------------------------ one step
+
+    def pictures(self, batch: Batch, task: str) -> Tensor:
+        """(b, 3, c, c) float32: pixels minus the mean image of `task` at the crop's place, mirrored, scaled."""
+        mean: Tensor = getattr(self, f"mean_{task}")
+        size, crop = mean.shape[0], self.recipe.crop
+        reach = torch.arange(crop, device=mean.device)
+        ys, xs = batch.ys[:, None] + reach, batch.xs[:, None] + reach
+        crops = mean.view(-1, 3)[ys[:, :, None] * size + xs[:, None, :]].permute(0, 3, 1, 2)
+        centred = (batch.pixels.float() - crops) * self.recipe.scale
+        return torch.where(batch.mirror[:, None, None, None], centred.flip(3), centred)
+
+    def _run(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
+        """One layer and, in training, its dropout, whose mask belongs to `owner`."""
+        x = layer(x)
+        if self.training and layer.dropout:
+            x = dropout(x, layer.dropout, rows, "dropout", owner, name, self.step)
+        return x
+
+    def forward(self, batch: Batch) -> list[Tensor]:
+        """The logits (b, classes) of each network, in the fleet's order."""
+        treatments = [network.treatment for network in self.fleet.networks]
+        # The task whose mean image a network subtracts.
+        tasks = [t.target if t.source in ("", RANDOM) else t.source for t in treatments]
+        pictures = {task: self.pictures(batch, task) for task in dict.fromkeys(tasks)}
+        features: dict[tuple[str, int], Tensor] = {}
+        with torch.no_grad():
+            for source, prefix in self.prefixes.items():
+                x = pictures[self.target if source == RANDOM else source]
+                owner = f"{self.split}/{source}/seed-{self.seed}"
+                for n, (name, layer) in enumerate(prefix.items(), 1):  # type: ignore[operator]
+                    x = self._run(name, layer, x, batch.rows, owner)
+                    features[source, n] = x
+        logits = []
+        for network, treatment, task, layers in zip(
+            self.fleet.networks, treatments, tasks, self.networks, strict=True
+        ):
+            frozen = treatment.source and not treatment.rate
+            x = features[treatment.source, treatment.n] if frozen else pictures[task]
+            for name, layer in layers.items():  # type: ignore[operator]
+                x = self._run(name, layer, x, batch.rows, network.name)
+            logits.append(x.float())
+        return logits
+
+    def _losses(self, logits: list[Tensor], labels: Tensor) -> Tensor:
+        # One by one: in one call over all networks, the rounding of a mean depends on how many there are.
+        return torch.stack([F.cross_entropy(each, labels) for each in logits])
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        logits = self(batch)
+        losses = self._losses(logits, batch.labels)
+        with torch.no_grad():
+            first = ~losses.isfinite() & (self.diverged_at < 0)
+            self.diverged_at.masked_fill_(first, self.step)
+            self.training_tally.update(losses.detach(), torch.stack(logits).detach(), batch.labels)
+        # The gradient of the sum with respect to each loss is 1: networks do not touch each other, NaN included.
+        return losses.sum()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        logits = self(batch)
+        self.validation_tally.update(self._losses(logits, batch.labels), torch.stack(logits), batch.labels)
+
+    # ------------------------------------------------------------------------------------------ the course
+
+    @property
+    def step(self) -> int:
+        """Steps that the optimiser has made, those of earlier processes included."""
+        return self.start_step + (self.trainer.global_step if self._trainer is not None else 0)
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether no network's loss is a number any more: there is nothing left to train."""
+        return bool((self.diverged_at >= 0).all())
+
+    def stretch(self) -> tuple[int, int]:
+        """(first step, end step) of the training that is left until the next validation."""
+        step, every = self.step, self.recipe.validate_every
+        return step, min(self.recipe.steps, (step // every + 1) * every)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """SGD over all networks: one parameter group for each multiple of the rate, weights and biases apart."""
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
+            plans = network.treatment.layers(self.architecture.depth)
+            multiples = {name: plan.rate for (name, _), plan in zip(self.architecture.layers, plans, strict=True)}
+            for name, layer in layers.items():  # type: ignore[operator]
+                groups.setdefault((multiples[name], False), []).append(layer.weight)
+                groups.setdefault((multiples[name], True), []).append(layer.bias)
+        recipe = self.recipe
+        optimiser = torch.optim.SGD(
+            [
+                {
+                    "params": parameters,
+                    "multiple": multiple * (recipe.bias_rate if bias else 1),
+                    "weight_decay": 0.0 if bias else recipe.decay,
+                    "lr": 0.0,  # set before every step
+                }
+                for (multiple, bias), parameters in groups.items()
+            ],
+            lr=0.0,
+            momentum=recipe.momentum,
+            fused=True,
+        )
+        named = dict(self.networks.named_parameters())
+        for name, buffer in self.momentum.items():
+            parameter = named[name]
+            momentum = torch.empty_like(parameter, memory_format=torch.preserve_format)
+            optimiser.state[parameter]["momentum_buffer"] = momentum.copy_(buffer)
+        self.momentum = {}
+        return optimiser
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Sets the rate of this step; keeps Caffe's momentum across a drop.
+
+        Caffe keeps the rate inside the momentum buffer, V = momentum V + rate g, PyTorch outside. The two agree
+        if the buffers are scaled by old over new rate whenever the rate drops.
+        """
+        optimiser: Any = self.optimizers()
+        set_rate(optimiser, self.recipe.rate_at(self.step))
+        if self.step and self.recipe.schedule == "step":
+            scale_momentum(optimiser, self.recipe.rate_at(self.step - 1) / self.recipe.rate_at(self.step))
+
+    def on_train_epoch_start(self) -> None:
+        self._clock = time.monotonic()
+
+    def lap(self) -> None:
+        """Adds the time since the last call to the seconds of this fleet, its interrupted stretches left out."""
+        now = time.monotonic()
+        self.seconds += now - self._clock
+        self._clock = now
+
+    def on_validation_epoch_end(self) -> None:
+        """Appends one row to the series of each network."""
+        training, validation = self.training_tally.compute(), self.validation_tally.compute()
+        self.training_tally.reset()
+        self.validation_tally.reset()
+        self.diverged_at.copy_(self._earliest_divergence())
+        self.lap()
+        rows = zip(self.fleet.networks, training.tolist(), validation.tolist(), strict=True)
+        for network, (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) in rows:
+            self.series[network.name].append(
+                {
+                    "step": self.step,
+                    "rate": self.recipe.rate_at(self.step - 1),
+                    "train_loss": train_loss,
+                    "train_top1": train_top1,
+                    "val_loss": val_loss,
+                    "val_top1": val_top1,
+                    "val_top5": val_top5,
+                    "val_images": int(images),
+                    "seconds": self.seconds,
+                }
+            )
+
+    def _earliest_divergence(self) -> Tensor:
+        """(networks,) int64: the earliest step at which any process saw a loss diverge; -1 for none."""
+        if self.trainer.world_size == 1:
+            return self.diverged_at
+        far = torch.iinfo(torch.int64).max
+        seen = torch.where(self.diverged_at < 0, far, self.diverged_at)
+        earliest = self.all_gather(seen).amin(0)
+        return torch.where(earliest == far, -1, earliest)
+
+    def _summed(self, sums: Tensor) -> Tensor:
+        return sums if self.trainer.world_size == 1 else self.all_gather(sums).sum(0)
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything that training needs to go on from here: tensors and plain values, no generator state.
+
+        To be called in all processes: their sums over images are added up.
+        """
+        optimiser: Any = self.optimizers()
+        state = optimiser.state
+        named = dict(self.networks.named_parameters())
+        return {
+            "step": self.step,
+            "weights": {name: value.detach() for name, value in named.items()},
+            "momentum": {name: state[value]["momentum_buffer"] for name, value in named.items() if value in state},
+            "diverged_at": self._earliest_divergence(),
+            "training_sums": self._summed(self.training_tally.sums),
+            "series": self.series,
+            "seconds": self.seconds,
+        }
+
+    @torch.no_grad()
+    def restore(self, checkpoint: Mapping[str, Any], first: bool = True) -> None:
+        """Goes on from `checkpoint`; to be called before training starts. `first`: in the first process."""
+        self.start_step = checkpoint["step"]
+        named = dict(self.networks.named_parameters())
+        if named.keys() != checkpoint["weights"].keys():
+            raise ValueError("the checkpoint is of other networks")
+        for name, value in checkpoint["weights"].items():
+            named[name].copy_(value)
+        self.momentum = dict(checkpoint["momentum"])
+        self.diverged_at.copy_(checkpoint["diverged_at"])
+        if first:  # they are the sums of all processes
+            self.training_tally.sums.copy_(checkpoint["training_sums"])
+        self.series = {name: list(rows) for name, rows in checkpoint["series"].items()}
+        self.seconds = checkpoint["seconds"]
+
+
+@torch.no_grad()
+def _copy(layer: Layer, weights: Weights, name: str) -> None:
+    """Sets a layer's parameters to those of layer `name` of `weights`: every one, of the same shape."""
+    for parameter, value in layer.named_parameters():
+        source = weights[f"{name}.{parameter}"]
+        if source.shape != value.shape:
+            raise ValueError(f"{name}.{parameter} is {tuple(source.shape)}, not {tuple(value.shape)}")
+        value.copy_(source)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Sets every group's rate: `rate` times the group's multiple."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["multiple"]
+
+
+@torch.no_grad()
+def scale_momentum(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    """Multiplies all momentum buffers by `factor`, unless it is 1."""
+    if not math.isclose(factor, 1.0):
+        for state in optimiser.state.values():
+            state["momentum_buffer"].mul_(factor)

@@ -1,0 +1,321 @@
+"""Train one fleet, top to bottom."""
+
+import datetime
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import safetensors.torch
+import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+
+import transferability
+from transferability.files import Refused, read_json, write_atomically, write_json
+from transferability.fleet import FleetModule
+from transferability.images import PackedImages, open_packed
+from transferability.locks import hold
+from transferability.paths import StudyFolder, data_root, study_folder
+from transferability.splits import task_classes
+from transferability.stream import ImagesModule, mean_image
+from transferability.study import Fleet, Network, Study, difference, record
+
+BEST_OF = 10  # the paper's statistic: the mean of the ten highest validation accuracies,
+BEST_NEEDS = 100  # which is biased unless they are few among many
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What may change from machine to machine and changes no result (beyond the stated tolerances).
+
+    checkpoint_minutes: how much work a kill may cost; there is always a checkpoint after a validation.
+    keep_weights: keep the last weights of every network, not of the bases alone.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    checkpoint_minutes: float = 10.0
+    keep_weights: bool = False
+
+
+Report = Callable[[int], None]  # called with the step that a fleet has reached
+
+
+def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = lambda step: None) -> None:
+    """Trains `fleet` to its end, from its last checkpoint if there is one, and writes its networks' results.
+
+    Safe to call again after any kill. Raises `locks.Held` if another process trains one of its networks,
+    Refused where something is missing or does not match; the reason is left in the fleet's failed.json.
+    """
+    folder = study_folder(study.name)
+    place = folder.fleet(fleet.name)
+    # Under DDP all processes come through here; the first one holds the locks and writes the files.
+    first = int(os.environ.get("SLURM_PROCID", os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))) == 0
+    with hold([folder.lock(n.name) for n in fleet.networks]) if first else nullcontext():
+        if all(folder.result(network.name).exists() for network in fleet.networks):
+            shutil.rmtree(place, ignore_errors=True)
+            return
+        (place / "failed.json").unlink(missing_ok=True)
+        try:
+            _train(study, fleet, machine, folder, report, first)
+        except Exception as error:
+            if first:
+                reason = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+                names = [network.name for network in fleet.networks]
+                write_json(place / "failed.json", {"networks": names, "reason": reason, "time": time.time()})
+            raise
+
+
+def _train(
+    study: Study, fleet: Fleet, machine: Machine, folder: StudyFolder, report: Report, first: bool
+) -> None:
+    place, recipe, one = folder.fleet(fleet.name), fleet.networks[0].recipe, fleet.networks[0]
+    target, depth = one.treatment.target, study.architecture.depth
+
+    # ---------------------------------------------------------------- what the results will depend on
+    packed = open_packed(data_root() / study.data)
+    tasks = ("W",) if one.split == "whole" else ("A", "B")
+    classes = {task: len(task_classes(packed.classes, one.split, task)) for task in tasks}
+    for network in fleet.networks:
+        network.treatment.check(depth, classes)
+    records = {network.name: record(study, network, packed.checksum) for network in fleet.networks}
+    started = place / "fleet.json"
+    if started.exists():
+        for name, then in read_json(started)["records"].items():
+            refuse_difference(name, started, then, records[name])
+    elif first:
+        write_json(started, {"networks": list(records), "records": records})
+
+    # ---------------------------------------------------------------- where weights come from
+    # 1. the fleet's checkpoint, if there is one: all trained layers;
+    # 2. the source's base: copied layers, and frozen ones also after a checkpoint;
+    # 3. the draw of source R for random layers, the network's own for the rest (`FleetModule`).
+    sources = {
+        network.treatment.source: base_weights(study, network, folder, packed)
+        for network in fleet.networks
+        if network.source_name is not None
+    }
+    seen = dict.fromkeys([target, *sources])
+    means = {
+        task: mean_image(packed, one.split, task, recipe.shrink, folder.mean(one.split, task, packed.size // recipe.shrink))
+        for task in seen
+    }
+    module = FleetModule(study, fleet, classes[target], sources, means)
+    if (place / "checkpoint.pt").exists():
+        module.restore(torch.load(place / "checkpoint.pt", map_location="cpu", weights_only=True), first)
+
+    # ---------------------------------------------------------------- training
+    if module.start_step < recipe.steps and not module.all_diverged:
+        images = ImagesModule(
+            packed, one.split, target, one.images_per_class, recipe, one.stream, module.stretch
+        )
+        processes = machine.devices * machine.nodes
+        if recipe.batch % processes:
+            raise Refused(
+                f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {processes} processes; "
+                f"use a number of devices that divides it"
+            )
+        with warnings.catch_warnings():
+            for noise in (".*does not have many workers.*", ".*`srun` command is available.*", ".*isinstance.treespec.*"):
+                warnings.filterwarnings("ignore", noise)
+            trainer = L.Trainer(
+                accelerator=machine.accelerator,
+                devices=machine.devices,
+                num_nodes=machine.nodes,
+                strategy="ddp" if processes > 1 else "auto",
+                precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
+                # A Lightning epoch is the stretch up to the next validation, wherever it starts.
+                max_epochs=recipe.validations - module.start_step // recipe.validate_every,
+                check_val_every_n_epoch=1,
+                reload_dataloaders_every_n_epochs=1,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                callbacks=[Keeper(place, machine.checkpoint_minutes, report)],
+                # Its own requeueing deadlocks under DDP and picks up foreign checkpoints; `slurm/` does it.
+                plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+            trainer.fit(module, images)
+        if not trainer.is_global_zero:
+            return
+
+    # ---------------------------------------------------------------- results; the last file says "done"
+    for i, network in enumerate(fleet.networks):
+        if machine.keep_weights or network.treatment.kind == "base":
+            with write_atomically(folder.weights(network.name)) as handle:
+                handle.write(safetensors.torch.save(module.weights(i)))
+        write_json(folder.result(network.name), result(study, module, i, records[network.name], machine))
+    report(recipe.steps)
+    shutil.rmtree(place)
+
+
+class Keeper(L.Callback):
+    """Writes the fleet's checkpoint: after each validation, and when the last is older than some minutes.
+
+    Also the fleet's progress.json, for whoever asks how far it is.
+    """
+
+    def __init__(self, place: Path, minutes: float, report: Report) -> None:
+        self.place, self.seconds, self.report = place, 60 * minutes, report
+        self.saved = self.shown = time.monotonic()
+        self.shown_step = -1
+
+    def _save(self, trainer: L.Trainer, module: FleetModule) -> None:
+        checkpoint = module.checkpoint()  # in all processes: it adds up their sums
+        if trainer.is_global_zero:
+            with write_atomically(self.place / "checkpoint.pt") as handle:
+                torch.save(checkpoint, handle)
+        self.saved = time.monotonic()
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        now, step = time.monotonic(), module.step
+        if trainer.is_global_zero and now - self.shown >= 5:
+            self._show(module, now)
+        if step % module.recipe.validate_every == 0 or step == module.recipe.steps:
+            return  # a validation comes now, then a checkpoint
+        if step % 20 == 0:
+            # The first process's clock decides for all.
+            if trainer.strategy.broadcast(now - self.saved >= self.seconds):
+                module.lap()
+                self._save(trainer, module)
+
+    def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
+        self._save(trainer, module)
+        if trainer.is_global_zero:
+            self._show(module, time.monotonic())
+        if module.all_diverged:
+            trainer.should_stop = True
+
+    def _show(self, module: FleetModule, now: float) -> None:
+        step, batch = module.step, module.recipe.batch
+        rate = (step - self.shown_step) * batch / (now - self.shown) if self.shown_step >= 0 else 0.0
+        self.shown, self.shown_step = now, step
+        progress = {
+            "networks": list(module.series),
+            "step": step,
+            "steps": module.recipe.steps,
+            "images_per_second": round(rate, 1),
+            "updated": time.time(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        write_json(self.place / "progress.json", progress)
+        self.report(step)
+
+
+def base_weights(study: Study, network: Network, folder: StudyFolder, packed: PackedImages) -> dict[str, torch.Tensor]:
+    """The weights of the base that `network` copies from; Refused if it is missing, diverged or another's."""
+    name = network.source_name
+    assert name is not None
+    if not folder.result(name).exists():
+        raise Refused(f"{network.name} copies from {name}, which is not trained yet; train it first")
+    found = read_json(folder.result(name))
+    refuse_difference(
+        name, folder.result(name), found["record"], record(study, study.by_name[name], packed.checksum)
+    )
+    if found["diverged_at"] is not None:
+        raise Refused(f"{network.name} copies from {name}, which diverged at step {found['diverged_at']}")
+    return safetensors.torch.load_file(folder.weights(name))
+
+
+def refuse_difference(name: str, file: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses, naming the field, if a network was trained as something else than the study says now."""
+    found = difference(dict(then), dict(now))
+    if found:
+        raise Refused(
+            f"{name} ({file}): {found}; name the study differently, or move that folder away to train it anew"
+        )
+
+
+def result(
+    study: Study, module: FleetModule, index: int, its_record: Mapping[str, Any], machine: Machine
+) -> dict[str, Any]:
+    """What result.json holds."""
+    network = module.fleet.networks[index]
+    treatment, series = network.treatment, module.series[network.name]
+    diverged, last = int(module.diverged_at[index]), series[-1]
+    accuracies = [row["val_top1"] for row in series]
+    best = float(np.mean(sorted(accuracies)[-BEST_OF:])) if len(accuracies) >= BEST_NEEDS else None
+    seen = int(last["step"]) * module.recipe.batch
+    return {
+        "name": network.name,
+        "study": study.name,
+        "split": network.split,
+        "network": network.short_name,
+        "kind": treatment.kind,
+        "source": treatment.source,
+        "target": treatment.target,
+        "n": treatment.n,
+        "preserved": treatment.preserved,
+        "plus": treatment.plus,
+        "images_per_class": network.images_per_class,
+        "variant": network.variant,
+        "seed": network.seed,
+        "diverged_at": diverged if diverged >= 0 else None,
+        **{key: last[key] for key in ("val_top1", "val_top5", "val_loss", "val_images", "train_loss", "train_top1")},
+        "val_top1_best10": best,
+        "steps": int(last["step"]),
+        "images_seen": seen,
+        "seconds": module.seconds,
+        "images_per_second": seen / module.seconds,
+        "series": {key: [row[key] for row in series] for key in last},
+        "recipe": asdict(module.recipe),
+        "record": its_record,
+        "provenance": {
+            **provenance(),
+            "devices": machine.devices * machine.nodes,
+            "accelerator": module.device.type,
+            "fleet": [each.name for each in module.fleet.networks],
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and hardware of this process."""
+    here = Path(transferability.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", here, *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        if commit and git("status", "--porcelain", "--untracked-files=no", "."):
+            commit += " with changes"
+    except OSError:  # no git
+        commit = ""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0].partition(":")[2].strip() if models else cpu
+    return {
+        "git_commit": commit or "unknown",
+        "versions": {
+            "transferability": transferability.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": L.__version__,
+            "numpy": np.__version__,
+        },
+        "hardware": {
+            "host": socket.gethostname(),
+            "cpu": cpu,
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
