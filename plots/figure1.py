@@ -65,10 +65,9 @@ def draw() -> Figure:
     row(axes, ys[1], "baseB", copied[0], "B", False)
     row(axes, ys[2], "B3B and\nB3B$^+$", copied[0], "B", True)
     row(axes, ys[3], "A3B and\nA3B$^+$", copied[1], "B", True)
-    for y, word, word2 in ((ys[2], "selffer", "copied: frozen (B3B) | trained (B3B$^+$)"),
-                           (ys[3], "transfer", "copied: frozen (A3B) | trained (A3B$^+$)")):
+    for y, word in ((ys[2], "selffer"), (ys[3], "transfer")):
         axes.text(0.0, y - 0.52, word, ha="left", va="center", fontsize=7, color=style.GREY, style="italic")
-        axes.text(LEFT, y - 0.5, word2, ha="left", va="center", fontsize=6.5,
+        axes.text(LEFT, y - 0.5, "copied: frozen, or ($^+$) trained on", ha="left", va="center", fontsize=6.5,
                   color=style.GREY)  # fmt: skip
         axes.text(LEFT + COPIED * STEP, y - 0.5, "drawn afresh and trained on B", ha="left", va="center",
                   fontsize=6.5, color=style.GREY)  # fmt: skip

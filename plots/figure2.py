@@ -3,12 +3,12 @@
     python plots/figure2.py runs/demo/results.csv [--split random|manmade-natural|SPLIT] [--out figures] [--paper]
 
 Without --split, one figure pools all random splits (figure2), and another shows the man-made/natural split where
-the study has one (figure2-manmade-natural). Below the bottom panel stand the networks of each mean and, in brackets,
+the table has it (figure2-manmade-natural). Below the bottom panel stand the networks of each mean and, in brackets,
 its units (split x seed): from three units on, bars are 95 % t intervals over units.
 
-An annotation is placed where the data support it, and nowhere else. Its difference is paired (same split, target
-and seed), taken at the n where it is largest, and supports the annotation if its mean is beyond one point and, from
-three units on, its interval excludes 0. Below three units there is no interval, and the note under the figure says so.
+An annotation stands where the data support it, and nowhere else. Its difference is paired (same split, target and
+seed) and taken at the n where it is largest; it is supported if its mean is beyond one point and, from three units
+on, its interval excludes 0. Below three units there is no interval: then an annotation describes these networks.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-FROZEN_AND_TRAINED = ("BnB", "BnB+", "AnB", "AnB+")
+from transferability.results import MARGIN, MIN_UNITS
+
+TREATMENTS = ("base", "BnB", "BnB+", "AnB", "AnB+")
 SHADES = (("base", "AnB+", "#ffeeee"), ("base", "BnB", "#eeeeff"), ("BnB", "AnB", "#ffcccc"))
 TITLES = {"manmade-natural": "Man-made/Natural split"}
-MARGIN = 0.01  # one point: smaller effects are not annotated
 
 
 @dataclass(frozen=True)
@@ -33,43 +34,40 @@ class Annotation:
     above: bool  # in the free band above the lines, or below them
 
 
-def annotations(means: pd.DataFrame, differences: pd.DataFrame) -> list[Annotation]:
+def supported(differences: pd.DataFrame, sign: int) -> int | None:
+    """The n at which a paired difference is largest in the direction of `sign`; None if it is not supported there."""
+    if differences.empty:
+        return None
+    most = differences.loc[(sign * differences.value).idxmax()]
+    excludes_zero = most.units < MIN_UNITS or sign * (most.low if sign > 0 else most.high) > 0
+    return int(most.n) if sign * most.value > MARGIN and excludes_zero else None
+
+
+def annotations(rows: pd.DataFrame) -> list[Annotation]:
     """The paper's annotations that the data support, by the rule above."""
-
-    def mean(treatment: str, n: int) -> float:
-        rows = means[(means.treatment == treatment) & (means.n == n)]
-        return float(rows["mean"].iloc[0]) if len(rows) else float("nan")
-
-    def largest(what: str, sign: int, first: int = 1) -> int | None:
-        """The n at which `what` is largest in the direction of `sign`, if it is supported there."""
-        rows = differences[(differences.what == what) & (differences.n >= first)].dropna(subset="mean")
-        if rows.empty:
-            return None
-        row = rows.loc[(sign * rows["mean"]).idxmax()]
-        bound = row.low if sign > 0 else row.high
-        supported = sign * row["mean"] > MARGIN and (row.units < 3 or sign * bound > 0)
-        return int(row.n) if supported else None
-
-    found = []
-    base = mean("base", 0)
-    if base == base:
-        found.append(Annotation("1: Base, trained on\nthe target alone", 0, base, True))
-    dropped = largest("BnB - base", -1)
-    if dropped is not None:
-        y = (base + mean("BnB", dropped)) / 2
-        found.append(Annotation("2: Performance drops due\nto fragile co-adaptation", dropped, y, False))
-    recovered = largest("BnB+ - BnB", +1)
-    if dropped is not None and recovered is not None:  # nothing recovers where nothing was lost
-        text = "3: Fine-tuning recovers\nco-adapted interactions"
-        found.append(Annotation(text, recovered, mean("BnB+", recovered), True))
-    specific = largest("AnB - BnB", -1, first=2)
-    if specific is not None:
-        y = (mean("BnB", specific) + mean("AnB", specific)) / 2
+    lines = {treatment: style.line(rows, treatment) for treatment in TREATMENTS}
+    if lines["base"].empty:
+        return []
+    base = lines["base"].iloc[0]
+    found = [Annotation("1: Base, trained on\nthe target alone", 0, base, True)]
+    lost = supported(style.means(rows, "difference", "BnB"), -1)
+    if lost is not None:
+        y = (base + lines["BnB"][lost]) / 2
+        found.append(Annotation("2: Performance drops due\nto fragile co-adaptation", lost, y, False))
+        # Recovered: where BnB loses most, BnB+ is no more than the margin below its base.
+        trained = style.means(rows, "difference", "BnB+")
+        trained = trained[trained.n == lost]
+        if len(trained) and trained.value.iloc[0] > -MARGIN:
+            text = "3: Fine-tuning recovers\nco-adapted interactions"
+            found.append(Annotation(text, lost, lines["BnB+"][lost], True))
+    specific = supported(style.means(rows, "specificity", "AnB"), -1)
+    if specific is not None and specific in lines["BnB"]:
+        y = (lines["BnB"][specific] + lines["AnB"][specific]) / 2
         found.append(Annotation("4: Performance drops due to\nrepresentation specificity", specific, y, False))
-    gained = largest("AnB+ - base", +1)
+    gained = supported(style.means(rows, "difference", "AnB+"), +1)
     if gained is not None:
         text = "5: Transfer + fine-tuning\nimproves generalization"
-        found.append(Annotation(text, gained, mean("AnB+", gained), True))
+        found.append(Annotation(text, gained, lines["AnB+"][gained], True))
     return found
 
 
@@ -81,19 +79,18 @@ def annotate(axes: Axes, found: list[Annotation]) -> None:
     """
     low, high = axes.get_ylim()
     band = 0.22 * (high - low)
-    axes.set_ylim(low - band if any(not a.above for a in found) else low,
-                  high + band if any(a.above for a in found) else high)  # fmt: skip
+    axes.set_ylim(low - band * any(not a.above for a in found), high + band * any(a.above for a in found))
     left, right = axes.get_xlim()
     for above in (True, False):
         row = sorted((a for a in found if a.above == above), key=lambda a: (a.x, a.text))
         wishes = [(a.x - left) / (right - left) for a in row]
-        widths = [0.0185 * max(len(line) for line in a.text.split("\n")) * 0.62 + 0.02 for a in row]
+        widths = [0.02 + 0.0115 * max(len(line) for line in a.text.split("\n")) for a in row]  # of the axes
         for annotation, where in zip(row, side_by_side(wishes, widths), strict=True):
             axes.annotate(annotation.text, xy=(annotation.x, annotation.y), xycoords="data",
                           xytext=(where, 0.99 if above else 0.02), textcoords="axes fraction",
                           ha="center", va="top" if above else "bottom", fontsize=6.8, linespacing=1.15, zorder=6,
-                          arrowprops={"arrowstyle": "-", "lw": 0.6, "color": style.GREY, "shrinkA": 1,
-                                      "shrinkB": 2, "relpos": (0.5, 0.0 if above else 1.0)})  # fmt: skip
+                          arrowprops={"arrowstyle": "-|>", "mutation_scale": 5, "lw": 0.6,
+                                      "color": style.GREY, "shrinkA": 1, "shrinkB": 2.5, "relpos": (0.5, 0.0 if above else 1.0)})  # fmt: skip
 
 
 def side_by_side(wishes: list[float], widths: list[float]) -> list[float]:
@@ -110,68 +107,62 @@ def side_by_side(wishes: list[float], widths: list[float]) -> list[float]:
     return centres
 
 
-def draw_networks(axes: Axes, networks: pd.DataFrame, beside: pd.DataFrame | None) -> None:
+def draw_networks(axes: Axes, rows: pd.DataFrame, owner: str, alpha: float) -> None:
     """Top panel: every network a marker, the treatments of one n side by side."""
-    for table, alpha in ((beside, 0.3), (networks, 1.0)):
-        if table is None:
-            continue
-        source = "paper" if alpha < 1 else "own"
-        for treatment in ("base", *FROZEN_AND_TRAINED):
-            look = style.LOOKS[treatment]
-            rows = table[table.treatment == treatment]
-            style.markers(axes, rows.n + look.offset, rows.top1, look, alpha=alpha, gid=f"{source} {treatment}")
+    for treatment in TREATMENTS:
+        look = style.LOOKS[treatment]
+        some = rows[rows.treatment == treatment]
+        style.markers(axes, some.n + look.offset, some.accuracy, look, alpha=alpha, gid=f"{owner} {treatment}")
 
 
-def draw_means(axes: Axes, means: pd.DataFrame, beside: pd.DataFrame | None, depth: int) -> None:
+def draw_means(axes: Axes, rows: pd.DataFrame, depth: int) -> None:
     """Bottom panel: lines through the means, all from the base's mean at n = 0; shaded effects; intervals."""
-    lines = style.lines(means)
+    lines = {t: line for t in TREATMENTS if len(line := style.line(rows, t))}
     for upper, lower, colour in SHADES:
         if upper in lines and lower in lines:
-            shared = lines[upper].index.intersection(lines[lower].index) if upper != "base" else lines[lower].index
-            top = lines["base"].iloc[0] if upper == "base" else lines[upper][shared]
-            axes.fill_between(shared, top, lines[lower][shared], color=colour, linewidth=0, zorder=0)
+            edges = pd.DataFrame({"upper": lines[upper], "lower": lines[lower]})
+            edges["upper"] = lines["base"].iloc[0] if upper == "base" else edges.upper
+            edges = edges.dropna()
+            axes.fill_between(edges.index, edges.upper, edges.lower, color=colour, linewidth=0, zorder=0)
     if "base" in lines:
-        axes.plot([0, depth], [lines["base"].iloc[0]] * 2, "--", color="black", lw=0.9, zorder=1, gid="own base line")
-    for table, own in ((beside, False), (means, True)):
-        if table is None:
-            continue
-        source = "own" if own else "paper"
-        for treatment, line in style.lines(table).items():
-            look = style.LOOKS[treatment]
-            if treatment == "base":
-                if not own:
-                    axes.axhline(line.iloc[0], ls=":", color=style.GREY, lw=0.9, zorder=1)
-            elif treatment in FROZEN_AND_TRAINED:
-                axes.plot(line.index, line.values, color=look.line, lw=1.7 if own else 1.0, ls="-" if own else ":",
-                          zorder=2, gid=f"{source} {treatment} line")  # fmt: skip
-            if own and treatment in ("base", *FROZEN_AND_TRAINED):
-                drawn = line if treatment == "base" else line[line.index > 0]
-                style.markers(axes, drawn.index, drawn.values, look, size=4.6, gid=f"mean {treatment}")
-                style.bars(axes, means[means.treatment == treatment], look)
+        axes.plot([0, depth], [lines["base"].iloc[0]] * 2, "--", color="black", lw=0.9, zorder=1)
+    for treatment, line in lines.items():
+        look = style.LOOKS[treatment]
+        means = style.means(rows, "accuracy", treatment)
+        if treatment != "base":
+            axes.plot(line.index, line, color=look.line, lw=1.7, zorder=2, gid=f"own {treatment} line")
+        style.markers(axes, means.n, means.value, look, size=4.6, gid=f"mean {treatment}")
+        style.bars(axes, means, look, shift=look.offset / 3)
 
 
-def draw(df: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = "") -> Figure:
-    """Figure 2 of the networks of one split, or of several pooled (columns as in results.csv, and `top1`)."""
-    networks = style.treatments(df)
-    others = None if beside is None else style.treatments(beside)
-    means = style.means(networks)
-    depth = int(networks[networks.treatment.isin(FROZEN_AND_TRAINED)].n.max())
+def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = "") -> Figure:
+    """Figure 2 of `rows` (from `results.networks`), with the networks of `beside` faint and dotted."""
+    rows = rows[rows.treatment.isin(TREATMENTS)]
+    depth = int(rows.n.max())
     figure = style.new_figure(7.3)
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    draw_networks(top, networks, others)
-    draw_means(bottom, means, None if others is None else style.means(others), depth)
+    top, bottom = figure.subplots(2, 1)
+    if beside is not None:
+        draw_networks(top, beside, "paper", alpha=0.25)
+        for treatment in TREATMENTS:
+            line = style.line(beside, treatment)
+            if treatment == "base":
+                line = pd.Series(line.iloc[0], index=[0, depth]) if len(line) else line
+            axes_line = {"color": style.LOOKS[treatment].line, "ls": ":", "lw": 1.3, "zorder": 1.5}
+            bottom.plot(line.index, line, gid=f"paper {treatment} line", **axes_line)
+    draw_networks(top, rows, "own", alpha=1.0)
+    draw_means(bottom, rows, depth)
     for axes in (top, bottom):
         axes.set_ylabel("Top-1 accuracy (higher is better)")
+        axes.set_xlabel("Layer $n$ at which network is chopped and retrained")
         axes.set_xlim(-0.45, depth + 0.45)
         axes.set_xticks(range(depth + 1))
-        axes.tick_params(labelbottom=True)
         axes.yaxis.set_major_locator(MaxNLocator(8))
-    annotate(bottom, annotations(means, style.differences(networks)))
-    style.counts(bottom, means, ("base", *FROZEN_AND_TRAINED))
-    for axes in (top, bottom):
-        axes.set_xlabel("Layer $n$ at which network is chopped and retrained")
-    present = [t for t in ("base", *FROZEN_AND_TRAINED) if (networks.treatment == t).any()]
+    annotate(bottom, annotations(rows))
+    style.counts(bottom, [(t, style.means(rows, "accuracy", t)) for t in TREATMENTS])
+    present = [t for t in TREATMENTS if (rows.treatment == t).any()]
     handles, labels = zip(*(style.handle(style.LOOKS[t]) for t in present), strict=True)
+    if beside is not None:
+        title = f"{title}\n(faint and dotted: the paper's networks)".strip()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(present), handletextpad=0.2,
                   columnspacing=1.2, title=title or None, title_fontsize=9)  # fmt: skip
     return figure
@@ -181,12 +172,11 @@ def main() -> None:
     parser = style.command_line(__doc__)
     parser.add_argument("--split", default="", help="random (all random splits pooled) or the name of one split")
     options = parser.parse_args()
-    df, beside = style.tables(options)
-    for split in style.splits_to_draw(df, options.split):
-        networks = style.of_split(df, split)
-        figure = draw(networks, None if beside is None else style.of_split(beside, split), title=TITLES.get(split, ""))
+    rows, beside = style.tables(options)
+    for split, some in style.groups(rows, options.split).items():
+        others = None if beside is None else style.same_group(beside, some)
         name = "figure2" if split == "random" else f"figure2-{split}"
-        style.publish(figure, options, name, networks, ("base", *FROZEN_AND_TRAINED))
+        style.publish(draw(some, others, TITLES.get(split, "")), options, name, some, style.missing(some, TREATMENTS))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from transferability import results
 from transferability.files import Refused
+from transferability.paper import paper_results
 
 # A plot is a script of its own, so the settings are set once, here, for the process. Type 42 embeds the fonts as
 # TrueType, which publishers ask for; 5.5 inches is the width of the text in the paper's proceedings.
@@ -43,6 +44,7 @@ matplotlib.rcParams.update(
 WIDTH = 5.5  # inches
 SMALL = 6.5  # points: counts, captions, notes
 GREY = "#555555"
+COUNTS = "networks (units) of each mean; bars: 95 % t interval over units, from three units on"
 # Goes below every figure of a study whose name starts with "demo".
 DEMO = (
     "The demo's pictures were drawn, and its recipe chosen, so that the effect shows: this figure illustrates the "
@@ -73,6 +75,7 @@ LOOKS = {
     "AnB+": Look("transfer AnB+", "#ffaaaa", "#ffaaaa", "D", True, 0.15),
     "RnB": Look("random, untrained filters", "#b08d00", YELLOW, "v", False, 0.25),
 }
+MN = Look("AnB, man-made/natural", "#c25e00", ORANGE, "h", False, 0.0)  # of the paper's Figure 3
 
 
 def markers(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look, *, size: float = 5.5,
@@ -87,12 +90,12 @@ def markers(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look, *, s
                   alpha=alpha, zorder=zorder + 0.1)  # fmt: skip
 
 
-def handle(look: Look, label: str | None = None, line: bool = False) -> tuple:
+def handle(look: Look, label: str | None = None, line: bool = False, dashes: str = "-") -> tuple:
     """Legend handle of a treatment (a tuple of artists that matplotlib draws over each other) and its label."""
     from matplotlib.lines import Line2D
 
     edge = "black" if look.face == "#ffffff" or look.plus else look.line
-    body = Line2D([], [], linestyle="-" if line else "none", color=look.line, marker=look.marker, markersize=5.5,
+    body = Line2D([], [], linestyle=dashes if line else "none", color=look.line, marker=look.marker, markersize=5.5,
                   markerfacecolor=look.face, markeredgecolor=edge, markeredgewidth=0.7)  # fmt: skip
     cross = Line2D([], [], linestyle="none", marker="+" if look.plus else "", markersize=4, color="black",
                    markeredgewidth=0.8)  # fmt: skip
@@ -126,80 +129,121 @@ def save(figure: Figure, folder: Path, name: str) -> None:
 def bars(axes: Axes, means: pd.DataFrame, look: Look, shift: float = 0.0) -> None:
     """Intervals of means (columns n, low, high) as thin vertical bars; means without an interval get none."""
     rows = means.dropna(subset=["low", "high"])
-    axes.vlines(rows.n + shift + look.offset / 3, rows.low, rows.high, color=look.line, lw=0.9, zorder=2.5)
+    axes.vlines(rows.n + shift, rows.low, rows.high, color=look.line, lw=0.9, zorder=2.5)
 
 
-def counts(axes: Axes, means: pd.DataFrame, rows: Sequence[str], column: str = "treatment", below: float = 34) -> None:
-    """Below the ticks of `axes`: for each of `rows` and n the networks of the mean, and its units in brackets.
+def counts(axes: Axes, rows: Sequence[tuple[str, pd.DataFrame]], below: float = 34,
+           note_below: bool = False, note: str = COUNTS) -> None:  # fmt: skip
+    """Below the ticks of `axes`, `below` points down: for each label and n the networks of the mean, (units).
 
-    `below`: points between the axis and the first row.
+    `rows`: labels with their means (columns n, networks, units). What the numbers are is written into the first
+    row, which has only n = 0, or, with `note_below`, into a line of its own.
     """
-    present = [name for name in rows if (means[column] == name).any()]
-    left = axes.get_xlim()[0]
-    for line, name in enumerate(present):
-        put = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top",
-               "fontsize": SMALL - 0.5, "color": "#333333"}  # fmt: skip
+    put = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top",
+           "fontsize": SMALL - 0.5, "color": "#333333"}  # fmt: skip
+    left, _ = axes.get_xlim()
+    shown = [(label, means) for label, means in rows if len(means)]
+    for line, (label, means) in enumerate(shown):
         down = -below - 9 * line
-        axes.annotate(name, xy=(left, 0), xytext=(-3, down), ha="right", **put)
-        for row in means[means[column] == name].itertuples():
-            axes.annotate(f"{row.networks} ({row.units})", xy=(row.n, 0), xytext=(0, down), ha="center", **put)
-        if name == "base":
-            axes.annotate("networks (units) of each mean; bars: 95 % t interval over units, from three units on",
-                          xy=(0.6, 0), xytext=(0, down), ha="left", **put)  # fmt: skip
+        axes.annotate(label, xy=(left, 0), xytext=(-3, down), ha="right", **put)
+        for mean in means.itertuples():
+            axes.annotate(f"{mean.networks} ({mean.units})", xy=(mean.n, 0), xytext=(0, down), ha="center", **put)
+    down = -below - 9 * (len(shown) if note_below else 0)
+    axes.annotate(note, xy=(left if note_below else 0.6, 0), xytext=(0, down), ha="left", **put)
 
 
-def lines(means: pd.DataFrame) -> dict[str, pd.Series]:
-    """For each treatment its means over n; every line but the base's own starts from the base's mean at n = 0."""
-    base = means[means.treatment == "base"]["mean"]
-    result = {"base": pd.Series(base.to_numpy(), index=[0])} if len(base) else {}
-    for treatment, rows in means[means.treatment != "base"].groupby("treatment"):
-        line = rows.set_index("n")["mean"].sort_index()
-        result[treatment] = pd.concat([result["base"], line]) if "base" in result else line
-    return result
+def percent(axes: Axes) -> None:
+    """Label the y axis of differences in points: 0.01 is 1."""
+    axes.yaxis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", "\N{MINUS SIGN}"))
 
 
 # --- The tables ------------------------------------------------------------------------------------------------
 
 
-def treatments(df: pd.DataFrame) -> pd.DataFrame:
-    """The networks of Figures 2 and 3 with a column `treatment`: base, BnB, BnB+, AnB, AnB+, RnB; others left out."""
-    usual = (df.preserved == 0) & (df.images_per_class == "") & (df.variant == "") & df.plus.isin(("", "1"))
-    names = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}
-    df = df[usual].copy()
-    df["treatment"] = df.kind.map(names) + df.plus.map({"": "", "1": "+"})
-    return df
+def tables(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The networks to draw and those to set beside them, as `transferability.results.networks` gives them.
+
+    RESULTS.CSV: the final accuracy. --paper: the networks of the paper, by its statistic, the mean of the ten
+    highest validations. Both: that statistic on both sides; below 100 validations it is refused.
+    Prints what is left out.
+    """
+    if options.table is None and not options.paper:
+        raise Refused("nothing to draw: give a RESULTS.CSV, or --paper for the accuracies of the paper")
+    paper = results.networks(paper_results(), "val_top1_best10") if options.paper else None
+    if options.table is None:
+        assert paper is not None
+        return paper, None
+    table = results.read_results(options.table)
+    if lost := results.diverged(table):
+        print("diverged, so not drawn: " + " ".join(lost))
+    return results.networks(table, "val_top1_best10" if options.paper else "val_top1"), paper
 
 
-def interval(values: pd.Series) -> tuple[float, float]:
-    from scipy import stats
-
-    if len(values) < 3:
-        return float("nan"), float("nan")
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return values.mean() - half, values.mean() + half
+def means(rows: pd.DataFrame, column: str = "accuracy", treatment: str | None = None) -> pd.DataFrame:
+    """`results.means_by_n` of rows that are of one group, or of one treatment, without the means that do not exist."""
+    table = results.means_by_n(rows, column).dropna(subset="value")
+    return table if treatment is None else table[table.treatment == treatment].sort_values("n")
 
 
-def means(networks: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for (treatment, n), group in networks.dropna(subset="top1").groupby(["treatment", "n"]):
-        units = group.groupby(["split", "seed"]).top1.mean()
-        rows.append((treatment, n, group.top1.mean(), len(group), len(units), *interval(units)))
-    return pd.DataFrame(rows, columns=["treatment", "n", "mean", "networks", "units", "low", "high"])
+def line(rows: pd.DataFrame, treatment: str) -> pd.Series:
+    """Mean accuracies of a treatment over n, from the base's mean at n = 0 on."""
+    means_of = means(rows, "accuracy", treatment)
+    base = means(rows, "accuracy", "base") if treatment != "base" and len(means_of) else means_of[:0]
+    both = pd.concat([base, means_of])
+    return pd.Series(both.value.to_numpy(), index=both.n.to_numpy(dtype=int), dtype=float)
 
 
-def differences(networks: pd.DataFrame) -> pd.DataFrame:
-    key = ["split", "target", "seed"]
-    base = networks[networks.treatment == "base"].set_index(key).top1
-    wide = networks[networks.treatment != "base"].set_index([*key, "n", "treatment"]).top1.unstack()
-    wide["base"] = base.reindex(wide.index.droplevel("n")).to_numpy()
-    rows = []
-    for what in ("BnB - base", "AnB - BnB", "BnB+ - BnB", "AnB+ - base", "BnB+ - base", "AnB - base"):
-        one, other = what.split(" - ")
-        if one in wide and other in wide:
-            for n, group in (wide[one] - wide[other]).dropna().groupby("n"):
-                units = group.groupby(["split", "seed"]).mean()
-                rows.append((what, n, group.mean(), len(group), len(units), *interval(units)))
-    return pd.DataFrame(rows, columns=["what", "n", "mean", "networks", "units", "low", "high"])
+def same_group(rows: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame | None:
+    """The rows of the group that `others` are of; None if there are none."""
+    some = rows[rows.group.isin(set(others.group))]
+    return some if len(some) else None
+
+
+def groups(rows: pd.DataFrame, wanted: str) -> dict[str, pd.DataFrame]:
+    """The rows of each figure to draw, by name: each group that has selffer or transfer networks, or `wanted` only.
+
+    `wanted`: "" for all groups, a group ("random" pools all random splits), or one split.
+    """
+    present = rows[rows.kind.isin(("selffer", "transfer"))]
+    if wanted:
+        chosen = rows[(rows.group == wanted) | (rows.split == wanted)]
+        if chosen.empty:
+            raise Refused(f"the table has no split {wanted}, only {', '.join(sorted(set(rows.split)))}")
+        return {wanted: chosen}
+    if present.empty:
+        raise Refused("the table has no selffer and no transfer network to draw")
+    return {name: rows[rows.group == name] for name in sorted(set(present.group), key="random".__ne__)}
+
+
+def missing(rows: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
+    """Names of the networks that a figure would show and the table lacks; A{1..7}B+ stands for A1B+ to A7B+.
+
+    Expected is, for each split and seed of the table, each treatment of `wanted` for each task as target, at each n
+    of the table at which something is left to train.
+    """
+    have = set(results.full_names(rows))
+    ns = sorted(set(rows[(rows.n > 0) & (rows.plus == "")].n))
+    names = []
+    for split, seed in sorted(set(zip(rows.split, rows.seed, strict=True))):
+        tasks = {"W": ""} if split == "whole" else {"A": "B", "B": "A"}
+        for treatment in wanted:
+            for target, other in tasks.items():
+                if treatment == "base":
+                    grid = {f"{split}/base{target}/seed-{seed}": ""}
+                    pattern = f"{split}/base{target}/seed-{seed}"
+                elif treatment[0] == "A" and not other:
+                    continue  # no transfer within all classes
+                else:
+                    source = {"A": other, "B": target, "R": "R"}[treatment[0]]
+                    rest = treatment[2:].replace("B", target, 1)
+                    grid = {f"{split}/{source}{n}{rest}/seed-{seed}": str(n) for n in ns}
+                    pattern = f"{split}/{source}%s{rest}/seed-{seed}"
+                lacks = [n for name, n in grid.items() if name not in have]
+                span = "".join(lacks) if len(lacks) < 2 else "{" + ",".join(lacks) + "}"
+                if len(lacks) > 2 and lacks == [str(n) for n in range(int(lacks[0]), int(lacks[-1]) + 1)]:
+                    span = "{" + f"{lacks[0]}..{lacks[-1]}" + "}"
+                names += [pattern.replace("%s", span)] if lacks else []
+    return names
 
 
 # --- The command line ------------------------------------------------------------------------------------------
@@ -228,80 +272,11 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def tables(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The table to draw and the one to set beside it, each with a column `top1`, the accuracy of the figure.
-
-    RESULTS: the final accuracy. --paper: the paper's, mean of the ten highest. Both: that statistic on both sides.
-    """
-    if options.table is None and not options.paper:
-        raise Refused("nothing to draw: give a RESULTS.CSV, or --paper for the accuracies of the paper")
-    if options.table is None:
-        raise Refused("the paper's accuracies are not there yet")
-    try:
-        df = pd.read_csv(options.table, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise Refused(f"{options.table} is not a results table ({error})") from None
-    df["top1"] = pd.to_numeric(df.val_top1)
-    df["images_per_class"] = df.images_per_class.astype(str)
-    df["plus"] = df["plus"].astype(str)
-    return df, None
-
-
-def splits_to_draw(df: pd.DataFrame, wanted: str) -> list[str]:
-    """What figures of one table to draw: `wanted`, or random splits pooled and man-made/natural, where they are."""
-    present = set(df[df.kind.isin(("selffer", "transfer"))].split)
-    if wanted:
-        if not any(split == wanted or split.startswith(f"{wanted}-") for split in present):
-            raise Refused(f"the table has no split {wanted}, only {', '.join(sorted(present)) or 'networks of none'}")
-        return [wanted]
-    pooled = ["random"] if any(split.startswith("random-") for split in present) else []
-    chosen = pooled + sorted(split for split in present if not split.startswith("random-"))
-    if not chosen:
-        raise Refused("the table has no selffer and no transfer network")
-    return chosen
-
-
-def of_split(df: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The rows of one split; "random" is all random splits."""
-    return df[df.split.str.startswith("random-") if split == "random" else df.split == split]
-
-
-def missing(networks: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
-    """Names of the networks that the figure would show and the table lacks, `A{1,2}B+` for A1B+ and A2B+.
-
-    Expected is, for each split and seed of the table, each of the treatments `wanted` at each n that the table has
-    (of any treatment that leaves a layer to train), for each task as target.
-    """
-    networks = treatments(networks)
-    have = set(zip(networks.split, networks.seed, networks.network, strict=True))
-    ns = sorted(networks[(networks.n > 0) & (networks.plus == "")].n.unique())
-    names = []
-    for split, seed in sorted(set(zip(networks.split, networks.seed, strict=True))):
-        tasks = ("W",) if split == "whole" else ("A", "B")
-        for treatment in wanted:
-            for task in tasks:
-                kind, plus = treatment[0], treatment[3:]
-                source = {"R": "R", "B": task, "A": "B" if task == "A" else "A"}.get(kind, "")
-                if treatment == "base":
-                    absent = [f"base{task}"] if (split, seed, f"base{task}") not in have else []
-                else:
-                    lacks = [str(n) for n in ns if (split, seed, f"{source}{n}{task}{plus}") not in have]
-                    span = "{" + ",".join(lacks) + "}" if len(lacks) > 1 else "".join(lacks)
-                    absent = [f"{source}{span}{task}{plus}"] if lacks else []
-                names += [f"{split}/{name}/seed-{seed}" for name in absent]
-    return names
-
-
-def publish(figure: Figure, options: argparse.Namespace, name: str, networks: pd.DataFrame | None = None,
-            wanted: Sequence[str] = ()) -> None:  # fmt: skip
-    """Add the caption, save, and name what the figure could not show."""
-    demo = networks is not None and networks.study.str.startswith("demo").any()
-    caption(figure, "\n".join(text for text in (options.caption, DEMO if demo else "") if text))
+def publish(figure: Figure, options: argparse.Namespace, name: str, rows: pd.DataFrame | None = None,
+            absent: Sequence[str] = (), notes: Sequence[str] = ()) -> None:  # fmt: skip
+    """Print notes and caption below the figure, save it, and name the networks (`missing`) that it could not show."""
+    demo = rows is not None and rows.study.str.startswith("demo").any()
+    caption(figure, "\n".join(text for text in (*notes, options.caption, DEMO if demo else "") if text))
     save(figure, options.out, name)
-    if networks is not None:
-        diverged = networks[networks.top1.isna()]
-        if len(diverged):
-            named = [f"{row.split}/{row.network}/seed-{row.seed}" for row in diverged.itertuples()]
-            print("diverged, so not drawn: " + " ".join(named))
-        if absent := missing(networks, wanted):
-            print("not in the table, so not drawn: " + " ".join(absent))
+    if absent:
+        print(f"{name}: not in the table, so not drawn: " + " ".join(absent))
