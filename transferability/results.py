@@ -226,7 +226,11 @@ def mean_of(rows: pd.DataFrame, column: str = "difference") -> Mean:
     """
     rows = rows[rows[column].notna()]
     by_target = rows.groupby(["unit", "target"])[column].mean()
-    units = by_target.groupby("unit").mean()
+    return mean_over_units(by_target.groupby("unit").mean(), rows)
+
+
+def mean_over_units(units: "pd.Series[float]", rows: pd.DataFrame) -> Mean:
+    """The mean of one value per unit, with its t interval. `rows`: the networks behind the values."""
     value = float(units.mean()) if len(units) else math.nan
     half_width = math.nan
     if len(units) >= MIN_UNITS:
