@@ -98,6 +98,20 @@ def read_results(path: Path | str) -> pd.DataFrame:
     return raw[list(COLUMNS)]
 
 
+def results_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of a results table as `read_results` gives them; None and NaN are empty, unknown keys an error."""
+    if unknown := {key for row in rows for key in row} - set(COLUMNS):
+        raise ValueError(f"no columns of a results table: {', '.join(sorted(unknown))}")
+    empty: dict[type, Any] = {str: "", int: 0, float: math.nan}
+    table: dict[str, Any] = {}
+    for column, kind in COLUMNS.items():
+        values = [row.get(column) for row in rows]
+        missing = [value is None or value != value for value in values]
+        filled = [empty[kind] if gone else kind(value) for gone, value in zip(missing, values, strict=True)]
+        table[column] = pd.Series(filled, dtype=kind)
+    return pd.DataFrame(table)
+
+
 def write_results(results: pd.DataFrame, path: Path | str) -> None:
     """Writes a results.csv atomically, in the order of COLUMNS."""
     with write_atomically(path, "w") as handle:
