@@ -218,7 +218,7 @@ def test_each_rule(name: str, effect: float, verdict: str) -> None:
     table.loc[seventh, "val_top1_best10"] += 0.08 + effect
     table["val_top1"] = table["val_top1_best10"]
     rows = networks(table, "val_top1_best10")
-    result = judge(rule(name, -0.08 if name == "near" else 0.0), rows, rows)
+    result = judge(rule(name, -0.08 if name == "near" else 0.0), rows)
     expected = {verdict} | ({NOT_SUPPORTED} if verdict == NOT_ENOUGH else set())
     assert result.verdict in expected
 

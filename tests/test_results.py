@@ -341,7 +341,7 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_rows_become_the_table_that_the_file_gives_back(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "study": "s",
             "split": "random-0",

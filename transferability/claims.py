@@ -22,6 +22,7 @@ in everything that they trained once, the value itself is held against it.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -213,9 +214,8 @@ class ClaimResult:
 
 def claims(results: pd.DataFrame | None = None) -> list[ClaimResult]:
     """Every claim, measured on the authors' networks and on one's own (None: on the authors' alone)."""
-    theirs = networks(paper_results(), "val_top1_best10")
-    yours = theirs[:0] if results is None else networks(results, statistic_of(results))
-    return [judge(claim, theirs, yours) for claim in CLAIMS]
+    yours = _theirs()[:0] if results is None else networks(results, statistic_of(results))
+    return [judge(claim, yours) for claim in CLAIMS]
 
 
 def statistic_of(results: pd.DataFrame) -> str:
@@ -229,13 +229,20 @@ def statistic_of(results: pd.DataFrame) -> str:
     return "val_top1_best10" if len(results) and enough.all() else "val_top1"
 
 
-def judge(claim: Claim, theirs: pd.DataFrame, yours: pd.DataFrame) -> ClaimResult:
-    """One claim. `theirs` and `yours` are rows of `results.networks`, by the same statistic for `near`."""
-    pooled, authors, own = (
-        measure(claim, theirs, pooled=True),
-        measure(claim, theirs),
-        measure(claim, yours),
-    )
+@cache
+def _theirs() -> pd.DataFrame:
+    return networks(paper_results(), "val_top1_best10")
+
+
+@cache
+def _measured_by_the_authors(claim: Claim) -> tuple[list[Mean], list[Mean]]:
+    return measure(claim, _theirs(), pooled=True), measure(claim, _theirs())
+
+
+def judge(claim: Claim, yours: pd.DataFrame) -> ClaimResult:
+    """One claim. `yours` are rows of `results.networks`."""
+    pooled, authors = _measured_by_the_authors(claim)
+    own = measure(claim, yours)
     labels = _labels(claim)
     measured = tuple(Measured(*some) for some in zip(labels, pooled, authors, own, strict=True))
     has_interval = [mean.units >= MIN_UNITS or claim.rule == "count" for mean in authors]
@@ -480,8 +487,8 @@ def print_claims(results: pd.DataFrame | None = None, console: Console | None = 
     console.print(table)
     notes = [
         "Accuracies and errors in %, differences in points. Pooled: mean over networks minus mean over "
-        "networks of other targets, as in the paper's Table 1. Paired: within split, target and seed; ± is the "
-        f"half-width of the 95 % t interval over units (split x seed), from {MIN_UNITS} units on.",
+        "networks of other targets, as in the paper's Table 1. Paired: within split, target and seed; ± is "
+        f"the half-width of the 95 % t interval over units (split x seed), from {MIN_UNITS} units on.",
         "Authors: their 148 networks with a published log, by the mean of the ten highest validations, one "
         "seed. They show a claim if their interval meets the rule or, below three units, their value does.",
         "Rules about the paper's value ('of it') are for networks by its recipe and statistic only.",
