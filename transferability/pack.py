@@ -51,7 +51,7 @@ from transferability.splits import known_groups
 # Raised whenever the same pictures would be packed as other bytes: blocks of an older version are not kept.
 PACKING = 1
 MAX_SIZE = 4096
-FEW_PICTURES = 500  # not worth the start of worker processes
+FEW_PICTURES = 200  # not worth the start of worker processes
 
 
 def pack(

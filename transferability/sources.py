@@ -99,6 +99,8 @@ def open_source(source: str) -> Source:
         return tree_source(path, folder_entries(path))
     except PermissionError as error:
         raise Refused(f"{shown(error.filename or path)} cannot be read: permission denied") from None
+    except OSError as error:
+        raise Refused(f"{shown(error.filename or path)} cannot be read: {error.strerror or error}") from None
 
 
 def shown(path: object) -> str:
@@ -145,35 +147,46 @@ Entries = dict[str, Picture | None]
 def folder_entries(root: Path) -> Entries:
     """Lists what matters in a folder: train/, val/, the development kit, and the files beside them.
 
-    Links are followed; a link back to a folder above itself is not, so that loops end.
+    Links are followed, but into no folder twice, so that loops end.
     """
     entries: Entries = {}
     inner = next((i for i in INNER_FOLDERS if any((root / i / t).is_dir() for t in TRAIN_FOLDERS)), "")
     for folder in dict.fromkeys(("", inner)):
         for entry in os.scandir(root / folder):
             name = folder + entry.name
-            if entry.is_dir():
+            if _is_folder(entry):
                 entries[name] = None
                 if entry.name == DEVKIT or (folder == inner and entry.name in TRAIN_FOLDERS + VAL_FOLDERS):
-                    entries.update(_walk(str(root), name, frozenset()))
+                    entries.update(_walk(str(root), name, set(), top=True))
             else:
                 entries[name] = _file_picture(str(root), name, entry)
     return entries
 
 
-def _walk(root: str, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, Picture | None]]:
+def _walk(
+    root: str, folder: str, seen: set[tuple[int, int]], top: bool = False
+) -> Iterator[tuple[str, Picture | None]]:
+    """Everything below a folder. Each real folder is entered once per folder of the `top` level (a class)."""
     stat = os.stat(os.path.join(root, folder))
-    above |= {(stat.st_dev, stat.st_ino)}
+    if (stat.st_dev, stat.st_ino) in seen:
+        return
+    seen.add((stat.st_dev, stat.st_ino))
     with os.scandir(os.path.join(root, folder)) as listing:
-        for entry in listing:
-            name = f"{folder}/{entry.name}"
-            if not entry.is_dir():
-                yield name, _file_picture(root, name, entry)
-                continue
+        entries = sorted(listing, key=lambda entry: entry.name)
+    for entry in entries:
+        name = f"{folder}/{entry.name}"
+        if _is_folder(entry):
             yield name, None
-            stat = entry.stat()
-            if (stat.st_dev, stat.st_ino) not in above:
-                yield from _walk(root, name, above)
+            yield from _walk(root, name, set(seen) if top else seen)
+        else:
+            yield name, _file_picture(root, name, entry)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself
 
 
 def _file_picture(root: str, name: str, entry: os.DirEntry[str]) -> Picture:
