@@ -9,7 +9,7 @@ from PIL import Image
 
 from transferability import demo
 
-PINNED = "90b6ea9006d27c6b77bbe8b865505bafcf73c007fb98169eaf1498abd885fba3"
+PINNED = "4e5894b922f1491800d08d0dc202849105c7450cb8c5c9e5cd9d773cce6fb6d5"
 
 
 @pytest.fixture(scope="module")

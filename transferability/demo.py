@@ -38,6 +38,7 @@ CONTRAST = (0.20, 0.50)  # difference in lightness (OKLab) of subject and backgr
 CHROMA = (0.02, 0.14)  # colourfulness (OKLab) of the palette
 BLUR = (0.35, 0.95)  # standard deviation, in pixels
 SCALE = (0.70, 1.25)  # size of the subject, relative to the class's usual one
+APART = 1.0  # how far the two groups are apart in what surrounds the subject: facets and bars, or mottle and wobble
 SHIFT = 0.28  # greatest displacement of the subject's middle; the picture reaches from -1 to 1
 
 _SUPER = 2  # fine pixels per pixel and side; edges are antialiased on the fine grid as well
@@ -948,17 +949,43 @@ def _count(d: Dice, mean: float) -> int:
     return int(d.between(0.0, 2.0 * mean) + 0.5)
 
 
-def _clutter(d: Dice, count: int, radius: tuple[float, float]) -> Array:
-    """Coverage of `count` random strokes and discs anywhere in the picture; the same for every class."""
+def _clutter(d: Dice, count: int, radius: tuple[float, float], group: str) -> Array:
+    """Coverage of `count` random things anywhere in the picture: straight bars, or curved tapering blades."""
     lines = []
     for _ in range(count):
         x, y, angle = d.between(-1.0, 1.0), d.between(-1.0, 1.0), d.between(0.0, _TAU)
-        length = d.between(0.3, 1.2) if d.chance(0.7) else 0.0
-        r = d.between(*radius) * (1.0 if length else 2.0)
-        lines.append(
-            (x, y, x + length * np.cos(angle), y + length * np.sin(angle), r, r * d.between(0.5, 1.0))
-        )
+        length, r, bend = d.between(0.3, 1.2), d.between(*radius), d.between(0.4, 1.0)
+        if group == "man-made":
+            lines.append((x, y, x + length * np.cos(angle), y + length * np.sin(angle), r, r))
+            continue
+        for step in range(3):
+            x1, y1 = x + length / 3 * np.cos(angle), y + length / 3 * np.sin(angle)
+            lines.append((x, y, x1, y1, r * (1.3 - 0.4 * step), r * (0.9 - 0.4 * step)))
+            x, y, angle = x1, y1, angle + bend
     return _PICTURE.strokes(lines)
+
+
+def _facets(d: Dice) -> Array:
+    """(64, 64) sharp straight edges of light and shade, as planes and panels throw them: mean about 0, sd 0.5."""
+    light = np.zeros((_FINE, _FINE))
+    for _ in range(3):
+        angle = d.between(0.0, _TAU)
+        edge = np.cos(angle) * _X + np.sin(angle) * _Y - d.between(-0.7, 0.7)
+        light += d.between(-0.5, 0.5) * np.clip(2.0 * edge / _PIXEL, -1.0, 1.0)
+    return light
+
+
+def _wobbled(picture: Array, d: Dice, strength: float) -> Array:
+    """The picture, (3, 64, 64), with every outline made irregular: resampled along a smooth random displacement."""
+    cells = (5, 6, 8)[d.whole(0, 2)]
+    column = np.clip((_X + strength * _noise(d, cells) + 1.0) / _PIXEL - 0.5, 0.0, _FINE - 1.001)
+    row = np.clip((_Y + strength * _noise(d, cells) + 1.0) / _PIXEL - 0.5, 0.0, _FINE - 1.001)
+    i, j = row.astype(np.int64), column.astype(np.int64)
+    u, v = row - i, column - j
+    flat, at = picture.reshape(3, -1), i * _FINE + j
+    upper = flat[:, at] * (1.0 - v) + flat[:, at + 1] * v
+    lower = flat[:, at + _FINE] * (1.0 - v) + flat[:, at + _FINE + 1] * v
+    return upper * (1.0 - u) + lower * u
 
 
 def draw(class_index: int, number: int, hardness: float = 1.0) -> np.ndarray:
@@ -986,12 +1013,21 @@ def draw(class_index: int, number: int, hardness: float = 1.0) -> np.ndarray:
 
     behind = _count(d, CLUTTER * hardness)
     if behind:
-        lay(d.between(0.2, 0.5) * _clutter(d, behind, (0.02, 0.09)), INK3)
+        lay(d.between(0.2, 0.5) * _clutter(d, behind, (0.02, 0.09), kind.group), INK3)
     for coverage, colour in kind.paint(d, canvas):
         lay(coverage, colour)
     before = _count(d, OCCLUDERS * hardness)
     if before:
-        lay(_clutter(d, before, (0.04, 0.13)), BACK if d.chance(0.5) else INK2)
+        lay(_clutter(d, before, (0.04, 0.12), kind.group), BACK if d.chance(0.5) else INK2)
+
+    # Each group has its own nuisance, of equal strength, to which features learned on the other are no strangers
+    # only if they are general: this is what sets the groups further apart than random halves are.
+    strength = APART * d.between(0.04, 0.16)
+    if kind.group == "man-made":
+        picture += strength * _facets(d)
+    else:
+        picture = _wobbled(picture, d, 0.6 * strength)
+        picture += strength * (0.7 * _noise(d, 10) + 0.7 * _noise(d, 20))
 
     light = d.between(0.0, _TAU)
     picture *= (
