@@ -7,6 +7,8 @@ task on which they were trained; the bars between them are activations. A closed
 frozen (B3B, A3B), a half-open one a copied layer that is trained on (B3B+, A3B+).
 """
 
+from collections.abc import Sequence
+
 import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -76,8 +78,8 @@ def draw() -> Figure:
     return figure
 
 
-def main() -> None:
-    options = style.command_line(__doc__, table=None).parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = style.command_line(__doc__, table=None).parse_args(arguments)
     style.publish(draw(), options, "figure1")
 
 

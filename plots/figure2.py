@@ -11,6 +11,7 @@ seed) and taken at the n where it is largest; it is supported if its mean is bey
 on, its interval excludes 0. Below three units there is no interval: then an annotation describes these networks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -23,7 +24,6 @@ from transferability.results import MARGIN, MIN_UNITS
 
 TREATMENTS = ("base", "BnB", "BnB+", "AnB", "AnB+")
 SHADES = (("base", "AnB+", "#ffeeee"), ("base", "BnB", "#eeeeff"), ("BnB", "AnB", "#ffcccc"))
-TITLES = {"manmade-natural": "Man-made/Natural split"}
 
 
 @dataclass(frozen=True)
@@ -168,15 +168,16 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = ""
     return figure
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = style.command_line(__doc__)
     parser.add_argument("--split", default="", help="random (all random splits pooled) or the name of one split")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows, beside = style.tables(options)
     for split, some in style.groups(rows, options.split).items():
         others = None if beside is None else style.same_group(beside, some)
         name = "figure2" if split == "random" else f"figure2-{split}"
-        style.publish(draw(some, others, TITLES.get(split, "")), options, name, some, style.missing(some, TREATMENTS))
+        title = "" if split == "random" else style.TITLES.get(split, split)
+        style.publish(draw(some, others, title), options, name, some, style.missing(some, TREATMENTS))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ the accuracy relative to the base of the own split, target and seed: AnB on rand
 man-made/natural split, random features. Bars are 95 % t intervals over units, from three units on.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 import style
 from matplotlib.axes import Axes
@@ -123,8 +125,8 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
     return figure
 
 
-def main() -> None:
-    options = style.command_line(__doc__).parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = style.command_line(__doc__).parse_args(arguments)
     rows, beside = style.tables(options)
     if not rows.treatment.isin(("AnB", "RnB")).any():
         raise style.Refused("the table has no AnB and no random-feature network to draw")

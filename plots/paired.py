@@ -10,6 +10,8 @@ pooled, AnB+ gains 1.6 points and BnB+ 0.2; paired, both gain 1.0. Bars are 95 %
 seed, both directions averaged first), from three units on; the shaded band is one point, the margin of "the same".
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 import style
 from matplotlib.axes import Axes
@@ -22,7 +24,6 @@ from transferability.results import MARGIN, Mean, mean_of, pooled_mean
 POOLED, PAIRED = "white", "#444444"
 COUNTED = "Below each panel and on the bars: " + style.COUNTS + ". Grey band: one point, the margin of \"the same\"."
 SPECIFICITY = style.Look("AnB − BnB", "#6a3d9a", "#6a3d9a", "s", False, 0.0)
-TITLES = {"random": "Random splits", "manmade-natural": "Man-made/Natural split"}
 
 
 def draw_differences(axes: Axes, rows: pd.DataFrame, treatment: str, column: str, look: style.Look, owner: str,
@@ -141,17 +142,24 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = ""
     return figure
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = style.command_line(__doc__)
     parser.add_argument("--split", default="", help="random (all random splits pooled) or the name of one split")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows, beside = style.tables(options)
-    for split, some in style.groups(rows, options.split).items():
+    figures = style.groups(rows, options.split)
+    paired = {split: some[some.treatment.isin(("BnB", "BnB+", "AnB+"))] for split, some in figures.items()}
+    comparable = {split: some for split, some in figures.items() if paired[split].difference.notna().any()}
+    for split in figures.keys() - comparable.keys():
+        print(f"paired: not drawn for {split}: it has neither BnB nor fine-tuned networks")
+    if not comparable:
+        raise style.Refused("no network of the table can be paired: BnB, BnB+ or AnB+ with their bases are needed")
+    for split, some in comparable.items():
         others = None if beside is None else style.same_group(beside, some)
         name = "paired" if split == "random" else f"paired-{split}"
         absent = style.missing(some, ("base", "BnB", "BnB+", "AnB", "AnB+"))
         notes = [COUNTED, untied(some)]
-        style.publish(draw(some, others, TITLES.get(split, split)), options, name, some, absent, notes)
+        style.publish(draw(some, others, style.TITLES.get(split, split)), options, name, some, absent, notes)
 
 
 if __name__ == "__main__":

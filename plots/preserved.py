@@ -8,6 +8,7 @@ The authors' numbers (their notebook, random-0) are single accuracies, not means
 """
 
 import argparse
+from collections.abc import Sequence
 
 import pandas as pd
 import style
@@ -53,7 +54,7 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
         style.counts(axes, counted, below=30, note="")
         looks = [style.Look("", colours[m], colours[m], MARKERS[m], False, 0.0) for m in range(3)]
         entries = [style.handle(look, f"m = {m}", line=True) for m, look in enumerate(looks)]
-        axes.legend(*zip(*entries, strict=True), loc="lower left", fontsize=7)
+        axes.legend(*zip(*entries, strict=True), fontsize=7)
     panels[0].set_ylabel("Top-1 accuracy")
     return figure
 
@@ -68,14 +69,16 @@ def tables(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame | No
     return results.networks(results.read_results(options.table)), paper
 
 
-def main() -> None:
-    options = style.command_line(__doc__).parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = style.command_line(__doc__).parse_args(arguments)
     rows, beside = tables(options)
     if not (rows.preserved > 0).any():
         raise style.Refused("the table has no network with preserved layers (A3Bp1)")
     source = "random-0, one network each, as in the authors' notebook. " if options.table is None else ""
     note = f"{source}m: copied layers above the frozen ones, trained. Below each panel: {style.COUNTS}."
-    style.publish(draw(rows, beside), options, "preserved", rows, notes=[note])
+    here = rows[rows.unit.isin(rows[rows.preserved > 0].unit)]
+    absent = style.missing(here, [f"{kind}{m}" for kind in SHADES for m in ("", "p1", "p2")])
+    style.publish(draw(rows, beside), options, "preserved", rows, absent, [note])
 
 
 if __name__ == "__main__":

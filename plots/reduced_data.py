@@ -6,6 +6,8 @@ The networks are bases trained on the first so many images of each class. In the
 images per class never left a loss of 6.9, the logarithm of 1,000: they failed to train, which is not overfitting.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 import style
 from matplotlib.axes import Axes
@@ -67,7 +69,7 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
                 draw_panel(axes, table, owner)
         axes.set_xlabel("Training images per class")
     linear.set_ylabel("Top-1 accuracy")
-    linear.set_ylim(bottom=0)
+    linear.set_ylim(bottom=-0.02)
     linear.set_title("linear")
     log.set_title("log-log")
     log.set_xscale("log")
@@ -77,8 +79,8 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
     return figure
 
 
-def main() -> None:
-    options = style.command_line(__doc__).parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = style.command_line(__doc__).parse_args(arguments)
     rows, beside = style.tables(options)
     if reduced(rows).empty:
         raise style.Refused("the table has no base on a part of the images (baseW@250)")

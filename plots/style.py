@@ -44,6 +44,7 @@ matplotlib.rcParams.update(
 WIDTH = 5.5  # inches
 SMALL = 6.5  # points: counts, captions, notes
 GREY = "#555555"
+TITLES = {"random": "Random splits", "manmade-natural": "Man-made/Natural split"}
 COUNTS = "networks (units) of each mean; bars: 95 % t interval over units, from three units on"
 # Goes below every figure of a study whose name starts with "demo".
 DEMO = (
@@ -223,6 +224,7 @@ def missing(rows: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
     """
     have = set(results.full_names(rows))
     ns = sorted(set(rows[(rows.n > 0) & (rows.plus == "")].n))
+    depth = (rows.n + rows.preserved).max()
     names = []
     for split, seed in sorted(set(zip(rows.split, rows.seed, strict=True))):
         tasks = {"W": ""} if split == "whole" else {"A": "B", "B": "A"}
@@ -236,7 +238,8 @@ def missing(rows: pd.DataFrame, wanted: Sequence[str]) -> list[str]:
                 else:
                     source = {"A": other, "B": target, "R": "R"}[treatment[0]]
                     rest = treatment[2:].replace("B", target, 1)
-                    grid = {f"{split}/{source}{n}{rest}/seed-{seed}": str(n) for n in ns}
+                    preserved = int(treatment[4:]) if "p" in treatment else 0
+                    grid = {f"{split}/{source}{n}{rest}/seed-{seed}": str(n) for n in ns if n + preserved <= depth}
                     pattern = f"{split}/{source}%s{rest}/seed-{seed}"
                 lacks = [n for name, n in grid.items() if name not in have]
                 span = "".join(lacks) if len(lacks) < 2 else "{" + ",".join(lacks) + "}"

@@ -8,6 +8,7 @@ are. Where the treatments were not trained on the same targets, this mixes trans
 """
 
 import math
+from collections.abc import Sequence
 
 import pandas as pd
 import style
@@ -84,8 +85,8 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
     return figure
 
 
-def main() -> None:
-    options = style.command_line(__doc__).parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = style.command_line(__doc__).parse_args(arguments)
     rows, beside = style.tables(options)
     figure = draw(rows, beside)
     for texts in lines(rows):
