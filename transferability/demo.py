@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from transferability.files import write_atomically
@@ -38,7 +39,7 @@ CONTRAST = (0.20, 0.50)  # difference in lightness (OKLab) of subject and backgr
 CHROMA = (0.02, 0.14)  # colourfulness (OKLab) of the palette
 BLUR = (0.35, 0.95)  # standard deviation, in pixels
 SCALE = (0.70, 1.25)  # size of the subject, relative to the class's usual one
-APART = 1.0  # how far the two groups are apart in what surrounds the subject: facets and bars, or mottle and wobble
+APART = 1.0  # strength of each group's own nuisance: straight shadows, or mottle and wobbling outlines
 SHIFT = 0.28  # greatest displacement of the subject's middle; the picture reaches from -1 to 1
 
 _SUPER = 2  # fine pixels per pixel and side; edges are antialiased on the fine grid as well
@@ -48,7 +49,7 @@ _AXIS = (np.arange(_FINE) + 0.5) * _PIXEL - 1.0
 _X, _Y = np.meshgrid(_AXIS, _AXIS)
 _TAU = 2.0 * np.pi
 
-Array = np.ndarray
+Array = NDArray[np.float64]
 BACK, INK, INK2, INK3, DARK, LIGHT = range(6)  # entries of a palette
 Layers = list[tuple[Array, int]]
 
@@ -135,7 +136,8 @@ def _spline_basis(cells: int) -> Array:
     t = np.abs(position[:, None] - np.arange(-1, cells + 2)[None, :])
     near = 2.0 / 3.0 - t * t + 0.5 * t**3
     far = np.maximum(2.0 - t, 0.0) ** 3 / 6.0
-    return np.where(t < 1.0, near, far)
+    basis: Array = np.where(t < 1.0, near, far)
+    return basis
 
 
 _BASES = {cells: _spline_basis(cells) for cells in (1, 2, 3, 4, 5, 6, 8, 10, 14, 20)}
@@ -186,10 +188,11 @@ def _scatter(dice: Dice, c: Canvas, spacing: float, jitter: float) -> Array:
         -1, 2
     )
     points = points * pitch + c.shift
-    return points[np.abs(points).max(axis=1) < 1.0 + 1.3 * pitch]
+    near: Array = points[np.abs(points).max(axis=1) < 1.0 + 1.3 * pitch]
+    return near
 
 
-def _voronoi(points: Array) -> tuple[Array, Array, Array]:
+def _voronoi(points: Array) -> tuple[Array, Array, NDArray[np.int64]]:
     """Distances to the nearest and second nearest point (picture's units), index of the nearest: (64, 64)."""
     first = np.full((_FINE, _FINE), 1e9)
     second = np.full((_FINE, _FINE), 1e9)
@@ -863,8 +866,9 @@ CLASSES = tuple(DemoClass(f"d{i:02d}_{kind.word}", kind.name, kind.group) for i,
 def _reducer(blur: float) -> Array:
     """(32, 64): from fine pixels to pixels, blurred by a Gaussian of this standard deviation (pixels)."""
     fine = (np.arange(_FINE) + 0.5) / _SUPER
-    weights = np.exp(-0.5 * ((fine[None, :] - np.arange(SIZE)[:, None] - 0.5) / blur) ** 2)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights: Array = np.exp(-0.5 * ((fine[None, :] - np.arange(SIZE)[:, None] - 0.5) / blur) ** 2)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
 
 
 _REDUCERS = tuple(_reducer(blur) for blur in np.linspace(BLUR[0], BLUR[1], 16))
@@ -966,7 +970,7 @@ def _clutter(d: Dice, count: int, radius: tuple[float, float], group: str) -> Ar
 
 
 def _facets(d: Dice) -> Array:
-    """(64, 64) sharp straight edges of light and shade, as planes and panels throw them: mean about 0, sd 0.5."""
+    """(64, 64) sharp straight edges of light and shade, as flat panels throw them: mean about 0, sd 0.5."""
     light = np.zeros((_FINE, _FINE))
     for _ in range(3):
         angle = d.between(0.0, _TAU)
@@ -976,7 +980,7 @@ def _facets(d: Dice) -> Array:
 
 
 def _wobbled(picture: Array, d: Dice, strength: float) -> Array:
-    """The picture, (3, 64, 64), with every outline made irregular: resampled along a smooth random displacement."""
+    """The picture, (3, 64, 64), with every outline made irregular by a smooth random displacement."""
     cells = (5, 6, 8)[d.whole(0, 2)]
     column = np.clip((_X + strength * _noise(d, cells) + 1.0) / _PIXEL - 0.5, 0.0, _FINE - 1.001)
     row = np.clip((_Y + strength * _noise(d, cells) + 1.0) / _PIXEL - 0.5, 0.0, _FINE - 1.001)
@@ -985,10 +989,11 @@ def _wobbled(picture: Array, d: Dice, strength: float) -> Array:
     flat, at = picture.reshape(3, -1), i * _FINE + j
     upper = flat[:, at] * (1.0 - v) + flat[:, at + 1] * v
     lower = flat[:, at + _FINE] * (1.0 - v) + flat[:, at + _FINE + 1] * v
-    return upper * (1.0 - u) + lower * u
+    wobbled: Array = upper * (1.0 - u) + lower * u
+    return wobbled
 
 
-def draw(class_index: int, number: int, hardness: float = 1.0) -> np.ndarray:
+def draw(class_index: int, number: int, hardness: float = 1.0) -> NDArray[np.uint8]:
     """The picture `number` of a class, (32, 32, 3) uint8 RGB; a pure function of its arguments.
 
     `hardness` multiplies pixel noise, clutter and occluders; 0 draws clean pictures. IndexError if unknown.
@@ -1020,8 +1025,8 @@ def draw(class_index: int, number: int, hardness: float = 1.0) -> np.ndarray:
     if before:
         lay(_clutter(d, before, (0.04, 0.12), kind.group), BACK if d.chance(0.5) else INK2)
 
-    # Each group has its own nuisance, of equal strength, to which features learned on the other are no strangers
-    # only if they are general: this is what sets the groups further apart than random halves are.
+    # Each group has its own nuisance, of equal strength; features learned on one group alone never saw the
+    # other's. This is what sets the groups further apart than random halves are.
     strength = APART * d.between(0.04, 0.16)
     if kind.group == "man-made":
         picture += strength * _facets(d)
@@ -1045,7 +1050,7 @@ def draw(class_index: int, number: int, hardness: float = 1.0) -> np.ndarray:
     return np.ascontiguousarray(np.floor(small * 255.0 + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 
-def draw_many(class_index: int, numbers: Sequence[int]) -> np.ndarray:
+def draw_many(class_index: int, numbers: Sequence[int]) -> NDArray[np.uint8]:
     """Several pictures of a class, (len(numbers), 32, 32, 3) uint8, each the same as from `draw`."""
     pictures = np.empty((len(numbers), SIZE, SIZE, 3), dtype=np.uint8)
     for i, number in enumerate(numbers):
