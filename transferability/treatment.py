@@ -13,6 +13,7 @@ full rate or at a multiple of it. `p<m>` copies m more layers and trains them (t
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from transferability.files import Refused
 
@@ -55,14 +56,14 @@ class Treatment:
 
     @property
     def plus(self) -> str:
-        """"" for frozen, "1" for `+`, else the multiple of the rate, as in results.csv."""
-        return f"{self.rate:g}" if self.rate else ""
+        """ "" for frozen, "1" for `+`, else the multiple of the rate, as in results.csv."""
+        return _positional(self.rate) if self.rate else ""
 
     def __str__(self) -> str:
         if not self.source:
             return f"base{self.target}"
         preserved = f"p{self.preserved}" if self.preserved else ""
-        plus = "" if not self.rate else "+" if self.rate == 1 else f"+{self.rate:g}"
+        plus = "" if not self.rate else "+" if self.rate == 1 else f"+{_positional(self.rate)}"
         return f"{self.source}{self.n}{self.target}{preserved}{plus}"
 
     @property
@@ -97,6 +98,11 @@ class Treatment:
                 f"{self}: the last layer cannot be copied, {self.source} has {classes[self.source]} classes and "
                 f"{self.target} has {classes[self.target]}"
             )
+
+
+def _positional(number: float) -> str:
+    """All digits of a number and no exponent, as the grammar writes rates: 0.1, 10, 0.00001."""
+    return f"{Decimal(repr(number)).normalize():f}"
 
 
 def parse(text: str) -> Treatment:

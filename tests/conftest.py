@@ -1,0 +1,22 @@
+"""Fixtures that several test modules use."""
+
+from pathlib import Path
+
+import pytest
+from tiny import write_tiny
+
+from transferability.images import PackedImages
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test's own, with `data` and `runs` in it, where the package looks for them."""
+    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    return tmp_path
+
+
+@pytest.fixture
+def packed(roots: Path) -> PackedImages:
+    """The tiny packed set, in this test's data folder."""
+    return write_tiny(roots / "data" / "tiny")
