@@ -30,9 +30,7 @@ def put(path: Path, data: bytes) -> Path:
     return path
 
 
-def folder(
-    root: Path, classes: tuple[str, ...] = ("cat", "ant", "bus"), train: int = 4, val: int = 2
-) -> Path:
+def folder(root: Path, classes: tuple[str, ...] = ("cat", "ant", "bus"), train: int = 4, val: int = 2) -> Path:
     """train/ and val/ of one folder per class, 16x16 PNGs, all different."""
     for c, name in enumerate(classes):
         for i in range(train):

@@ -10,9 +10,16 @@ import pytest
 from pictures import encoded, pixels
 from PIL import Image
 
-from transferability.decode import Unreadable, decode
+from transferability import decode as module
+from transferability.decode import Unreadable
 
 RGB = pixels(1, 12, 20)
+
+
+def decode(data: bytes) -> np.ndarray:
+    image = module.decode(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "GIF"])
@@ -86,12 +93,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("colour,channels", [(0, 1), (2, 3), (6, 4)])

@@ -45,9 +45,7 @@ def test_what_was_written_is_read_wherever_the_folder_lies(tmp_path: Path) -> No
     draw = np.random.default_rng(0)
     assert np.array_equal(packed.train.images, draw.integers(0, 256, (10, 8, 8, 3), dtype=np.uint8))
     assert np.array_equal(packed.val.images, draw.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8))
-    assert (
-        packed.train.labels.tolist() == [0] * 4 + [1] * 6 and packed.val.labels.tolist() == [0] * 2 + [1] * 3
-    )
+    assert packed.train.labels.tolist() == [0] * 4 + [1] * 6 and packed.val.labels.tolist() == [0] * 2 + [1] * 3
     assert packed.train.labels.dtype == np.int64
     assert packed.classes == (
         ImageClass(0, "a", "an a", "natural"),
@@ -72,11 +70,11 @@ def test_the_checksum_is_of_the_content(tmp_path: Path) -> None:
 
 
 def test_missing_or_half_written(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="does not exist"):
+    with pytest.raises(Refused, match=r"does not exist"):
         open_packed(tmp_path / "nothing")
     make(tmp_path / "set")
     (tmp_path / "set" / "manifest.json").unlink()
-    with pytest.raises(Refused, match="not a packed set"):
+    with pytest.raises(Refused, match=r"not a packed set"):
         open_packed(tmp_path / "set")
 
 
@@ -87,10 +85,10 @@ def test_a_file_missing_or_a_byte_short_or_long_is_refused(tmp_path: Path, name:
     data = path.read_bytes()
     for wrong in (data[:-1], data + b"\0"):
         path.write_bytes(wrong)
-        with pytest.raises(Refused, match=f"{name} has .* bytes instead of {len(data)}"):
+        with pytest.raises(Refused, match=rf"{name} has .* bytes instead of {len(data)}"):
             open_packed(packed.folder)
     path.unlink()
-    with pytest.raises(Refused, match=f"{name} is missing"):
+    with pytest.raises(Refused, match=rf"{name} is missing"):
         open_packed(packed.folder)
 
 
@@ -98,13 +96,11 @@ def test_a_file_missing_or_a_byte_short_or_long_is_refused(tmp_path: Path, name:
 def test_a_changed_byte_in_a_small_file_is_seen_when_opening(tmp_path: Path, name: str) -> None:
     packed = make(tmp_path / "set")
     change_byte(packed.folder / name, -1)
-    with pytest.raises(Refused, match=f"{name} has changed"):
+    with pytest.raises(Refused, match=rf"{name} has changed"):
         open_packed(packed.folder)
 
 
-def test_a_changed_byte_in_an_image_is_seen_when_verifying(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changed_byte_in_an_image_is_seen_when_verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images a block
     packed = make(tmp_path / "set")
     change_byte(packed.folder / "train-images.npy", -1)
@@ -127,9 +123,9 @@ def test_first_use_checks_once_and_again_after_a_change(
         verify_at_first_use(packed)  # calls neither
     change_byte(packed.folder / "val-images.npy", -1)
     os.utime(packed.folder / "val-images.npy", ns=(1, 1))
-    with pytest.raises(Refused, match="val-images.npy has changed"):
+    with pytest.raises(Refused, match=r"val-images.npy has changed"):
         verify_at_first_use(packed)
-    with pytest.raises(Refused, match="val-images.npy has changed"):
+    with pytest.raises(Refused, match=r"val-images.npy has changed"):
         verify_at_first_use(packed)  # a failed check leaves no stamp
 
 
@@ -148,7 +144,7 @@ def test_an_edited_or_damaged_manifest_is_refused(tmp_path: Path) -> None:
         with pytest.raises(Refused):
             open_packed(packed.folder)
     path.write_text(json.dumps(manifest)[:-5])
-    with pytest.raises(Refused, match="manifest.json"):
+    with pytest.raises(Refused, match=r"manifest.json"):
         open_packed(packed.folder)
 
 

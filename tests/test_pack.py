@@ -62,9 +62,7 @@ def start(source: Path, destination: Path, workers: int, before: str = "") -> su
     script = put(destination.parent / "run.py", RUN.format(before=before).encode())
     environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[1])}
     command = [sys.executable, str(script), str(source), str(destination), str(workers)]
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
 
 def wait_for_blocks(run: subprocess.Popen[str], destination: Path, blocks: int) -> None:
@@ -116,9 +114,7 @@ def alive(pid: str) -> bool:
         return False
 
 
-def test_ctrl_c_is_one_line_and_loses_nothing(
-    many: Path, undisturbed: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_ctrl_c_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     run = start(many, tmp_path / "packed", 2)
     wait_for_blocks(run, tmp_path / "packed", 3)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: every process of the group
@@ -131,9 +127,7 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
     assert bytes_of(tmp_path / "packed") == undisturbed
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(
-    many: Path, undisturbed: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))"
     run = start(many, tmp_path / "packed", 2, limit)
     _, errors = run.communicate(timeout=60)
@@ -203,20 +197,20 @@ def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     pack(str(source), tmp_path / "packed", None)
     kept = bytes_of(tmp_path / "packed")
-    with pytest.raises(Refused, match="holds another data set"):
+    with pytest.raises(Refused, match=r"holds another data set"):
         pack(str(folder(tmp_path / "other", train=5)), tmp_path / "packed", None)
-    with pytest.raises(Refused, match="holds another data set"):
+    with pytest.raises(Refused, match=r"holds another data set"):
         pack(str(source), tmp_path / "packed", 8)
     assert bytes_of(tmp_path / "packed") == kept
-    with pytest.raises(Refused, match="not empty and no packed set"):
+    with pytest.raises(Refused, match=r"not empty and no packed set"):
         pack(str(source), source, None)
     put(tmp_path / "thesis.partial" / "thesis.tex", b"")
-    with pytest.raises(Refused, match="not of an unfinished packing"):
+    with pytest.raises(Refused, match=r"not of an unfinished packing"):
         pack(str(source), tmp_path / "thesis", None)
     assert os.listdir(tmp_path / "thesis.partial") == ["thesis.tex"]
-    with pytest.raises(Refused, match="is a file"):
+    with pytest.raises(Refused, match=r"is a file"):
         pack(str(source), put(tmp_path / "file", b""), None)
-    with pytest.raises(Refused, match="cannot be written"):
+    with pytest.raises(Refused, match=r"cannot be written"):
         pack(str(source), tmp_path / "file" / "packed", None)
     (tmp_path / "empty").mkdir()
     assert pack(str(source), tmp_path / "empty", None).size == 16
@@ -225,7 +219,7 @@ def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
 def test_two_at_once(many: Path, tmp_path: Path) -> None:
     run = start(many, tmp_path / "packed", 1)
     wait_for_blocks(run, tmp_path / "packed", 1)
-    with pytest.raises(Refused, match="is being written by another process"):
+    with pytest.raises(Refused, match=r"is being written by another process"):
         pack(str(many), tmp_path / "packed", 256)
     run.kill()
     run.wait()
@@ -235,7 +229,7 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     source = folder(tmp_path / "set")
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
-    with pytest.raises(Refused, match="no room: .* has 10 MB free and 57.7 MB are needed"):
+    with pytest.raises(Refused, match=r"no room: .* has 10 MB free and 57.7 MB are needed"):
         pack(str(source), tmp_path / "packed", 1024)
     assert "18 pictures" not in capsys.readouterr().out
     assert not (tmp_path / "packed").exists()
@@ -262,9 +256,7 @@ def test_an_unreadable_picture_stops_the_packing_by_name(many: Path, tmp_path: P
     bad = source / "train" / "class 7" / "25.jpg"
     bad.unlink()
     put(bad, b"<html>404</html>")
-    with pytest.raises(
-        Refused, match=r"train/class 7/25.jpg cannot be read as a picture: it is damaged or in no"
-    ):
+    with pytest.raises(Refused, match=r"train/class 7/25.jpg cannot be read as a picture: it is damaged or in no"):
         pack(str(source), tmp_path / "packed", 256, workers=workers)
     assert not (tmp_path / "packed").exists()
 
@@ -278,7 +270,7 @@ def test_skipped_pictures_leave_no_trace_but_in_the_manifest(
     put(source / "train" / "bus" / "0 first.png", b"")
     put(source / "train" / "bus" / "2b.png", picture(5)[:100])
     put(source / "val" / "ant" / "x", b"<html>")
-    with pytest.raises(Refused, match="0 first.png cannot be read as a picture: it is empty; replace it"):
+    with pytest.raises(Refused, match=r"0 first.png cannot be read as a picture: it is empty; replace it"):
         pack(str(source), tmp_path / "packed", None)
     packed = pack(str(source), tmp_path / "packed", None, skip_unreadable=True)
     assert packed.checksum == clean.checksum  # the same as if they had not been there
@@ -297,7 +289,7 @@ def test_a_class_of_unreadable_pictures_only_is_refused(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     for path in (source / "val" / "bus").iterdir():
         put(path, b"")
-    with pytest.raises(Refused, match="neither this nor any other picture of class bus in val can be read"):
+    with pytest.raises(Refused, match=r"neither this nor any other picture of class bus in val can be read"):
         pack(str(source), tmp_path / "packed", None, skip_unreadable=True)
     assert not (tmp_path / "packed").exists()
 
@@ -307,11 +299,11 @@ def test_without_skipping_again_the_bad_pictures_are_tried_again(tmp_path: Path)
     put(source / "train" / "bus" / "bad.png", b"")
     for path in (source / "val" / "bus").iterdir():
         put(path, b"")
-    with pytest.raises(Refused, match="neither this"):
+    with pytest.raises(Refused, match=r"neither this"):
         pack(str(source), tmp_path / "packed", None, skip_unreadable=True)
     for i in range(2):
         put(source / "val" / "bus" / f"{i}.png", picture(i))
-    with pytest.raises(Refused, match="bus/bad.png cannot be read"):
+    with pytest.raises(Refused, match=r"bus/bad.png cannot be read"):
         pack(str(source), tmp_path / "packed", None)
 
 
@@ -329,18 +321,16 @@ def test_a_picture_without_permission_is_named(tmp_path: Path) -> None:
 def test_pictures_of_different_sizes_need_a_size(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     put(source / "val" / "cat" / "1.png", picture(0, 16, 24))
-    with pytest.raises(
-        Refused, match=r"differ in size \(.*val/cat/1.png is 24x16, the first one 16x16\).*--size"
-    ):
+    with pytest.raises(Refused, match=r"differ in size \(.*val/cat/1.png is 24x16, the first one 16x16\).*--size"):
         pack(str(source), tmp_path / "packed", None)
     put(source / "train" / "ant" / "0.png", picture(0, 16, 24))
     with pytest.raises(Refused, match=r"train/ant/0.png is 24x16 pixels, not square: give --size S"):
         pack(str(source), tmp_path / "packed", None)
     assert pack(str(source), tmp_path / "packed", 16).size == 16
     for size in (0, -3, 100_000):
-        with pytest.raises(Refused, match=f"--size {size}: the size must be between"):
+        with pytest.raises(Refused, match=rf"--size {size}: the size must be between"):
             pack(str(source), tmp_path / "packed", size)
-    with pytest.raises(Refused, match="--workers 0"):
+    with pytest.raises(Refused, match=r"--workers 0"):
         pack(str(source), tmp_path / "packed", 16, workers=0)
 
 

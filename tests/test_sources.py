@@ -42,9 +42,7 @@ def test_folder_of_class_folders(tmp_path: Path, kind: str) -> None:
         source = zipped(source, tmp_path / "set.zip", "set/" if "below" in kind else "")
     found = packed(source, tmp_path)
     assert [c.id for c in found.classes] == ["ant", "bus", "cat"] and found.size == 16
-    assert [c.name for c in found.classes] == ["ant", "bus", "cat"] and {c.group for c in found.classes} == {
-        ""
-    }
+    assert [c.name for c in found.classes] == ["ant", "bus", "cat"] and {c.group for c in found.classes} == {""}
     seeds = {"cat": 0, "ant": 1000, "bus": 2000}
     expected = [pixels(seeds[c] + i) for c in ("ant", "bus", "cat") for i in range(4)]
     assert np.array_equal(found.train.images, expected)
@@ -66,16 +64,12 @@ def test_pictures_below_the_class_folder_hidden_files_and_any_extension(tmp_path
 
 
 def test_odd_names_and_links(tmp_path: Path) -> None:
-    source = folder(
-        tmp_path / "set", classes=("with space", "new\nline", os.fsdecode(b"not \xff utf-8")), train=1
-    )
+    source = folder(tmp_path / "set", classes=("with space", "new\nline", os.fsdecode(b"not \xff utf-8")), train=1)
     (source / "train" / "with space" / "loop").symlink_to(source / "train")
     (source / "train" / "with space" / "own").symlink_to(source / "train" / "with space")
     outside = put(tmp_path / "elsewhere" / "picture.png", picture(9))
     (source / "train" / "new\nline" / "link\n1.png").symlink_to(outside)
-    os.rename(
-        source / "train" / "new\nline" / "0.png", os.fsencode(source / "train" / "new\nline") + b"/\xfe.png"
-    )
+    os.rename(source / "train" / "new\nline" / "0.png", os.fsencode(source / "train" / "new\nline") + b"/\xfe.png")
     found = open_source(str(source))
     assert sorted(found.train) == sorted(("with space", "new\nline", "not \udcff utf-8"))
     assert len(found.train["new\nline"]) == 2
@@ -100,12 +94,12 @@ def test_a_loop_of_links_alone_is_named(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     (source / "train" / "ant" / "a").symlink_to("b")
     (source / "train" / "ant" / "b").symlink_to("a")
-    with pytest.raises(Refused, match="train/ant/a .*broken link"):
+    with pytest.raises(Refused, match=r"train/ant/a .*broken link"):
         packed(source, tmp_path)
     (source / "train" / "ant" / "a").unlink()
     (source / "train" / "ant" / "b").unlink()
     os.mkfifo(source / "train" / "ant" / "pipe")  # reading it would wait for ever
-    with pytest.raises(Refused, match="train/ant/pipe .*no regular file"):
+    with pytest.raises(Refused, match=r"train/ant/pipe .*no regular file"):
         packed(source, tmp_path)
 
 
@@ -134,9 +128,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     refused("class only in val", "class dog has validation but no training pictures")
     refused("class only in train", "class dog has training but no validation pictures")
     refused("stray", "train/0.png lies beside the class folders")
-    with pytest.raises(Refused, match="does not exist"):
+    with pytest.raises(Refused, match=r"does not exist"):
         packed(tmp_path / "nowhere", tmp_path)
-    with pytest.raises(Refused, match="neither a folder nor a whole zip"):
+    with pytest.raises(Refused, match=r"neither a folder nor a whole zip"):
         packed(put(tmp_path / "file.zip", b"PK no zip"), tmp_path)
 
 
@@ -159,7 +153,7 @@ def test_a_damaged_zip_names_the_picture(tmp_path: Path) -> None:
         at = handle.getinfo("train/bus/2.png").header_offset + 60
     data[at] ^= 255
     archive.write_bytes(data)
-    with pytest.raises(Refused, match="set.zip/train/bus/2.png cannot be read"):
+    with pytest.raises(Refused, match=r"set.zip/train/bus/2.png cannot be read"):
         packed(archive, tmp_path)
 
 
@@ -248,15 +242,15 @@ def test_tiny_imagenet(tmp_path: Path, kind: str) -> None:
 def test_tiny_imagenet_that_does_not_fit_together(tmp_path: Path) -> None:
     source = tiny_imagenet(tmp_path / "tiny")
     extra = put(source / "val" / "images" / "val_12.JPEG", picture(0))
-    with pytest.raises(Refused, match="val_12.JPEG is not in val_annotations.txt"):
+    with pytest.raises(Refused, match=r"val_12.JPEG is not in val_annotations.txt"):
         packed(source, tmp_path)
     extra.unlink()
     os.rename(source / "val" / "images" / "val_3.JPEG", tmp_path / "val_3.JPEG")
-    with pytest.raises(Refused, match="val_3.JPEG of val_annotations.txt is not in val/images"):
+    with pytest.raises(Refused, match=r"val_3.JPEG of val_annotations.txt is not in val/images"):
         packed(source, tmp_path)
     os.rename(tmp_path / "val_3.JPEG", source / "val" / "images" / "val_3.JPEG")
     put(source / "wnids.txt", "\n".join((*WNIDS, "n07711569")).encode())
-    with pytest.raises(Refused, match="class n07711569 has no folder in train/"):
+    with pytest.raises(Refused, match=r"class n07711569 has no folder in train/"):
         packed(source, tmp_path)
 
 
@@ -318,7 +312,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "evil"),)
 
     (source / "cifar-10-batches-py" / "data_batch_2").write_bytes(pickle.dumps({"data": Evil()}))
-    with pytest.raises(Refused, match="data_batch_2 is no batch of CIFAR .*mkdir"):
+    with pytest.raises(Refused, match=r"data_batch_2 is no batch of CIFAR .*mkdir"):
         packed(source, tmp_path)
     assert not (tmp_path / "evil").exists()
 
@@ -327,10 +321,10 @@ def test_a_missing_or_truncated_batch_is_named(tmp_path: Path) -> None:
     source = cifar(tmp_path / "data")
     batch = source / "cifar-10-batches-py" / "data_batch_4"
     batch.write_bytes(batch.read_bytes()[:-100])
-    with pytest.raises(Refused, match="data_batch_4 is no batch of CIFAR"):
+    with pytest.raises(Refused, match=r"data_batch_4 is no batch of CIFAR"):
         packed(source, tmp_path)
     batch.unlink()
-    with pytest.raises(Refused, match="data_batch_4 is missing"):
+    with pytest.raises(Refused, match=r"data_batch_4 is missing"):
         packed(source, tmp_path)
 
 
@@ -361,9 +355,7 @@ def devkit(truth: list[int], order: tuple[str, ...] = (WNIDS[2], *WNIDS[:2])) ->
     savemat(handle, {"synsets": np.array(rows, dtype=kinds)})
     return {
         "ILSVRC2012_devkit_t12/data/meta.mat": handle.getvalue(),
-        "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": "".join(
-            f"{i}\n" for i in truth
-        ).encode(),
+        "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt": "".join(f"{i}\n" for i in truth).encode(),
     }
 
 
@@ -371,9 +363,7 @@ TRUTH = [1, 3, 2, 2, 1, 3]  # chainlink fence, goldfish, tench, tench, chainlink
 
 
 def ilsvrc_files() -> tuple[dict[str, bytes], dict[str, bytes]]:
-    train = {
-        f"{w}/{w}_{n}.JPEG": picture(100 * c + n, 20, 30) for c, w in enumerate(WNIDS) for n in (10, 9, 100)
-    }
+    train = {f"{w}/{w}_{n}.JPEG": picture(100 * c + n, 20, 30) for c, w in enumerate(WNIDS) for n in (10, 9, 100)}
     val = {f"ILSVRC2012_val_{i + 1:08d}.JPEG": picture(1000 + i, 20, 30) for i in range(6)}
     return train, val
 
@@ -418,9 +408,7 @@ def test_ilsvrc_unpacked(tmp_path: Path, truth: str) -> None:
     if truth == "kaggle":
         root = source / "ILSVRC" / "Data" / "CLS-LOC"
         rows = [f"{name[:-5]},{wnid} 1 2 3 4 {wnid} 5 6 7 8" for name, wnid in zip(val, wnids, strict=True)]
-        put(
-            source / "LOC_val_solution.csv", "\n".join(["ImageId,PredictionString", *reversed(rows)]).encode()
-        )
+        put(source / "LOC_val_solution.csv", "\n".join(["ImageId,PredictionString", *reversed(rows)]).encode())
     for name, data in train.items():
         put(root / "train" / name, data)
     for (name, data), wnid in zip(val.items(), wnids, strict=True):
@@ -475,7 +463,7 @@ def test_flat_validation_without_ground_truth(tmp_path: Path) -> None:
         put(tmp_path / "set" / "train" / name, data)
     for name, data in val.items():
         put(tmp_path / "set" / "val" / name, data)
-    with pytest.raises(Refused, match="not sorted by class; put ILSVRC2012_devkit_t12.tar.gz"):
+    with pytest.raises(Refused, match=r"not sorted by class; put ILSVRC2012_devkit_t12.tar.gz"):
         packed(tmp_path / "set", tmp_path)
 
 

@@ -27,8 +27,8 @@ class Unreadable(Exception):
     """One picture cannot be read. The message says why; whoever catches it adds the picture's place."""
 
 
-def decode(data: bytes) -> np.ndarray:
-    """An encoded picture as (H, W, 3) uint8, RGB.
+def decode(data: bytes) -> Image.Image:
+    """An encoded picture as an image of mode RGB, in memory.
 
     The format is told by the content. Grey and palette pictures become RGB, CMYK is converted, transparent
     pixels lie on white, 16 bits are reduced to their upper 8, the EXIF rotation is applied, and an animation
@@ -42,11 +42,11 @@ def decode(data: bytes) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on odd metadata; what matters raises
-            with Image.open(BytesIO(data), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Unreadable(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
-                image.load()
-                return np.asarray(_rgb(_upright(image)))
+            image = Image.open(BytesIO(data), formats=FORMATS)
+            if image.width * image.height > MAX_PIXELS:
+                raise Unreadable(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
+            image.load()
+            return _rgb(_upright(image))
     except (Unreadable, MemoryError):
         raise
     except PIL.UnidentifiedImageError:
@@ -83,4 +83,4 @@ def _rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

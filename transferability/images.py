@@ -98,8 +98,7 @@ def open_packed(folder: Path) -> PackedImages:
         size, checksum = int(manifest["size"]), str(manifest["checksum"])
         if checksum != content_checksum(manifest["files"]):
             raise Refused(
-                f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and"
-                " pack again"
+                f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and pack again"
             )
         classes = read_classes(folder / "classes.csv")
         counts = manifest["counts"]
@@ -132,8 +131,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     if not path.is_file():
         raise Refused(
-            f"{folder} is not a packed set (it has no manifest.json): make one with"
-            " 'transferability pack SOURCE DEST'"
+            f"{folder} is not a packed set (it has no manifest.json): make one with 'transferability pack SOURCE DEST'"
         )
     manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -187,8 +185,7 @@ def verify(packed: PackedImages) -> int:
         if tree_digest(found) != entry["sha256"]:
             where = _where(packed, name, found)
             raise Refused(
-                f"{packed.folder / name} has changed since it was packed{where};"
-                " delete the folder and pack again"
+                f"{packed.folder / name} has changed since it was packed{where}; delete the folder and pack again"
             )
         total += entry["bytes"]
     return total

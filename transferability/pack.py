@@ -112,9 +112,7 @@ def pack(
 
                 demo.contact_sheet(partial / "contact-sheet.png")
             about = {"source": found.kind, "resize": rule.text, "skipped": skipped, "identity": identity}
-            write_manifest(
-                partial, destination.name, rule.size, {w: len(labels[w]) for w in SETS}, digests, about
-            )
+            write_manifest(partial, destination.name, rule.size, {w: len(labels[w]) for w in SETS}, digests, about)
             _sync_folder(partial)
             os.rename(partial, destination)
             _sync_folder(destination.parent)
@@ -161,9 +159,7 @@ def check_classes(source: str, found: Source) -> None:
         raise Refused(f"{place} has no classes: train/ is empty")
     for which, pictures in (("training", found.train), ("validation", found.val)):
         if empty := sorted(c for c, p in pictures.items() if not p):
-            raise Refused(
-                f"{place}: class {_some(empty)} has no {which} pictures: add some or delete the folder"
-            )
+            raise Refused(f"{place}: class {_some(empty)} has no {which} pictures: add some or delete the folder")
     if foreign := sorted(set(found.val) - set(found.train)):
         raise Refused(f"{place}: class {_some(foreign)} has validation but no training pictures")
     if lacking := sorted(set(found.train) - set(found.val)):
@@ -208,9 +204,7 @@ def read_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], dict[str, s
     except (OSError, csv.Error) as error:
         raise Refused(f"--groups {shown(path)} cannot be read: {error}") from None
     if not rows or not {"id", "group"} <= set(rows[0]):
-        raise Refused(
-            f"--groups {shown(path)} needs the columns id and group, perhaps name, and a row per class"
-        )
+        raise Refused(f"--groups {shown(path)} needs the columns id and group, perhaps name, and a row per class")
     listed = [row["id"] for row in rows]
     if twice := [class_id for class_id, count in Counter(listed).items() if count > 1]:
         raise Refused(f"--groups {shown(path)}: class {_some(twice)} stands there twice")
@@ -233,7 +227,7 @@ def common_size(source: str, found: Source, skip_unreadable: bool) -> int:
     for class_id in sorted(found.train):
         for picture in found.train[class_id]:
             try:
-                height, width = load(picture).shape[:2]
+                width, height = load(picture).size
             except Unreadable as error:
                 if not skip_unreadable:
                     raise Refused(unreadable(picture, str(error))) from None
@@ -241,9 +235,7 @@ def common_size(source: str, found: Source, skip_unreadable: bool) -> int:
             if width != height:
                 raise Refused(f"{picture.where} is {width}x{height} pixels, not square: give --size S")
             if width > MAX_SIZE:
-                raise Refused(
-                    f"{picture.where} is {width}x{height} pixels: give --size S, {MAX_SIZE} at most"
-                )
+                raise Refused(f"{picture.where} is {width}x{height} pixels: give --size S, {MAX_SIZE} at most")
             return width
     raise Refused(f"{shown(source)}: not one training picture can be read")
 
@@ -495,9 +487,7 @@ def run_blocks(
                 if not blocks[0].skip:
                     raise Refused(unreadable(picture, reason))
                 bad[outcome.which, picture.key] = reason
-                journal.write(
-                    json.dumps({"set": outcome.which, "picture": picture.key, "reason": reason}) + "\n"
-                )
+                journal.write(json.dumps({"set": outcome.which, "picture": picture.key, "reason": reason}) + "\n")
                 say(f"left out: {picture.where} {shown(reason)}")
             if not outcome.unreadable and done.get((outcome.which, outcome.number)) != (
                 outcome.key,
@@ -528,8 +518,7 @@ def run_blocks(
                 run_parallel(blocks, workers, note)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted with {packed:,} of {total:,} pictures packed: run the same command again to"
-                " go on"
+                f"interrupted with {packed:,} of {total:,} pictures packed: run the same command again to go on"
             ) from None
 
 
@@ -589,7 +578,7 @@ def pack_block(block: Block) -> Outcome:
     bad = []
     for i, picture in enumerate(block.pictures):
         try:
-            pixels[i] = fit(load(picture), rule, picture)
+            pixels[i] = np.asarray(fit(load(picture), rule, picture))
         except Unreadable as error:
             bad.append((picture, str(error)))
             if not block.skip:
@@ -609,31 +598,30 @@ def pack_block(block: Block) -> Outcome:
 # ------------------------------------------------------------------------------------------ one picture
 
 
-def load(picture: Picture) -> np.ndarray:
-    """One picture as (H, W, 3) uint8, RGB. Raises Unreadable with the reason."""
+def load(picture: Picture) -> Image.Image:
+    """One picture as an image of mode RGB. Raises Unreadable with the reason."""
     if picture.kind == "demo":
         from transferability import demo
 
-        drawn: np.ndarray = demo.draw_many(int(picture.container), [picture.offset])[0]
-        return drawn
+        return Image.fromarray(demo.draw_many(int(picture.container), [picture.offset])[0])
     try:
         content = read(picture)
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # damaged archives raise many kinds
         raise Unreadable(f"cannot be opened ({reason_of(error)})") from None
-    return content if isinstance(content, np.ndarray) else decode(content)
+    return Image.fromarray(content) if isinstance(content, np.ndarray) else decode(content)
 
 
-def fit(pixels: np.ndarray, rule: Rule, picture: Picture) -> np.ndarray:
-    """(H, W, 3) uint8 to (S, S, 3) by the rule: bicubic, with a support that grows with the reduction (PIL's
-    antialiasing). Pictures that are S x S already keep their pixels.
+def fit(image: Image.Image, rule: Rule, picture: Picture) -> Image.Image:
+    """An RGB image of any size to S x S by the rule: bicubic, with a support that grows with the reduction
+    (PIL's antialiasing). Pictures that are S x S already keep their pixels.
 
     # Paper: Caffe's scripts squashed to 256x256 with ImageMagick or OpenCV, whose filters differ a little.
     """
-    height, width = pixels.shape[:2]
-    if (height, width) == (rule.size, rule.size):
-        return pixels
+    size, (width, height) = (rule.size, rule.size), image.size
+    if (width, height) == size:
+        return image
     if rule.exact:
         raise Refused(
             f"the pictures differ in size ({picture.where} is {width}x{height}, the first one"
@@ -641,9 +629,7 @@ def fit(pixels: np.ndarray, rule: Rule, picture: Picture) -> np.ndarray:
         )
     short = min(height, width)
     left, top = (0.0, 0.0) if rule.squash else ((width - short) / 2, (height - short) / 2)
-    box = (left, top, width - left, height - top)
-    resized = Image.fromarray(pixels).resize((rule.size, rule.size), Image.Resampling.BICUBIC, box=box)
-    return np.asarray(resized)
+    return image.resize(size, Image.Resampling.BICUBIC, box=(left, top, width - left, height - top))
 
 
 # --------------------------------------------------------------------------------------------- progress

@@ -229,15 +229,11 @@ def tree_source(path: Path, entries: Entries) -> Source:
     flat = [
         picture
         for name, picture in sorted(entries.items())
-        if picture is not None
-        and name.rpartition("/")[0] == val_folder
-        and FLAT_VAL.fullmatch(name.rpartition("/")[2])
+        if picture is not None and name.rpartition("/")[0] == val_folder and FLAT_VAL.fullmatch(name.rpartition("/")[2])
     ]
     ilsvrc = {c.id: c.name for c in ilsvrc_classes()}
-    if flat:
-        val = sort_by_truth(path, flat, ground_truth(path, entries))
-    else:
-        val = by_class(entries, val_folder)
+    truth = ground_truth(path, entries) if flat else []
+    val = sort_by_truth(path, flat, truth) if flat else by_class(entries, val_folder)
     whole = bool(flat) or set(train) == set(ilsvrc)
     kind = "ILSVRC 2012, unpacked" if whole else f"{'zip' if path.is_file() else 'folder'} of class folders"
     return Source(kind, train, val, names=ilsvrc, default_size=256 if whole else None)
@@ -245,9 +241,7 @@ def tree_source(path: Path, entries: Entries) -> Source:
 
 def _find_folder(path: Path, entries: Entries, names: tuple[str, ...], inner: str | None = None) -> str:
     """The folder train or val, the one least deep, and with `inner` given, the one in that folder."""
-    found = [
-        name for name, picture in entries.items() if picture is None and name.rpartition("/")[2] in names
-    ]
+    found = [name for name, picture in entries.items() if picture is None and name.rpartition("/")[2] in names]
     if inner is not None:
         found = [name for name in found if name.rpartition("/")[0] == inner]
     found = [name for name in found if not name.startswith("__MACOSX")]
@@ -279,9 +273,7 @@ def by_class(entries: Entries, folder: str) -> dict[str, list[Picture]]:
     return classes
 
 
-def tiny_imagenet_source(
-    path: Path, entries: Entries, inner: str, train_folder: str, val_folder: str
-) -> Source:
+def tiny_imagenet_source(path: Path, entries: Entries, inner: str, train_folder: str, val_folder: str) -> Source:
     """Tiny ImageNet as published: train/<wnid>/images/, val/images/ and val_annotations.txt, words.txt."""
     at = f"{inner}/" if inner else ""
     train = {
@@ -315,9 +307,7 @@ def tiny_imagenet_source(
         for line in _text(entries, f"{at}words.txt").splitlines():
             wnid, _, words = line.partition("\t")
             names[wnid] = words.split(",")[0].strip()
-    return Source(
-        "Tiny ImageNet as published", train, val, names={wnid: names.get(wnid, "") for wnid in train}
-    )
+    return Source("Tiny ImageNet as published", train, val, names={wnid: names.get(wnid, "") for wnid in train})
 
 
 def _text(entries: Entries, name: str) -> str:
@@ -389,9 +379,7 @@ def tar_members(path: Path, start: int = 0, stop: int | None = None) -> list[tar
 
 
 def _slice(path: Path, member: tarfile.TarInfo, inside: str = "") -> Picture:
-    return Picture(
-        "slice", str(path), inside + member.name, member.offset_data, member.size, int(member.mtime)
-    )
+    return Picture("slice", str(path), inside + member.name, member.offset_data, member.size, int(member.mtime))
 
 
 def sort_by_truth(path: Path, pictures: list[Picture], truth: list[str]) -> dict[str, list[Picture]]:
@@ -470,8 +458,7 @@ def cifar_folder(path: Path) -> Path | None:
     found = [
         folder
         for folder in (path, *(path / name for name in names))
-        if (folder / "batches.meta").is_file()
-        or ((folder / "meta").is_file() and (folder / "train").is_file())
+        if (folder / "batches.meta").is_file() or ((folder / "meta").is_file() and (folder / "train").is_file())
     ]
     if len(found) > 1:
         raise Refused(f"{shown(path)} holds CIFAR-10 and CIFAR-100: give {found[0]} or {found[1]}")
