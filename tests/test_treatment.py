@@ -9,6 +9,11 @@ from transferability.files import Refused
 from transferability.treatment import LayerPlan, Treatment, parse
 
 HALVES = {"A": 500, "B": 500}
+NONSENSE = (
+    "A03B A0B AB 3B A3 A3R C3B A3C a3b A3Bp A3Bp0 A3Bp02 A3B+p2 A3B++ A3B+-1 A3B+.1 A3B+1. A3B+1e-3 "
+    "base baseR baseC BaseA baseA+ baseAB A-3B A3B+x A3B. A3B@250"
+)
+MIXED = "baseA baseB baseW A1A A2A A10A B2B A2A+ A2B B1A B2A W1A W3B A1B+ A3B+0.1 A3Bp2 R1A R2A R1B"
 COPIED, RANDOM, FRESH = "copied", "random", "fresh"
 
 
@@ -62,13 +67,7 @@ def test_meaning_of_a_text(text: str, treatment: Treatment, kind: str, plus: str
         ("A3B+1", "spelled A3B+"),
         ("A3B+0.10", "spelled A3B+0.1"),
         ("A3B+00.1", "spelled A3B+0.1"),
-        *[
-            (text, "no treatment")
-            for text in (
-                "A03B A0B AB 3B A3 A3R C3B A3C a3b A3Bp A3Bp0 A3Bp02 A3B+p2 A3B++ A3B+-1 A3B+.1 A3B+1. A3B+1e-3 "
-                "base baseR baseC BaseA baseA+ baseAB A-3B A3B+x A3B. A3B@250"
-            ).split()
-        ],
+        *[(text, "no treatment") for text in NONSENSE.split()],
         ("", "no treatment"),
         (" A3B", "no treatment"),
         ("A3B\n", "no treatment"),
@@ -130,8 +129,7 @@ def test_what_each_layer_starts_from_and_how_fast_it_learns(text: str, plans: li
 
 
 def test_order_is_bases_selffer_transfer_random_and_by_n() -> None:
-    texts = "baseA baseB baseW A1A A2A A10A B2B A2A+ A2B B1A B2A W1A W3B A1B+ A3B+0.1 A3Bp2 R1A R2A R1B".split()
-    ordered = [str(treatment) for treatment in sorted(map(parse, reversed(texts)), key=lambda t: t.order)]
+    ordered = [str(treatment) for treatment in sorted(map(parse, MIXED.split()[::-1]), key=lambda t: t.order)]
     kinds = [parse(text).kind for text in ordered]
     assert kinds == sorted(kinds, key=["base", "selffer", "transfer", "random"].index)
     for family in (["A1A", "A2A", "A10A"], ["B1A", "B2A"], ["R1A", "R2A"]):
