@@ -157,9 +157,13 @@ class ValidationBatches:
     rank: int = 0
     world: int = 1
 
+    @property
+    def size(self) -> int:
+        """Images of a batch: fewer where there would be none left for the last process."""
+        return min(VALIDATION_BATCH, -(-len(self.images.rows) // self.world))
+
     def starts(self) -> range:
-        step = VALIDATION_BATCH
-        return range(self.rank * step, len(self.images.rows), self.world * step)
+        return range(self.rank * self.size, len(self.images.rows), self.world * self.size)
 
     def __len__(self) -> int:
         return len(self.starts())
@@ -167,11 +171,11 @@ class ValidationBatches:
     def __iter__(self) -> Iterator[Batch]:
         centre = (self.images.size - self.crop) // 2
         for start in self.starts():
-            rows = self.images.rows[start : start + VALIDATION_BATCH]
+            rows = self.images.rows[start : start + self.size]
             offset = np.full(len(rows), centre)
             yield Batch(
                 windows(self.images.images, rows, offset, offset, self.crop),
-                torch.from_numpy(self.images.labels[start : start + VALIDATION_BATCH]),
+                torch.from_numpy(self.images.labels[start : start + self.size]),
                 torch.arange(start, start + len(rows)),
                 torch.from_numpy(offset),
                 torch.from_numpy(offset),
