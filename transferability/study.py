@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import itertools
 import re
 import runpy
 import sys
@@ -73,7 +74,15 @@ class Network:
     def order(self) -> tuple[Any, ...]:
         """Sort key: stage, split, seed, target, images, variant, treatment."""
         images = self.images_per_class or sys.maxsize
-        return self.stage, self.split, self.seed, self.treatment.target, images, self.variant, self.treatment.order
+        return (
+            self.stage,
+            self.split,
+            self.seed,
+            self.treatment.target,
+            images,
+            self.variant,
+            self.treatment.order,
+        )
 
 
 @dataclass(frozen=True)
@@ -126,23 +135,15 @@ class Study:
         """
         if not only:
             return self.networks
-        chosen = []
-        matched: set[str] = set()
-        for network in self.networks:
-            for pattern in only:
-                if fnmatch.fnmatchcase(network.name, pattern) or fnmatch.fnmatchcase(
-                    network.name.rpartition("/")[0], pattern
-                ):
-                    matched.add(pattern)
-                    chosen.append(network)
-                    break
+
+        def matches(network: Network, pattern: str) -> bool:
+            without_seed = network.name.rpartition("/")[0]
+            return any(fnmatch.fnmatchcase(name, pattern) for name in (network.name, without_seed))
+
         for pattern in only:
-            if pattern not in matched and not any(
-                fnmatch.fnmatchcase(n.name, pattern) or fnmatch.fnmatchcase(n.name.rpartition("/")[0], pattern)
-                for n in self.networks
-            ):
-                raise Refused(f"no network of study {self.name!r} matches {pattern!r}; `transferability plan` lists them")
-        return tuple(chosen)
+            if not any(matches(network, pattern) for network in self.networks):
+                raise Refused(f"study {self.name!r} has no network like {pattern!r}; `transferability plan` lists them")
+        return tuple(network for network in self.networks if any(matches(network, pattern) for pattern in only))
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
         pieces = 1 if size is None else -(-len(group) // size)
         # Pieces as equal as can be: 29 networks at 7 are five fleets of 6, 6, 6, 6, 5, not four of 7 and one of 1.
         edges = [round(i * len(group) / pieces) for i in range(pieces + 1)]
-        out += [Fleet(tuple(group[a:b])) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+        out += [Fleet(tuple(group[a:b])) for a, b in itertools.pairwise(edges) if a < b]
     return sorted(out, key=lambda fleet: fleet.stage)
 
 
@@ -213,7 +214,7 @@ def network(name: str, recipe: Recipe, variant: str = "") -> Network:
     split, _, rest = name.partition("/")
     short, _, seed = rest.partition("/")
     text, _, images = short.partition("@")
-    if seed and not re.fullmatch(r"seed-\d+", seed) or images and not images.isdigit():
+    if (seed and not re.fullmatch(r"seed-\d+", seed)) or (images and not images.isdigit()):
         raise Refused(f"{name!r} names no network; write random-0/A3B+/seed-0 or random-0/A3B+@250/seed-0")
     return Network(
         split,
@@ -306,7 +307,8 @@ def load_study(path: Path | str) -> Study:
             if Path(trace.tb_frame.f_code.co_filename) == path:
                 line = trace.tb_lineno
             trace = trace.tb_next
-        raise Refused(f"{path}:{line}: {type(error).__name__}: {error}") from None
+        words = " ".join(str(error).split())  # one line, whatever the error's own
+        raise Refused(f"{path}:{line}: {type(error).__name__}: {words}") from None
     finally:
         sys.path.remove(folder)
     if not isinstance(found, Study):
