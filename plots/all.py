@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = style.command_line(__doc__).parse_args(arguments)
     tables = [str(options.table)] if options.table else []
     paper = ["--paper"] if options.paper or not tables else []
+    if tables:
+        style.tables(options)  # a table that cannot be used ends it all here, with one line
     common = ["--out", str(options.out), "--caption", options.caption]
     for plot in (figure1, figure2, figure3, table1, reduced_data, preserved, paired):
         try:

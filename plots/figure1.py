@@ -42,16 +42,25 @@ def row(axes: Axes, y: float, name: str, owners: str, target: str, locks: bool) 
         x = LEFT + layer * STEP
         axes.add_patch(FancyArrowPatch((x - 0.46, y), (x - 0.02, y), arrowstyle="-", lw=0.8, color="black"))
         axes.add_patch(Rectangle((x, y - 0.27), 0.6, 0.54, facecolor=FILL[owner], edgecolor="black", lw=0.6, zorder=2))
-        axes.text(x + 0.3, y, f"$W_{{{owner}{layer + 1}}}$", ha="center", va="center", fontsize=7.5, color=INK[owner],
-                  zorder=5)  # fmt: skip
+        axes.text(
+            x + 0.3,
+            y,
+            f"$W_{{{owner}{layer + 1}}}$",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color=INK[owner],
+            zorder=5,
+        )
         axes.plot([x + 0.6, x + 0.74], [y, y], lw=0.8, color="black")
         axes.add_patch(Rectangle((x + 0.74, y - 0.2), 0.08, 0.4, facecolor="#bbbbbb", edgecolor="black", lw=0.5))
         if locks and layer < COPIED:
             lock(axes, x + 0.14, y + 0.42, half_open=False)
             lock(axes, x + 0.46, y + 0.42, half_open=True)
     end = LEFT + DEPTH * STEP - 0.2
-    axes.add_patch(FancyArrowPatch((end - 0.1, y), (end + 0.18, y), arrowstyle="-|>", mutation_scale=6, lw=0.8,
-                                   color="black"))  # fmt: skip
+    axes.add_patch(
+        FancyArrowPatch((end - 0.1, y), (end + 0.18, y), arrowstyle="-|>", mutation_scale=6, lw=0.8, color="black")
+    )
     axes.add_patch(FancyBboxPatch((end + 0.24, y - 0.2), 0.66, 0.4, facecolor=FILL[target], **style_in))
     axes.text(end + 0.57, y, f"labels\n{target}", ha="center", va="center", fontsize=5.6, color=INK[target])
 
@@ -69,10 +78,24 @@ def draw() -> Figure:
     row(axes, ys[3], "A3B and\nA3B$^+$", copied[1], "B", True)
     for y, word in ((ys[2], "selffer"), (ys[3], "transfer")):
         axes.text(0.0, y - 0.52, word, ha="left", va="center", fontsize=7, color=style.GREY, style="italic")
-        axes.text(LEFT, y - 0.5, "copied: frozen, or ($^+$) trained on", ha="left", va="center", fontsize=6.5,
-                  color=style.GREY)  # fmt: skip
-        axes.text(LEFT + COPIED * STEP, y - 0.5, "drawn afresh and trained on B", ha="left", va="center",
-                  fontsize=6.5, color=style.GREY)  # fmt: skip
+        axes.text(
+            LEFT,
+            y - 0.5,
+            "copied: frozen, or ($^+$) trained on",
+            ha="left",
+            va="center",
+            fontsize=6.5,
+            color=style.GREY,
+        )
+        axes.text(
+            LEFT + COPIED * STEP,
+            y - 0.5,
+            "drawn afresh and trained on B",
+            ha="left",
+            va="center",
+            fontsize=6.5,
+            color=style.GREY,
+        )
     axes.set_xlim(-0.05, LEFT + DEPTH * STEP + 0.75)
     axes.set_ylim(-0.0, 5.1)
     return figure

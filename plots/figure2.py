@@ -86,11 +86,27 @@ def annotate(axes: Axes, found: list[Annotation]) -> None:
         wishes = [(a.x - left) / (right - left) for a in row]
         widths = [0.02 + 0.0115 * max(len(line) for line in a.text.split("\n")) for a in row]  # of the axes
         for annotation, where in zip(row, side_by_side(wishes, widths), strict=True):
-            axes.annotate(annotation.text, xy=(annotation.x, annotation.y), xycoords="data",
-                          xytext=(where, 0.99 if above else 0.02), textcoords="axes fraction",
-                          ha="center", va="top" if above else "bottom", fontsize=6.8, linespacing=1.15, zorder=6,
-                          arrowprops={"arrowstyle": "-|>", "mutation_scale": 5, "lw": 0.6,
-                                      "color": style.GREY, "shrinkA": 1, "shrinkB": 2.5, "relpos": (0.5, 0.0 if above else 1.0)})  # fmt: skip
+            axes.annotate(
+                annotation.text,
+                xy=(annotation.x, annotation.y),
+                xycoords="data",
+                xytext=(where, 0.99 if above else 0.02),
+                textcoords="axes fraction",
+                ha="center",
+                va="top" if above else "bottom",
+                fontsize=6.8,
+                linespacing=1.15,
+                zorder=6,
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "mutation_scale": 5,
+                    "lw": 0.6,
+                    "color": style.GREY,
+                    "shrinkA": 1,
+                    "shrinkB": 2.5,
+                    "relpos": (0.5, 0.0 if above else 1.0),
+                },
+            )
 
 
 def side_by_side(wishes: list[float], widths: list[float]) -> list[float]:
@@ -163,8 +179,16 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = ""
     handles, labels = zip(*(style.handle(style.LOOKS[t]) for t in present), strict=True)
     if beside is not None:
         title = f"{title}\n(faint and dotted: the paper's networks)".strip()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(present), handletextpad=0.2,
-                  columnspacing=1.2, title=title or None, title_fontsize=9)  # fmt: skip
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=len(present),
+        handletextpad=0.2,
+        columnspacing=1.2,
+        title=title or None,
+        title_fontsize=9,
+    )
     return figure
 
 

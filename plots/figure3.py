@@ -57,8 +57,14 @@ def draw_dissimilar(axes: Axes, rows: pd.DataFrame, owner: str) -> None:
         last = some[some.n == some.n.max()].groupby("target")[["n", "accuracy"]].mean().sort_values("accuracy")
         # The upper label stands above its line's end and the lower one below, so that they cannot overlap.
         for place, (target, end) in zip(("top", "bottom"), last.iterrows(), strict=False):
-            axes.annotate(HALVES[str(target)], (end.n, end.accuracy), xytext=(6, 2 if place == "top" else -2),
-                          textcoords="offset points", va=place, fontsize=7)  # fmt: skip
+            axes.annotate(
+                HALVES[str(target)],
+                (end.n, end.accuracy),
+                xytext=(6, 2 if place == "top" else -2),
+                textcoords="offset points",
+                va=place,
+                fontsize=7,
+            )
 
 
 def draw_random(axes: Axes, rows: pd.DataFrame, owner: str) -> None:
@@ -73,8 +79,15 @@ def draw_relative(axes: Axes, rows: pd.DataFrame, owner: str) -> None:
     """Bottom: differences from the own base, all starting from 0."""
     for label, look, dashes, means in relative(rows):
         own = owner == "own"
-        axes.plot([0, *means.n], [0, *means.value], color=look.line, ls=dashes if own else ":", lw=1.4, zorder=2,
-                  gid=f"{owner} {label}")  # fmt: skip
+        axes.plot(
+            [0, *means.n],
+            [0, *means.value],
+            color=look.line,
+            ls=dashes if own else ":",
+            lw=1.4,
+            zorder=2,
+            gid=f"{owner} {label}",
+        )
         if own:
             style.markers(axes, means.n, means.value, look, gid=f"mean {label}")
             style.bars(axes, means, look)
@@ -110,18 +123,26 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
     relative_axes.axhline(0, ls="--", color="black", lw=0.8, zorder=1)
     style.markers(relative_axes, [0], [0], style.LOOKS["base"], size=6.5, zorder=4)
     for axes in panels.values():
-        axes.set_xticks(range(depth + 1))
+        wide = axes is relative_axes or depth < 9
+        axes.set_xticks(range(0, depth + 1, 1 if wide else 2))
         axes.set_xlabel("Layer $n$ at which network is chopped and retrained" if axes is relative_axes else "Layer $n$")
     entries = [style.handle(style.LOOKS["base"], "reference")]
     for label, look, dashes, _ in relative(rows):
         entries.append(style.handle(look, label + cut * ("features" in label), line=True, dashes=dashes))
     handles, labels = zip(*entries, strict=True)
     title = None if beside is None else "faint and dotted: the paper's networks"
-    relative_axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title,
-                         ncols=2, columnspacing=1.5)  # fmt: skip
+    relative_axes.legend(
+        handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title, ncols=2, columnspacing=1.5
+    )
     short = {"mean AnB, random splits": "AnB random", "mean AnB, m/n split": "AnB m/n", "random features": "random"}
-    style.counts(relative_axes, [(short.get(label, label.replace("random features, ", "random, ")), means)
-                                 for label, _, _, means in relative(rows)], note_below=True)  # fmt: skip
+    style.counts(
+        relative_axes,
+        [
+            (short.get(label, label.replace("random features, ", "random, ")), means)
+            for label, _, _, means in relative(rows)
+        ],
+        note_below=True,
+    )
     return figure
 
 

@@ -78,13 +78,20 @@ def draw(networks: dict[str, np.ndarray]) -> Figure:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = style.command_line(__doc__, table=None)
-    parser.add_argument("places", nargs="+", type=Path, metavar="RUN_OR_WEIGHTS",
-                        help="folder of a study's runs, or weights.safetensors")  # fmt: skip
+    parser.add_argument(
+        "places",
+        nargs="+",
+        type=Path,
+        metavar="RUN_OR_WEIGHTS",
+        help="folder of a study's runs, or weights.safetensors",
+    )
     options = parser.parse_args(arguments)
     files = find(options.places)
     if len(files) > LARGEST:
-        print(f"filters: {len(files) - LARGEST} of {len(files)} networks not drawn: "
-              + " ".join("/".join(path.parts[-4:-1]) for path in files[LARGEST:]))  # fmt: skip
+        print(
+            f"filters: {len(files) - LARGEST} of {len(files)} networks not drawn: "
+            + " ".join("/".join(path.parts[-4:-1]) for path in files[LARGEST:])
+        )
     networks = {"/".join(path.parts[-4:-1]) or path.name: read_filters(path) for path in files[:LARGEST]}
     style.publish(draw(networks), options, "filters")
 

@@ -22,12 +22,13 @@ from matplotlib.patches import Patch
 from transferability.results import MARGIN, Mean, mean_of, pooled_mean
 
 POOLED, PAIRED = "white", "#444444"
-COUNTED = "Below each panel and on the bars: " + style.COUNTS + ". Grey band: one point, the margin of \"the same\"."
+COUNTED = "Below each panel and on the bars: " + style.COUNTS + '. Grey band: one point, the margin of "the same".'
 SPECIFICITY = style.Look("AnB − BnB", "#6a3d9a", "#6a3d9a", "s", False, 0.0)
 
 
-def draw_differences(axes: Axes, rows: pd.DataFrame, treatment: str, column: str, look: style.Look, owner: str,
-                     shift: float = 0.0) -> pd.DataFrame:  # fmt: skip
+def draw_differences(
+    axes: Axes, rows: pd.DataFrame, treatment: str, column: str, look: style.Look, owner: str, shift: float = 0.0
+) -> pd.DataFrame:
     """Faint markers of the networks and a line through the means of one paired difference; returns the means."""
     some = rows[(rows.treatment == treatment) & rows[column].notna()]
     means = style.means(some, column)
@@ -66,15 +67,30 @@ def draw_gains(axes: Axes, rows: pd.DataFrame, depth: int) -> None:
             if mean.value != mean.value:
                 axes.text(x + dx, 0.0004, "no pair", ha="center", va="bottom", rotation=90, fontsize=6.5)
                 continue
-            axes.bar(x + dx, mean.value, width=0.36, color=face, edgecolor="black", linewidth=0.8,
-                     gid=f"{'pooled' if dx < 0 else 'paired'} {label}")  # fmt: skip
+            axes.bar(
+                x + dx,
+                mean.value,
+                width=0.36,
+                color=face,
+                edgecolor="black",
+                linewidth=0.8,
+                gid=f"{'pooled' if dx < 0 else 'paired'} {label}",
+            )
             top = mean.value
             if mean.low == mean.low:
                 axes.vlines(x + dx, mean.low, mean.high, color="#888888" if dx > 0 else "black", lw=1.2)
                 top = mean.high
             text = f"{round(100 * mean.value, 1) + 0.0:.1f}\n{mean.networks} ({mean.units})"
-            axes.annotate(text.replace("-", "−"), (x + dx, max(top, 0)), xytext=(0, 2), textcoords="offset points",
-                          ha="center", va="bottom", fontsize=6, linespacing=1.1)  # fmt: skip
+            axes.annotate(
+                text.replace("-", "−"),
+                (x + dx, max(top, 0)),
+                xytext=(0, 2),
+                textcoords="offset points",
+                ha="center",
+                va="bottom",
+                fontsize=6,
+                linespacing=1.1,
+            )
     axes.margins(y=0.25)
     axes.set_xticks(range(3), [label for label, _, _ in gains(rows, depth)], fontsize=6.5)
     axes.set_xlim(-0.55, 2.55)
@@ -105,9 +121,11 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = ""
     shown = {
         "a": ("Co-adaptation: BnB − base", [("BnB", "difference", looks["BnB"], 0.0)]),
         "b": ("Specificity: AnB − BnB, same target", [("AnB", "specificity", SPECIFICITY, 0.0)]),
-        "c": ("Fine-tuned − base of the own target",
-              [("BnB+", "difference", looks["BnB+"], -0.1), ("AnB+", "difference", looks["AnB+"], 0.1)]),
-    }  # fmt: skip
+        "c": (
+            "Fine-tuned − base of the own target",
+            [("BnB+", "difference", looks["BnB+"], -0.1), ("AnB+", "difference", looks["AnB+"], 0.1)],
+        ),
+    }
     for letter, (heading, lines) in shown.items():
         axes = panels[letter]
         counted = []
@@ -132,13 +150,14 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = ""
     axes.set_ylabel("Difference (points)")
     style.percent(axes)
     entries = [style.handle(looks[t], t) for t in ("BnB+", "AnB+")]
-    entries += [(Patch(facecolor=POOLED, edgecolor="black"), "pooled, as in Table 1"),
-                (Patch(facecolor=PAIRED, edgecolor="black"), "paired")]  # fmt: skip
+    entries += [
+        (Patch(facecolor=POOLED, edgecolor="black"), "pooled, as in Table 1"),
+        (Patch(facecolor=PAIRED, edgecolor="black"), "paired"),
+    ]
     if beside is not None:
         entries.append((Line2D([], [], ls=":", color="black"), "the paper's networks"))
     handles, labels = zip(*entries, strict=True)
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title=title or None,
-                  title_fontsize=9)  # fmt: skip
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title=title or None, title_fontsize=9)
     return figure
 
 

@@ -41,8 +41,15 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
             for m in range(3):
                 means = style.means(some, "accuracy", treatment + (f"p{m}" if m else ""))
                 look = style.Look(f"{m} preserved", colours[m], colours[m], MARKERS[m], False, 0.0)
-                axes.plot(means.n, means.value, color=colours[m], ls="-" if own else ":", lw=1.3, zorder=3 - m,
-                          gid=f"{'own' if own else 'paper'} {treatment}p{m}")  # fmt: skip
+                axes.plot(
+                    means.n,
+                    means.value,
+                    color=colours[m],
+                    ls="-" if own else ":",
+                    lw=1.3,
+                    zorder=3 - m,
+                    gid=f"{'own' if own else 'paper'} {treatment}p{m}",
+                )
                 if own:
                     style.markers(axes, means.n, means.value, look, size=5, zorder=4 - m)
                     style.bars(axes, means, look, shift=0.06 * (m - 1))

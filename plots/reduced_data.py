@@ -30,18 +30,29 @@ def reduced(rows: pd.DataFrame) -> pd.DataFrame:
 def means(networks: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy for each number of images: columns images, value, low, high, networks, units."""
     found = [(images, mean_of(some, "accuracy")) for images, some in networks.groupby("images")]
-    return pd.DataFrame([(images, m.value, m.low, m.high, m.networks, m.units) for images, m in found],
-                        columns=["images", "value", "low", "high", "networks", "units"])  # fmt: skip
+    return pd.DataFrame(
+        [(images, m.value, m.low, m.high, m.networks, m.units) for images, m in found],
+        columns=["images", "value", "low", "high", "networks", "units"],
+    )
 
 
 def draw_panel(axes: Axes, rows: pd.DataFrame, owner: str) -> None:
     for group, networks in reduced(rows).groupby("group"):
         line, colour, own = means(networks), COLOURS[str(group)], owner == "own"
-        axes.plot(line.images, line.value, color=colour, ls="-" if own else ":", lw=1.3, zorder=2,
-                  gid=f"{owner} {group}")  # fmt: skip
-        axes.plot(networks.images, networks.accuracy, ls="none", marker=SHAPES[str(group)], color=colour,
-                  markerfacecolor="white", markersize=5, alpha=1.0 if own else 0.4,
-                  label=NAMES[str(group)] if own else f"{NAMES[str(group)]} (paper)")  # fmt: skip
+        axes.plot(
+            line.images, line.value, color=colour, ls="-" if own else ":", lw=1.3, zorder=2, gid=f"{owner} {group}"
+        )
+        axes.plot(
+            networks.images,
+            networks.accuracy,
+            ls="none",
+            marker=SHAPES[str(group)],
+            color=colour,
+            markerfacecolor="white",
+            markersize=5,
+            alpha=1.0 if own else 0.4,
+            label=NAMES[str(group)] if own else f"{NAMES[str(group)]} (paper)",
+        )
         axes.vlines(line.images, line.low, line.high, color=colour, lw=0.9)
 
 
@@ -54,8 +65,10 @@ def counted(rows: pd.DataFrame) -> str:
         if len(each) == 1:
             parts.append(f"{NAMES[str(group)]}: {each[0][0]} ({each[0][1]}) at each number of images")
         else:
-            parts.append(f"{NAMES[str(group)]}: " + ", ".join(f"{r.networks} ({r.units}) at {r.images}"
-                                                             for r in line.itertuples()))  # fmt: skip
+            parts.append(
+                f"{NAMES[str(group)]}: "
+                + ", ".join(f"{r.networks} ({r.units}) at {r.images}" for r in line.itertuples())
+            )
     return "; ".join(parts) + ". " + style.COUNTS[0].upper() + style.COUNTS[1:] + "."
 
 

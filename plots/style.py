@@ -79,16 +79,45 @@ LOOKS = {
 MN = Look("AnB, man-made/natural", "#c25e00", ORANGE, "h", False, 0.0)  # of the paper's Figure 3
 
 
-def markers(axes: Axes, x: Sequence[float], y: Sequence[float], look: Look, *, size: float = 5.5,
-            alpha: float = 1.0, zorder: float = 3, gid: str | None = None) -> None:  # fmt: skip
+def markers(
+    axes: Axes,
+    x: Sequence[float],
+    y: Sequence[float],
+    look: Look,
+    *,
+    size: float = 5.5,
+    alpha: float = 1.0,
+    zorder: float = 3,
+    gid: str | None = None,
+) -> None:
     """Markers of one treatment at (x, y); `gid` names them in the figure, so that a test can read them back."""
     edge = "black" if look.face == "#ffffff" or look.plus else look.line
-    axes.plot(x, y, linestyle="none", marker=look.marker, markersize=size - (look.marker == "D"), color=look.line,
-              markerfacecolor=look.face, markeredgecolor=edge, markeredgewidth=0.7, alpha=alpha, zorder=zorder,
-              gid=gid)  # fmt: skip
+    axes.plot(
+        x,
+        y,
+        linestyle="none",
+        marker=look.marker,
+        markersize=size - (look.marker == "D"),
+        color=look.line,
+        markerfacecolor=look.face,
+        markeredgecolor=edge,
+        markeredgewidth=0.7,
+        alpha=alpha,
+        zorder=zorder,
+        gid=gid,
+    )
     if look.plus:
-        axes.plot(x, y, linestyle="none", marker="+", markersize=size - 1.5, color="black", markeredgewidth=0.8,
-                  alpha=alpha, zorder=zorder + 0.1)  # fmt: skip
+        axes.plot(
+            x,
+            y,
+            linestyle="none",
+            marker="+",
+            markersize=size - 1.5,
+            color="black",
+            markeredgewidth=0.8,
+            alpha=alpha,
+            zorder=zorder + 0.1,
+        )
 
 
 def handle(look: Look, label: str | None = None, line: bool = False, dashes: str = "-") -> tuple:
@@ -96,10 +125,20 @@ def handle(look: Look, label: str | None = None, line: bool = False, dashes: str
     from matplotlib.lines import Line2D
 
     edge = "black" if look.face == "#ffffff" or look.plus else look.line
-    body = Line2D([], [], linestyle=dashes if line else "none", color=look.line, marker=look.marker, markersize=5.5,
-                  markerfacecolor=look.face, markeredgecolor=edge, markeredgewidth=0.7)  # fmt: skip
-    cross = Line2D([], [], linestyle="none", marker="+" if look.plus else "", markersize=4, color="black",
-                   markeredgewidth=0.8)  # fmt: skip
+    body = Line2D(
+        [],
+        [],
+        linestyle=dashes if line else "none",
+        color=look.line,
+        marker=look.marker,
+        markersize=5.5,
+        markerfacecolor=look.face,
+        markeredgecolor=edge,
+        markeredgewidth=0.7,
+    )
+    cross = Line2D(
+        [], [], linestyle="none", marker="+" if look.plus else "", markersize=4, color="black", markeredgewidth=0.8
+    )
     return (body, cross), label or look.label
 
 
@@ -113,7 +152,7 @@ def caption(figure: Figure, text: str) -> None:
     if not text:
         return
     width, height = figure.get_size_inches()
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, int(width * 21.5)) or [""]]
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, int(width * 20)) or [""]]
     figure.set_size_inches(width, height + 0.125 * len(lines) + 0.05)
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY, linespacing=1.25)
 
@@ -133,15 +172,25 @@ def bars(axes: Axes, means: pd.DataFrame, look: Look, shift: float = 0.0) -> Non
     axes.vlines(rows.n + shift, rows.low, rows.high, color=look.line, lw=0.9, zorder=2.5)
 
 
-def counts(axes: Axes, rows: Sequence[tuple[str, pd.DataFrame]], below: float = 34,
-           note_below: bool = False, note: str = COUNTS) -> None:  # fmt: skip
+def counts(
+    axes: Axes,
+    rows: Sequence[tuple[str, pd.DataFrame]],
+    below: float = 34,
+    note_below: bool = False,
+    note: str = COUNTS,
+) -> None:
     """Below the ticks of `axes`, `below` points down: for each label and n the networks of the mean, (units).
 
     `rows`: labels with their means (columns n, networks, units). What the numbers are is written into the first
     row, which has only n = 0, or, with `note_below`, into a line of its own.
     """
-    put = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top",
-           "fontsize": SMALL - 0.5, "color": "#333333"}  # fmt: skip
+    put = {
+        "xycoords": ("data", "axes fraction"),
+        "textcoords": "offset points",
+        "va": "top",
+        "fontsize": SMALL - 0.5,
+        "color": "#333333",
+    }
     left, _ = axes.get_xlim()
     shown = [(label, means) for label, means in rows if len(means)]
     for line, (label, means) in enumerate(shown):
@@ -155,7 +204,9 @@ def counts(axes: Axes, rows: Sequence[tuple[str, pd.DataFrame]], below: float = 
 
 def percent(axes: Axes) -> None:
     """Label the y axis of differences in points: 0.01 is 1."""
-    axes.yaxis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", "\N{MINUS SIGN}"))
+    axes.yaxis.set_major_formatter(
+        lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", "\N{MINUS SIGN}")
+    )
 
 
 # --- The tables ------------------------------------------------------------------------------------------------
@@ -182,8 +233,8 @@ def tables(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame | No
 
 def means(rows: pd.DataFrame, column: str = "accuracy", treatment: str | None = None) -> pd.DataFrame:
     """`results.means_by_n` of rows that are of one group, or of one treatment, without the means that do not exist."""
-    table = results.means_by_n(rows, column).dropna(subset="value")
-    return table if treatment is None else table[table.treatment == treatment].sort_values("n")
+    some = rows if treatment is None else rows[rows.treatment == treatment]
+    return results.means_by_n(some, column).dropna(subset="value").sort_values("n")
 
 
 def line(rows: pd.DataFrame, treatment: str) -> pd.Series:
@@ -256,11 +307,15 @@ def command_line(doc: str, *, table: str | None = "results.csv", paper: bool = T
     """The arguments that all plots share; `table` is the kind of table that the plot reads, None for no table."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if table:
-        parser.add_argument("table", nargs="?" if paper else None, type=Path, metavar=table.upper(),
-                            help=f"the {table} of a study")  # fmt: skip
+        parser.add_argument(
+            "table", nargs="?" if paper else None, type=Path, metavar=table.upper(), help=f"the {table} of a study"
+        )
     if table and paper:
-        parser.add_argument("--paper", action="store_true",
-                            help="the accuracies that the paper's authors logged: alone, or beside RESULTS.CSV")  # fmt: skip
+        parser.add_argument(
+            "--paper",
+            action="store_true",
+            help="the accuracies that the paper's authors logged: alone, or beside RESULTS.CSV",
+        )
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for the PNG and the PDF (figures)")
     parser.add_argument("--caption", default="", help="text to print below the figure")
     return parser
@@ -275,8 +330,14 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
-def publish(figure: Figure, options: argparse.Namespace, name: str, rows: pd.DataFrame | None = None,
-            absent: Sequence[str] = (), notes: Sequence[str] = ()) -> None:  # fmt: skip
+def publish(
+    figure: Figure,
+    options: argparse.Namespace,
+    name: str,
+    rows: pd.DataFrame | None = None,
+    absent: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> None:
     """Print notes and caption below the figure, save it, and name the networks (`missing`) that it could not show."""
     demo = rows is not None and rows.study.str.startswith("demo").any()
     caption(figure, "\n".join(text for text in (*notes, options.caption, DEMO if demo else "") if text))

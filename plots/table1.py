@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from transferability.results import Boost, Mean, boosts
 
 NOTE = (
-    "Top-1 accuracy gained, in percentage points, on random splits; below it the networks (units) that it is of. Brackets: 95 % t "
-    "interval over units, from three units on. \"No pair\": no target has both treatments."
+    "Top-1 accuracy gained, in percentage points, on random splits; below it the networks (units) that it is of. "
+    'Brackets: 95 % t interval over units, from three units on. "No pair": no target has both treatments.'
 )
 CENTRES = (0.3, 1.12, 2.22, 3.4, 4.5, 5.55)  # of the columns
 HEADERS = (

@@ -79,8 +79,15 @@ def draw(curves: pd.DataFrame, rows: pd.DataFrame | None = None, title: str = ""
                 axes.set_title(f"{style.LOOKS[treatment].label}\n{count} networks", fontsize=8)
     handles = [Line2D([], [], color="black", ls="--")] + [Line2D([], [], color=colours[n], lw=1.6) for n in ns]
     labels = ["base", *(f"n = {n}" for n in ns)]
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handlelength=1.2,
-                  columnspacing=1.0, title=title or None)  # fmt: skip
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=len(labels),
+        handlelength=1.2,
+        columnspacing=1.0,
+        title=title or None,
+    )
     if rows is not None:
         axes = panels["final"]
         counted = []
