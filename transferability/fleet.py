@@ -175,9 +175,7 @@ class FleetModule(L.LightningModule):
                     x = self._run(name, layer, x, batch.rows, owner)
                     features[source, n] = x
         logits = []
-        for network, treatment, task, layers in zip(
-            self.fleet.networks, treatments, tasks, self.networks, strict=True
-        ):
+        for network, treatment, task, layers in zip(self.fleet.networks, treatments, tasks, self.networks, strict=True):
             frozen = treatment.source and not treatment.rate
             x = features[treatment.source, treatment.n] if frozen else pictures[task]
             for name, layer in layers.items():  # type: ignore[operator]
@@ -301,11 +299,11 @@ class FleetModule(L.LightningModule):
             return self.diverged_at
         far = torch.iinfo(torch.int64).max
         seen = torch.where(self.diverged_at < 0, far, self.diverged_at)
-        earliest = self.all_gather(seen).amin(0)
+        earliest = torch.as_tensor(self.all_gather(seen)).amin(0)
         return torch.where(earliest == far, -1, earliest)
 
     def _summed(self, sums: Tensor) -> Tensor:
-        return sums if self.trainer.world_size == 1 else self.all_gather(sums).sum(0)
+        return sums if self.trainer.world_size == 1 else torch.as_tensor(self.all_gather(sums)).sum(0)
 
     # ------------------------------------------------------------------------------------------ checkpoints
 

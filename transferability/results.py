@@ -29,7 +29,9 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from transferability.files import Refused, write_atomically
+from transferability.files import Refused, read_json, write_atomically
+from transferability.paths import study_folder
+from transferability.study import Study
 
 # ---------------------------------------------------------------------------------------------- the table
 
@@ -63,6 +65,10 @@ COLUMNS: dict[str, type] = {
     "git_commit": str,
 }
 
+# The columns of curves.csv: one row a validation.
+CURVES = ["study", "split", "network", "seed", "step", "images_seen", "rate", "val_top1", "val_top5", "val_loss"]
+CURVES += ["train_loss", "train_top1", "seconds"]
+
 MARGIN = 0.01  # "the same": one point of top-1 accuracy, fixed before any run
 NOT_ENOUGH = "not enough networks"
 MIN_UNITS = 3  # below it there is no interval
@@ -73,6 +79,45 @@ STATISTICS = {
     "val_top1": "final top-1 accuracy",
     "val_top1_best10": "mean of the ten highest of all validations, the paper's statistic",
 }
+
+
+def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
+    """Gathers the study's result.json files into results.csv and curves.csv; (the table, names of what is missing).
+
+    A result that cannot be read is Refused by name; the tables are then not touched.
+    """
+    folder = study_folder(study.name)
+    rows, curves, missing = [], [], []
+    for network in study.networks:
+        file = folder.result(network.name)
+        if not file.exists():
+            missing.append(network.name)
+            continue
+        result = read_json(file)
+        try:
+            series = result["series"]
+            rows.append(
+                {
+                    **{column: result[column] for column in COLUMNS if column in result},
+                    "recipe": result["recipe"]["name"],
+                    "validations": len(series["step"]),
+                    "git_commit": result["provenance"]["git_commit"],
+                }
+            )
+            its_curve = pd.DataFrame({column: series[column] for column in CURVES if column in series})
+            batch = result["recipe"]["batch"]
+            its_curve.insert(0, "images_seen", its_curve["step"] * batch)
+            for column in ("seed", "network", "split", "study"):
+                its_curve.insert(0, column, result[column])
+            curves.append(its_curve)
+        except (KeyError, TypeError) as error:
+            raise Refused(f"{file} lacks {error}; move it away and train {network.name} again") from None
+    table = results_table(rows)
+    write_results(table, folder.results)
+    if curves:
+        with write_atomically(folder.curves, "w") as handle:
+            pd.concat(curves)[CURVES].to_csv(handle, index=False, lineterminator="\n")
+    return table, missing
 
 
 def read_results(path: Path | str) -> pd.DataFrame:

@@ -11,12 +11,16 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferability.files import Refused, read_json
 from transferability.networks import Conv, shapes
 from transferability.paths import StudyFolder, study_folder
 from transferability.study import Fleet, Network, Study, fleets
+
+# Floating-point operations a second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
+# Round numbers for a first estimate.
+CORE_SPEED, GPU_SPEED = 40e9, 60e12
 
 
 def with_sources(study: Study, chosen: Sequence[Network]) -> tuple[Network, ...]:
@@ -49,9 +53,7 @@ def pending(study: Study, chosen: Sequence[Network], size: int | None) -> list[F
 
 def started(folder: StudyFolder) -> dict[str, list[str]]:
     """Name of each fleet that was started and is not done → names of its networks."""
-    return {
-        file.parent.name: read_json(file)["networks"] for file in sorted(folder.fleets.glob("*/fleet.json"))
-    }
+    return {file.parent.name: read_json(file)["networks"] for file in sorted(folder.fleets.glob("*/fleet.json"))}
 
 
 def fleet_size(chosen: Sequence[Network], workers: int) -> int | None:
@@ -73,7 +75,7 @@ def operations(study: Study, network: Network) -> tuple[float, float]:
     sizes = shapes(study.architecture)
     frozen = trained = 0.0
     plans = network.treatment.layers(study.architecture.depth)
-    for (_, spec), plan, (inputs, side), (outputs, after) in zip(
+    for (_, spec), plan, (inputs, side), (outputs, _) in zip(
         study.architecture.layers, plans, sizes, sizes[1:], strict=False
     ):
         if isinstance(spec, Conv):
@@ -106,17 +108,12 @@ def fleet_operations(study: Study, fleet: Fleet) -> float:
 def _work(pipe: Connection, study: Study, machine: Any) -> None:
     """A worker: trains the fleets that come through the pipe, and says what became of each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    import logging
-    import warnings
-
-    warnings.filterwarnings("ignore")
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     import torch
 
     from transferability.locks import Held
-    from transferability.train import train_fleet
+    from transferability.train import quiet, train_fleet
 
+    quiet()
     torch.set_num_threads(1 if "OMP_NUM_THREADS" not in os.environ else int(os.environ["OMP_NUM_THREADS"]))
     while True:
         try:
@@ -206,7 +203,7 @@ def run_study(
                         failed.update({network.name: word for network in worker.fleet.networks})
                         others = len(worker.fleet.networks) - 1
                         more = f" and {others} more" if others else ""
-                        console.print(f"{event}: {worker.fleet.networks[0].name}{more}: {word}", highlight=False, soft_wrap=True)
+                        console.print(f"{event}: {worker.fleet.networks[0].name}{more}: {word}", soft_wrap=True)
                     worker.fleet = None
                 bar.show(pool)
     except KeyboardInterrupt:
@@ -235,7 +232,12 @@ class Bar:
     """The study's progress: networks done, images/s (each network's images count), time left."""
 
     def __init__(
-        self, study: Study, chosen: Sequence[Network], folder: StudyFolder, waiting: Sequence[Fleet], console: Console
+        self,
+        study: Study,
+        chosen: Sequence[Network],
+        folder: StudyFolder,
+        waiting: Sequence[Fleet],
+        console: Console,
     ) -> None:
         self.study, self.chosen, self.folder = study, chosen, folder
         self.cost = {fleet.name: fleet_operations(study, fleet) for fleet in waiting}
@@ -281,3 +283,24 @@ class Bar:
             self.said = now
             share = done / sum(self.cost.values())
             self.console.print(f"{self.study.name}: {share:.0%}, {networks}, {speed}", highlight=False)
+
+
+def estimate(study: Study, divided: Sequence[Fleet], workers: int) -> str:
+    """What training `divided` will take: operations, and hours on this machine's cores or on one GPU.
+
+    A calculation with round numbers, no measurement: see CORE_SPEED and GPU_SPEED.
+    """
+    total = sum(fleet_operations(study, fleet) for fleet in divided)
+    images = sum(fleet.networks[0].recipe.steps * fleet.networks[0].recipe.batch for fleet in divided)
+    cores, gpu = total / (CORE_SPEED * workers) / 3600, total / GPU_SPEED / 3600
+    return (
+        f"{images:,} images read, {total:.3g} floating-point operations: about {hours(cores)} on {workers} cores "
+        f"(at {CORE_SPEED / 1e9:.0f} GFLOP/s each), {hours(gpu)} on one GPU (at {GPU_SPEED / 1e12:.0f} TFLOP/s)"
+    )
+
+
+def hours(value: float) -> str:
+    """Hours in words: 3 min, 5.2 h, 12 days."""
+    if value < 1:
+        return f"{max(1, round(value * 60))} min"
+    return f"{value:.1f} h" if value < 48 else f"{value / 24:.0f} days"

@@ -1,6 +1,7 @@
 """Train one fleet, top to bottom."""
 
 import datetime
+import logging
 import os
 import platform
 import shutil
@@ -18,13 +19,14 @@ import lightning as L
 import numpy as np
 import safetensors.torch
 import torch
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 import transferability
 from transferability.files import Refused, read_json, write_atomically, write_json
 from transferability.fleet import FleetModule
 from transferability.images import PackedImages, open_packed
-from transferability.locks import hold
+from transferability.locks import Grip, Lost, hold
 from transferability.paths import StudyFolder, data_root, study_folder
 from transferability.splits import task_classes
 from transferability.stream import ImagesModule, mean_image
@@ -62,15 +64,19 @@ def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = l
     place = folder.fleet(fleet.name)
     # Under DDP all processes come through here; the first one holds the locks and writes the files.
     first = int(os.environ.get("SLURM_PROCID", os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))) == 0
-    with hold([folder.lock(n.name) for n in fleet.networks]) if first else nullcontext():
+    with hold([folder.lock(n.name) for n in fleet.networks]) if first else nullcontext() as grip:
         if all(folder.result(network.name).exists() for network in fleet.networks):
             shutil.rmtree(place, ignore_errors=True)
             return
         (place / "failed.json").unlink(missing_ok=True)
         try:
-            _train(study, fleet, machine, folder, report, first)
+            _train(study, fleet, machine, folder, report, first, grip)
+        except Lost:  # another process trains these networks now, and what is in their files is its own
+            raise
         except Exception as error:
-            if first:
+            # Any process may be the one that fails; that the others lose their connection to it says nothing.
+            echo = not first and ("closed by peer" in str(error) or isinstance(error, torch.distributed.DistError))
+            if not echo and not (place / "failed.json").exists():
                 reason = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
                 names = [network.name for network in fleet.networks]
                 write_json(place / "failed.json", {"networks": names, "reason": reason, "time": time.time()})
@@ -78,7 +84,13 @@ def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = l
 
 
 def _train(
-    study: Study, fleet: Fleet, machine: Machine, folder: StudyFolder, report: Report, first: bool
+    study: Study,
+    fleet: Fleet,
+    machine: Machine,
+    folder: StudyFolder,
+    report: Report,
+    first: bool,
+    grip: Grip | None,
 ) -> None:
     place, recipe, one = folder.fleet(fleet.name), fleet.networks[0].recipe, fleet.networks[0]
     target, depth = one.treatment.target, study.architecture.depth
@@ -107,9 +119,9 @@ def _train(
         if network.source_name is not None
     }
     seen = dict.fromkeys([target, *sources])
+    pixels = packed.size // recipe.shrink
     means = {
-        task: mean_image(packed, one.split, task, recipe.shrink, folder.mean(one.split, task, packed.size // recipe.shrink))
-        for task in seen
+        task: mean_image(packed, one.split, task, recipe.shrink, folder.mean(one.split, task, pixels)) for task in seen
     }
     module = FleetModule(study, fleet, classes[target], sources, means)
     if (place / "checkpoint.pt").exists():
@@ -117,43 +129,42 @@ def _train(
 
     # ---------------------------------------------------------------- training
     if module.start_step < recipe.steps and not module.all_diverged:
-        images = ImagesModule(
-            packed, one.split, target, one.images_per_class, recipe, one.stream, module.stretch
-        )
+        images = ImagesModule(packed, one.split, target, one.images_per_class, recipe, one.stream, module.stretch)
         processes = machine.devices * machine.nodes
         if recipe.batch % processes:
             raise Refused(
                 f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {processes} processes; "
                 f"use a number of devices that divides it"
             )
-        with warnings.catch_warnings():
-            for noise in (".*does not have many workers.*", ".*`srun` command is available.*", ".*isinstance.treespec.*"):
-                warnings.filterwarnings("ignore", noise)
-            trainer = L.Trainer(
-                accelerator=machine.accelerator,
-                devices=machine.devices,
-                num_nodes=machine.nodes,
-                strategy="ddp" if processes > 1 else "auto",
-                precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
-                # A Lightning epoch is the stretch up to the next validation, wherever it starts.
-                max_epochs=recipe.validations - module.start_step // recipe.validate_every,
-                check_val_every_n_epoch=1,
-                reload_dataloaders_every_n_epochs=1,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                callbacks=[Keeper(place, machine.checkpoint_minutes, report)],
-                # Its own requeueing deadlocks under DDP and picks up foreign checkpoints; `slurm/` does it.
-                plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            )
-            trainer.fit(module, images)
+        trainer = L.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            num_nodes=machine.nodes,
+            # Buffers are equal everywhere, but for the steps of divergence, which are each process's own; and a
+            # broadcast at each forward would hang where one process has fewer batches for validation.
+            strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
+            precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
+            # A Lightning epoch is the stretch up to the next validation, wherever it starts.
+            max_epochs=recipe.validations - module.start_step // recipe.validate_every,
+            check_val_every_n_epoch=1,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            callbacks=[Keeper(place, machine.checkpoint_minutes, report, grip)],
+            # Its own requeueing deadlocks under DDP and picks up foreign checkpoints; `slurm/` does it.
+            plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, images)
         if not trainer.is_global_zero:
             return
 
     # ---------------------------------------------------------------- results; the last file says "done"
+    if grip is not None:
+        grip.check()
     for i, network in enumerate(fleet.networks):
         if machine.keep_weights or network.treatment.kind == "base":
             with write_atomically(folder.weights(network.name)) as handle:
@@ -169,13 +180,15 @@ class Keeper(L.Callback):
     Also the fleet's progress.json, for whoever asks how far it is.
     """
 
-    def __init__(self, place: Path, minutes: float, report: Report) -> None:
-        self.place, self.seconds, self.report = place, 60 * minutes, report
+    def __init__(self, place: Path, minutes: float, report: Report, grip: Grip | None) -> None:
+        self.place, self.seconds, self.report, self.grip = place, 60 * minutes, report, grip
         self.saved = self.shown = time.monotonic()
         self.shown_step = -1
 
     def _save(self, trainer: L.Trainer, module: FleetModule) -> None:
         checkpoint = module.checkpoint()  # in all processes: it adds up their sums
+        if self.grip is not None:
+            self.grip.check()
         if trainer.is_global_zero:
             with write_atomically(self.place / "checkpoint.pt") as handle:
                 torch.save(checkpoint, handle)
@@ -183,15 +196,16 @@ class Keeper(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         now, step = time.monotonic(), module.step
+        if self.grip is not None:
+            self.grip.check()  # stops here if another process took the networks over
         if trainer.is_global_zero and now - self.shown >= 5:
             self._show(module, now)
         if step % module.recipe.validate_every == 0 or step == module.recipe.steps:
             return  # a validation comes now, then a checkpoint
-        if step % 20 == 0:
-            # The first process's clock decides for all.
-            if trainer.strategy.broadcast(now - self.saved >= self.seconds):
-                module.lap()
-                self._save(trainer, module)
+        # The first process's clock decides for all.
+        if step % 20 == 0 and trainer.strategy.broadcast(now - self.saved >= self.seconds):
+            module.lap()
+            self._save(trainer, module)
 
     def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
         self._save(trainer, module)
@@ -217,6 +231,21 @@ class Keeper(L.Callback):
         self.report(step)
 
 
+def quiet() -> None:
+    """Leaves Lightning its warnings about the work, not its words about itself."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for noise in (
+        "does not have many workers",
+        "`srun` command is available",
+        "isinstance.treespec",
+        "LeafSpec",
+        "broadcast_buffers. is deprecated",
+        "all_gather is deprecated",
+    ):
+        warnings.filterwarnings("ignore", f".*{noise}.*")
+
+
 def base_weights(study: Study, network: Network, folder: StudyFolder, packed: PackedImages) -> dict[str, torch.Tensor]:
     """The weights of the base that `network` copies from; Refused if it is missing, diverged or another's."""
     name = network.source_name
@@ -224,9 +253,7 @@ def base_weights(study: Study, network: Network, folder: StudyFolder, packed: Pa
     if not folder.result(name).exists():
         raise Refused(f"{network.name} copies from {name}, which is not trained yet; train it first")
     found = read_json(folder.result(name))
-    refuse_difference(
-        name, folder.result(name), found["record"], record(study, study.by_name[name], packed.checksum)
-    )
+    refuse_difference(name, folder.result(name), found["record"], record(study, study.by_name[name], packed.checksum))
     if found["diverged_at"] is not None:
         raise Refused(f"{network.name} copies from {name}, which diverged at step {found['diverged_at']}")
     return safetensors.torch.load_file(folder.weights(name))

@@ -1,0 +1,410 @@
+"""The command line: one program, `transferability`. Each command does little more than call its module."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from transferability import __version__
+from transferability.files import Refused
+
+app = typer.Typer(
+    name="transferability",
+    help="How transferable are the features of layer n? Trains the networks of Yosinski et al. 2014, and beyond.",
+    epilog="Start with `transferability pack demo data/demo` and `transferability run experiments/demo.py`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+# What many commands take, said once.
+ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, as experiments/demo.py.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="PATTERN", help="Only networks like this, as 'random-0/A*B'; may be repeated."),
+]
+FleetSize = Annotated[
+    int | None,
+    typer.Option("--fleet-size", min=1, help="Most networks that are trained together.", show_default="all"),
+]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        print(f"transferability {__version__}")
+        raise typer.Exit
+
+
+# ------------------------------------------------------------------------------------------ pictures
+
+
+@app.command()
+def pack(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder or zip with train/ and val/ of one folder a class, Tiny ImageNet as it is downloaded, "
+            "CIFAR-10/100 as torchvision downloads them, the folder with ILSVRC 2012's tar files; or the word demo."
+        ),
+    ],
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="Folder of the packed set, as data/tiny-imagenet.")
+    ],
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of the packed pictures, in pixels.", show_default="as they are"),
+    ] = None,
+    centre_crop: Annotated[
+        bool,
+        typer.Option("--centre-crop", help="Shorter side to SIZE and centre crop, instead of squashing."),
+    ] = False,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option("--skip-unreadable", help="Go on without unreadable pictures; the manifest lists them."),
+    ] = False,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV with columns id and group (man-made or natural), for classes without WordNet ids."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
+) -> None:
+    """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
+    from transferability.images import describe
+    from transferability.pack import pack as pack_images
+
+    packed = pack_images(
+        source,
+        destination,
+        size,
+        skip_unreadable=skip_unreadable,
+        squash=not centre_crop,
+        workers=workers,
+        groups=groups,
+    )
+    print(describe(packed))
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DEST", help="Folder of a packed set.")],
+) -> None:
+    """Check every checksum of a packed set."""
+    from transferability.images import describe, open_packed
+    from transferability.images import verify as verify_packed
+
+    packed = open_packed(folder)
+    verify_packed(packed)
+    print(f"{describe(packed)}\nevery checksum is right")
+
+
+@app.command()
+def classes(
+    experiment: ExperimentFile,
+    split: Annotated[str, typer.Argument(help="random-0, random-1, …, manmade-natural or whole.")],
+    task: Annotated[str, typer.Argument(help="A or B; W for the split whole.")],
+    csv: Csv = False,
+) -> None:
+    """List the classes of one task: index in the data set, label in the half, id, name, group."""
+    from transferability.images import open_packed
+    from transferability.paths import data_root
+    from transferability.splits import ilsvrc_classes, task_classes
+    from transferability.study import load_study
+
+    study = load_study(experiment)
+    folder = data_root() / study.data
+    if (folder / "manifest.json").exists():
+        table = open_packed(folder).classes
+    elif study.data == "demo":
+        from transferability.demo import CLASSES
+        from transferability.images import ImageClass
+
+        table = tuple(ImageClass(index, *words) for index, words in enumerate(sorted(CLASSES)))
+    elif study.data.startswith(("ilsvrc", "imagenet")):
+        table = ilsvrc_classes()
+    else:
+        raise Refused(
+            f"{folder} is not packed yet, and only ILSVRC 2012's classes are known without: `transferability pack`"
+        )
+    rows = [
+        (index, label, table[index].id, table[index].name, table[index].group)
+        for label, index in enumerate(task_classes(table, split, task).tolist())
+    ]
+    columns = ("index", "label", "id", "name", "group")
+    if csv:
+        _print_csv(columns, rows)
+        return
+    shown = Table(*columns, title=f"{study.data}: {split}, task {task}, {len(rows)} classes", box=None)
+    for row in rows:
+        shown.add_row(*map(str, row))
+    _console().print(shown)
+
+
+# ------------------------------------------------------------------------------------------ training
+
+
+@app.command()
+def plan(
+    experiment: ExperimentFile,
+    only: Only = None,
+    fleet_size: FleetSize = None,
+    csv: Csv = False,
+) -> None:
+    """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
+    from transferability.run import estimate
+    from transferability.study import fleets, load_study
+
+    study = load_study(experiment)
+    chosen = study.select(only or ())
+    divided = fleets(chosen, fleet_size)
+    columns = ("stage", "fleet", "split", "network", "source", "target", "n", "seed")
+    rows = [
+        (
+            network.stage,
+            number,
+            network.split,
+            network.short_name,
+            network.treatment.source,
+            network.treatment.target,
+            network.treatment.n,
+            network.seed,
+        )
+        for number, fleet in enumerate(divided)
+        for network in fleet.networks
+    ]
+    if csv:
+        _print_csv(columns, rows)
+        return
+    console = _console()
+    shown = Table(*columns, box=None)
+    for row in rows:
+        shown.add_row(*map(str, row))
+    console.print(shown)
+    kinds: dict[str, int] = {}
+    for network in chosen:
+        kinds[network.treatment.kind] = kinds.get(network.treatment.kind, 0) + 1
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    console.print(f"\n{len(chosen)} networks ({counts}) in {len(divided)} fleets")
+    console.print(estimate(study, divided, len(os.sched_getaffinity(0))))
+
+
+@app.command()
+def train(
+    experiment: ExperimentFile,
+    fleet: Annotated[int | None, typer.Option(min=0, help="Number of the fleet, as `plan` shows it.")] = None,
+    network: Annotated[list[str] | None, typer.Option(help="Full name, as random-0/A3B+; may be repeated.")] = None,
+    only: Only = None,
+    fleet_size: FleetSize = None,
+    submission: Annotated[
+        Path | None, typer.Option(help="A submission's list of fleets (written by `submit`).")
+    ] = None,
+    element: Annotated[int | None, typer.Option(min=0, help="Which of the submission's fleets.")] = None,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices of each node, one process a device.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes.")] = 1,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 10.0,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the last weights of every network.")
+    ] = False,
+) -> None:
+    """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
+    from transferability.run import pending
+    from transferability.study import fleets, load_study
+    from transferability.submit import refuse_allocation, refuse_diverged
+
+    refuse_allocation(devices, nodes)
+    study = load_study(experiment)
+    if submission is not None and element is not None:
+        from transferability.submit import element_networks
+
+        chosen: Sequence[Any] = element_networks(study, submission, element)
+    elif fleet is not None:
+        divided = fleets(study.select(only or ()), fleet_size)
+        if fleet >= len(divided):
+            raise Refused(f"study {study.name!r} has fleets 0 … {len(divided) - 1}; there is no fleet {fleet}")
+        chosen = divided[fleet].networks
+    elif network:
+        chosen = study.select(network)
+    else:
+        raise Refused("say which: --fleet 3 (`transferability plan` lists them) or --network random-0/A3B+")
+    left = pending(study, chosen, None)
+    if not left:
+        refuse_diverged(study, chosen)
+        print(f"{len(chosen)} networks are done")
+        return
+
+    from transferability.train import Machine, quiet, train_fleet
+
+    quiet()
+    machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights)
+    for each in left:
+        print(f"{each.name}: {len(each.networks)} networks, {each.networks[0].recipe.steps} steps", flush=True)
+        train_fleet(study, each, machine)
+    refuse_diverged(study, chosen)
+    print(f"{sum(len(each.networks) for each in left)} networks are done", flush=True)
+
+
+@app.command()
+def run(
+    experiment: ExperimentFile,
+    only: Only = None,
+    fleet_size: FleetSize = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes.", show_default="one a core or GPU")
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 10.0,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the last weights of every network.")
+    ] = False,
+) -> None:
+    """Train all that is not done, bases first, on this machine; then collect the results."""
+    from transferability.images import open_packed
+    from transferability.paths import data_root
+    from transferability.run import run_study
+    from transferability.study import load_study
+
+    study = load_study(experiment)
+    chosen = study.select(only or ())
+    open_packed(data_root() / study.data)  # refused here, not in every worker
+    from transferability.train import Machine
+
+    machine = Machine(accelerator=accelerator, checkpoint_minutes=checkpoint_minutes, keep_weights=keep_weights)
+    console = _console()
+    done = run_study(study, chosen, machine, workers or len(os.sched_getaffinity(0)), fleet_size, console)
+    _collect(study, console)
+    if not done:
+        raise typer.Exit(1)
+
+
+# ------------------------------------------------------------------------------------------ results
+
+
+def _collect(study: Any, console: Console) -> None:
+    from transferability.paths import study_folder
+    from transferability.results import collect, print_table
+
+    folder = study_folder(study.name)
+    results, missing = collect(study)
+    if len(results):
+        print_table(results, console=console)
+        console.print(f"\nresults: {folder.results}\ncurves:  {folder.curves}", soft_wrap=True)
+    for name in missing:
+        console.print(f"missing: {name}")
+    console.print(f"{len(results)} of {len(study.networks)} networks are done")
+
+
+@app.command()
+def results(experiment: ExperimentFile) -> None:
+    """Collect results.csv and curves.csv, name every missing network, print the table."""
+    from transferability.study import load_study
+
+    _collect(load_study(experiment), _console())
+
+
+@app.command()
+def status(
+    experiment: ExperimentFile,
+    only: Only = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every line, however many.")] = False,
+    csv: Csv = False,
+) -> None:
+    """What is done, running, waiting, missing, blocked, failed, and why; and SLURM's queue where there is one."""
+    from transferability.status import print_status, statuses
+    from transferability.study import load_study
+
+    study = load_study(experiment)
+    chosen = study.select(only or ())
+    if csv:
+        rows = [(each.network.name, each.state, each.detail) for each in statuses(study, chosen)]
+        _print_csv(("network", "state", "detail"), rows)
+        return
+    print_status(study, chosen, _console(), everything)
+
+
+# ------------------------------------------------------------------------------------------ a cluster
+
+
+@app.command()
+def submit(
+    experiment: ExperimentFile,
+    only: Only = None,
+    fleet_size: FleetSize = None,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs of one fleet on each of its nodes.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes of one fleet.")] = 1,
+    max_parallel: Annotated[
+        int | None, typer.Option(min=1, help="Elements of one array at once.", show_default="no limit")
+    ] = None,
+    time: Annotated[str, typer.Option(help="Time limit of an element, as 24:00:00.")] = "",
+    partition: Annotated[str, typer.Option(help="SLURM partition.")] = "",
+    account: Annotated[str, typer.Option(help="SLURM account.")] = "",
+    sbatch_option: Annotated[
+        list[str] | None, typer.Option(help="Any other option of sbatch, as --qos=high; may be repeated.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
+) -> None:
+    """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
+    from transferability.study import load_study
+    from transferability.submit import Options
+    from transferability.submit import submit as submit_study
+
+    options = Options(
+        devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ())
+    )
+    submit_study(load_study(experiment), experiment, only or (), options, dry_run, _console())
+
+
+@app.command()
+def claims(
+    results_csv: Annotated[Path | None, typer.Argument(metavar="[RESULTS.csv]", help="One's own results.")] = None,
+    csv: Csv = False,
+) -> None:
+    """The paper's claims: its value, the value recomputed from its networks, one's own, and a verdict."""
+    from transferability.claims import claims_table, print_claims
+    from transferability.results import read_results
+
+    own = None if results_csv is None else read_results(results_csv)
+    if csv:
+        claims_table(own).to_csv(sys.stdout, index=False, lineterminator="\n")
+    else:
+        print_claims(own, _console())
+
+
+def main() -> None:
+    """Entry point: what is refused is one line on standard error and exit code 2."""
+    # A reader that has seen enough (`| head`) is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        app()
+    except Refused as error:
+        print(f"transferability: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
