@@ -1,0 +1,118 @@
+"""Draws are functions of their address; dropout masks have the right rate and are independent."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from transferability.draws import dropout, key, numpy_generator, torch_generator
+
+torch.set_num_threads(1)
+
+
+def kept(p: float, rows: int, columns: int, *address: str | int) -> np.ndarray:
+    """(rows, columns) bool: the mask."""
+    mask = dropout(torch.ones(rows, columns), p, torch.arange(rows), *address)
+    return mask.numpy() > 0
+
+
+def test_keys_are_pinned_and_differ() -> None:
+    """Pinned: other keys would be other draws, and a resumed run would not equal an undisturbed one."""
+    assert key("weights", "random-0/baseA/seed-0", "conv1") == 15247583252366612571
+    assert key("a", 1) == key("a", "1")
+    addresses = [("a", "b", i) for i in range(20_000)] + [("a", i, "b") for i in range(20_000)]
+    addresses += [("ab",), ("a", "b"), ("a", "", "b"), ("", "a", "b"), ("a", "b", "")]
+    assert len({key(*address) for address in addresses}) == len(addresses)
+
+
+def test_generators_are_functions_of_their_address() -> None:
+    for _ in range(2):  # whatever was drawn before
+        assert numpy_generator("order", "x", 3).permutation(8).tolist() == [6, 4, 7, 3, 2, 0, 5, 1]
+        first = torch.randn(1000, generator=torch_generator("weights", "x"))
+        np.random.default_rng().random(7), torch.rand(7)
+    assert torch.equal(first, torch.randn(1000, generator=torch_generator("weights", "x")))
+    other = torch.randn(1000, generator=torch_generator("weights", "y"))
+    assert abs(np.corrcoef(first, other)[0, 1]) < 4 / math.sqrt(1000)
+    a, b = numpy_generator("order", "x", 3).random(1000), numpy_generator("order", "x", 4).random(1000)
+    assert abs(np.corrcoef(a, b)[0, 1]) < 4 / math.sqrt(1000)
+
+
+def test_a_rows_mask_does_not_depend_on_its_batch_or_process() -> None:
+    x = torch.randn(64, 6, 6, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(64)
+    whole = dropout(x, 0.5, rows, "dropout", "owner", "fc6", 17)
+    for part in (slice(0, 32), slice(32, 64), slice(5, 6), slice(0, 64, 3)):
+        assert torch.equal(dropout(x[part], 0.5, rows[part], "dropout", "owner", "fc6", 17), whole[part])
+    shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(dropout(x[shuffled], 0.5, rows[shuffled], "dropout", "owner", "fc6", 17), whole[shuffled])
+    torch.rand(5)  # no generator is consumed
+    assert torch.equal(dropout(x, 0.5, rows, "dropout", "owner", "fc6", 17), whole)
+    # and the values do not matter to the mask, nor does the precision
+    assert torch.equal(dropout(x.bfloat16(), 0.5, rows, "dropout", "owner", "fc6", 17) != 0, whole != 0)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_keep_rate_overall_and_in_each_row_and_column(p: float) -> None:
+    """Counts are binomial: the whole within 4 standard errors, and rows and columns scatter as they should.
+
+    The spread of 512 row means is a chi-squared with 511 degrees of freedom: its mean is 1 ± 0.0626.
+    """
+    mask = kept(p, 512, 4096, "dropout", "owner", "fc6", 0)
+    sigma = math.sqrt(p * (1 - p))
+    assert abs(mask.mean() - (1 - p)) < 4 * sigma / math.sqrt(mask.size)
+    for axis in (0, 1):
+        z = (mask.mean(axis) - (1 - p)) / (sigma / math.sqrt(mask.shape[axis]))
+        assert abs((z**2).mean() - 1) < 5 * math.sqrt(2 / len(z))
+        assert abs(z).max() < 5.5
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_masks_are_independent(p: float) -> None:
+    """Correlation with the neighbouring row and column, at all lags 1 … 64, and with the masks of other steps,
+    owners and layers: within 5 standard errors of 0 in 256 x 2,048 units (one in a million for each)."""
+    mask = (kept(p, 256, 2048, "dropout", "owner", "fc6", 5) - (1 - p)) / math.sqrt(p * (1 - p))
+    bound = 5 / math.sqrt(mask.size)
+    for lag in [*range(1, 17), 32, 64]:
+        assert abs((mask[lag:] * mask[:-lag]).mean()) < bound * 1.2, f"rows {lag} apart"
+        assert abs((mask[:, lag:] * mask[:, :-lag]).mean()) < bound * 1.2, f"columns {lag} apart"
+    others = [("owner", "fc6", step) for step in [*range(5), *range(6, 30)]]
+    others += [("owner", "fc7", 5), ("owned", "fc6", 5), ("random-0/A/seed-0", "fc6", 5)]
+    for address in others:
+        other = (kept(p, 256, 2048, "dropout", *address) - (1 - p)) / math.sqrt(p * (1 - p))
+        assert abs((mask * other).mean()) < bound, address
+        # nor is it the same mask with its rows or columns moved
+        assert abs((mask[1:] * other[:-1]).mean()) < bound * 1.1, address
+        assert abs((mask[:, 1:] * other[:, :-1]).mean()) < bound * 1.1, address
+
+
+def test_pairs_of_rows_agree_as_often_as_chance() -> None:
+    """No two rows of a batch, and no two steps of a row, share their mask: the largest of 130,000 correlations."""
+    mask = kept(0.5, 256, 1024, "dropout", "owner", "fc6", 5) * 2.0 - 1
+    steps = np.stack([kept(0.5, 1, 1024, "dropout", "owner", "fc6", s)[0] for s in range(256)]) * 2.0 - 1
+    for rows in (mask, steps):
+        correlation = rows @ rows.T / 1024
+        np.fill_diagonal(correlation, 0)
+        assert abs(correlation).max() < 6 / math.sqrt(1024)
+
+
+def test_scaling_is_unbiased_and_gradients_go_through_the_same_mask() -> None:
+    x = torch.randn(64, 1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    total = torch.zeros_like(x)
+    for step in range(100):
+        y = dropout(x, 0.1, torch.arange(64), "dropout", "owner", "fc6", step)
+        total += y.detach()
+        zero = y == 0
+        assert torch.equal(y[~zero], (x / 0.9)[~zero]) or torch.allclose(y[~zero], (x / 0.9)[~zero], rtol=1e-15)
+    error = (total / 100 - x).detach() / x.detach().abs()  # standard error: sqrt(0.1 / 0.9 / 100) = 1/30
+    assert abs(error.mean()) < 5 / 30 / math.sqrt(64_000) and abs(error).max() < 6 / 30
+    y.sum().backward()
+    assert torch.equal(x.grad == 0, zero) and torch.allclose(x.grad[~zero], torch.tensor(1 / 0.9, dtype=torch.float64))
+
+
+def test_a_nan_is_not_hidden() -> None:
+    x = torch.full((4, 100), math.nan)
+    assert dropout(x, 0.5, torch.arange(4), "a").isnan().all()
+    x = torch.ones(4, 100)
+    x[2, 3:9] = math.nan
+    assert torch.equal(dropout(x, 0.5, torch.arange(4), "a").isnan(), x.isnan())
