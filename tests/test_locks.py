@@ -116,9 +116,7 @@ def test_another_users_process_lives(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert dead(locks._myself("feed")) is False
 
 
-def test_the_same_job_after_its_requeue_takes_over_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_job_after_its_requeue_takes_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("ARRAY_JOB_ID=7", "ARRAY_TASK_ID=3", "JOB_ID=9", "RESTART_COUNT=2"):
         monkeypatch.setenv(f"SLURM_{variable.partition('=')[0]}", variable.partition("=")[2])
     monkeypatch.delenv("SLURM_CLUSTER_NAME", raising=False)

@@ -61,12 +61,15 @@ def test_missing_waiting_done_diverged(study: Study) -> None:
     assert found["random-0/baseA/seed-0"].state == "done"
     assert found["random-0/baseB/seed-0"].state == "missing"
     assert found["random-0/A1B/seed-0"].state == "missing"
-    assert (found["random-0/B2B/seed-0"].state, found["random-0/B2B/seed-0"].why) == (
+    assert (found["random-0/B2B/seed-0"].state, found["random-0/B2B/seed-0"].detail) == (
         "waiting",
         "for random-0/baseB",
     )
-    assert found["random-0/A1B/seed-1"].why == "for random-0/baseA/seed-1"
-    assert (found["random-0/B1B/seed-0"].state, found["random-0/B1B/seed-0"].why) == ("diverged", "at step 7")
+    assert found["random-0/A1B/seed-1"].detail == "for random-0/baseA/seed-1"
+    assert (found["random-0/B1B/seed-0"].state, found["random-0/B1B/seed-0"].detail) == (
+        "diverged",
+        "at step 7",
+    )
 
 
 def test_what_copies_from_a_failed_or_diverged_base_is_blocked_with_the_reason(study: Study) -> None:
@@ -81,9 +84,9 @@ def test_what_copies_from_a_failed_or_diverged_base_is_blocked_with_the_reason(s
     for name in ("A1B", "A2B+", "A1A"):
         blocked = found[f"random-0/{name}/seed-0"]
         assert blocked.state == "blocked"
-        assert blocked.why == "random-0/baseA failed: the packed set data/none is missing"
-    assert found["random-0/B1A/seed-0"].why == "random-0/baseB diverged: at step 3"
-    assert (found["random-0/B1B/seed-1"].state, found["random-0/B1B/seed-1"].why) == (
+        assert blocked.detail == "random-0/baseA failed: the packed set data/none is missing"
+    assert found["random-0/B1A/seed-0"].detail == "random-0/baseB diverged: at step 3"
+    assert (found["random-0/B1B/seed-1"].state, found["random-0/B1B/seed-1"].detail) == (
         "failed",
         "out of memory",
     )
@@ -100,10 +103,10 @@ def test_running_stopped_and_ended(study: Study) -> None:
         assert (running.state, running.step, running.left) == ("running", 40, 60 * 8 / 16.0)
         assert running.holder and running.holder.pid == os.getpid()
         progress(study, names, step=40, updated=time.time() - 3600)
-        assert of(study)[names[0]].why == "silent for 60 min"
+        assert of(study)[names[0]].detail == "silent for 60 min"
     (study_folder(study.name).fleet("random-0.baseA.seed-0") / "failed.json").unlink()
     stopped = of(study)[names[0]]
-    assert stopped.state == "missing" and "after step 40 of 100" in stopped.why
+    assert stopped.state == "missing" and "after step 40 of 100" in stopped.detail
     lock.parent.mkdir(exist_ok=True)
     lock.write_text(json.dumps({**asdict(_myself("t")), "start": "1"}))  # of a dead process here
     assert of(study)[names[0]].state == "missing"

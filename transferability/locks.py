@@ -68,11 +68,7 @@ def holder(lock: Path) -> Holder | None:
 def dead(holder: Holder) -> bool | None:
     """Whether the process that made a lock is gone for sure (True), runs for sure (False), or cannot be seen."""
     here = _myself("")
-    if (
-        holder.job
-        and (holder.cluster, holder.job) == (here.cluster, here.job)
-        and holder.restarts < here.restarts
-    ):
+    if holder.job and (holder.cluster, holder.job) == (here.cluster, here.job) and holder.restarts < here.restarts:
         return True  # this very job before it was requeued: SLURM ends a job before it starts it again
     if (holder.host, holder.machine) != (here.host, here.machine):
         return None
@@ -266,9 +262,7 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
         before = _look(path)
         if before is not None and before.token == seen.token:
             # Nobody else may replace or remove the lock with this token now.
-            with suppress(
-                FileNotFoundError
-            ):  # renamed for us by one who was taken for dead in just this place
+            with suppress(FileNotFoundError):  # renamed for us by one who was taken for dead in just this place
                 os.rename(claim, path)
             after = _look(path)
             if after is not None and after.token == mine.token:
@@ -293,9 +287,7 @@ def _create(path: Path, mine: Holder) -> int | None:
             pass
         except OSError as error:
             if not path.exists():
-                raise Refused(
-                    f"{path}: cannot be made ({error}); locks need a file system with hard links"
-                ) from None
+                raise Refused(f"{path}: cannot be made ({error}); locks need a file system with hard links") from None
         # Over NFS the answer to a link that was made may get lost, so what counts is what is there.
         made = False
         with suppress(FileNotFoundError):

@@ -29,16 +29,16 @@ SHOWN = 20  # lines of one kind; `status --all` shows every one
 
 @dataclass(frozen=True)
 class NetworkStatus:
-    """One network: `state` is one of STATES, `why` a few words for people.
+    """One network: `state` is one of STATES, `detail` a few words for people.
 
     missing: nothing keeps it from being trained, and nobody trains it. waiting: its source is not done.
-    diverged: done, but its loss was not a number. step, steps, images_per_second, left (seconds; None unknown):
-    of its fleet, when it is running or was stopped.
+    diverged: done, but its loss was not a number. step, steps, images_per_second, left (in seconds; None is
+    unknown): of its fleet, when it is running or was stopped.
     """
 
     network: Network
     state: str
-    why: str = ""
+    detail: str = ""
     step: int = 0
     steps: int = 0
     images_per_second: float = 0.0
@@ -59,9 +59,7 @@ class Element:
     networks: tuple[str, ...]
 
 
-def statuses(
-    study: Study, chosen: Sequence[Network], ended: AbstractSet[str] = frozenset()
-) -> list[NetworkStatus]:
+def statuses(study: Study, chosen: Sequence[Network], ended: AbstractSet[str] = frozenset()) -> list[NetworkStatus]:
     """The state of each of `chosen`, in their order. Reads files only; 10,000 networks take about a second.
 
     `ended`: SLURM jobs (`12_3`) that are known to have ended, whatever locks they left.
@@ -87,9 +85,9 @@ def statuses(
             source = own(by_name[source_name]) if source_name not in known else known[source_name]
             short = source_name.removesuffix("/seed-0")
             if source.state in ("failed", "diverged"):
-                found = replace(found, state="blocked", why=f"{short} {source.state}: {source.why}")
+                found = replace(found, state="blocked", detail=f"{short} {source.state}: {source.detail}")
             elif source.state != "done":
-                found = replace(found, state="waiting", why=f"for {short}")
+                found = replace(found, state="waiting", detail=f"for {short}")
         out.append(found)
     return out
 
@@ -116,17 +114,15 @@ def _own(
     if os.path.exists(lock):
         its = holder(Path(lock))
         if its is None:
-            return replace(found, state="running", why="by a process that its lock does not name")
+            return replace(found, state="running", detail="by a process that its lock does not name")
         if not dead(its) and its.job not in ended:
             silent = time.time() - at["updated"] if at else 0.0
-            why = f"silent for {_span(silent)}" if silent > SILENT else ""
-            return replace(found, state="running", why=why, holder=its)
+            detail = f"silent for {_span(silent)}" if silent > SILENT else ""
+            return replace(found, state="running", detail=detail, holder=its)
     if name in failures:
-        return replace(found, state="failed", why=failures[name])
+        return replace(found, state="failed", detail=failures[name])
     if found.step > 0:
-        return replace(
-            found, why=f"stopped after step {found.step} of {found.steps}, goes on from its checkpoint"
-        )
+        return replace(found, detail=f"stopped after step {found.step} of {found.steps}, goes on from its checkpoint")
     return found
 
 
@@ -244,7 +240,7 @@ def ended_jobs(folder: StudyFolder, elements: Sequence[Element] | None) -> froze
 def print_status(
     study: Study, chosen: Sequence[Network], console: Console, everything: bool = False
 ) -> list[NetworkStatus]:
-    """Prints how far `chosen` is: counts by split and seed, then what runs, failed and is blocked, and the queue."""
+    """Prints how far `chosen` is: counts by split and seed, what runs, failed and is blocked, and the queue."""
     trouble = ""
     elements: list[Element] | None = None
     try:
@@ -256,7 +252,7 @@ def print_status(
     count = Counter(status.state for status in found)
     parts = [f"{count[state]} {state}" for state in STATES if count[state] and state != "done"]
     console.print(
-        f"[bold]{study.name}[/]: {count['done']} of {len(found)} networks done{''.join(', ' + p for p in parts)}",
+        ", ".join([f"[bold]{study.name}[/]: {count['done']} of {len(found)} networks done", *parts]),
         highlight=False,
         soft_wrap=True,
     )
@@ -310,8 +306,8 @@ def _print_running(
             words.append(f"{first.images_per_second:,.0f} images/s")
         if first.left is not None:
             words.append(f"{_span(first.left)} left")
-        if first.why:
-            words.append(first.why)
+        if first.detail:
+            words.append(first.detail)
         console.print(", ".join(words), highlight=False, soft_wrap=True, markup=False)
     _more(len(fleets), shown, "fleets running", console)
 
@@ -320,7 +316,7 @@ def _print_reasons(found: Sequence[NetworkStatus], state: str, console: Console,
     """A line for each reason, with the networks that share it."""
     reasons: dict[str, list[NetworkStatus]] = {}
     for status in found:
-        reasons.setdefault(status.why, []).append(status)
+        reasons.setdefault(status.detail, []).append(status)
     for why, group in list(reasons.items())[:shown]:
         console.print(f"{state}: {_names(group)}: {why}", highlight=False, soft_wrap=True, markup=False)
     _more(len(reasons), shown, f"reasons why networks are {state}", console)
@@ -331,9 +327,7 @@ def _print_queue(elements: Sequence[Element], console: Console, shown: int | Non
         console.print("queue: nothing of this study", highlight=False)
         return
     states = Counter(element.state for element in elements)
-    console.print(
-        f"queue: {', '.join(f'{count} {state}' for state, count in states.items())}", highlight=False
-    )
+    console.print(f"queue: {', '.join(f'{count} {state}' for state, count in states.items())}", highlight=False)
     table = Table(box=None, pad_edge=False)
     for title in ("job", "state", "node", "requeued", "time left", "reason", "networks"):
         table.add_column(title, overflow="fold")
