@@ -9,7 +9,7 @@ from PIL import Image
 
 from transferability import demo
 
-PINNED = "4e5894b922f1491800d08d0dc202849105c7450cb8c5c9e5cd9d773cce6fb6d5"
+PINNED = "37ff07d2b8124e4f46ab180a9883c7735cf8403a24a1b59b449ac386b9995703"
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,9 @@ TRAIN_NUMBERS = range(TRAIN_PER_CLASS)
 VAL_NUMBERS = range(1_000_000, 1_000_000 + VAL_PER_CLASS)  # far from any number of training pictures
 
 # What makes the classes harder to tell apart. `hardness` multiplies the first three.
-NOISE = 0.05  # amplitude of the pixel noise, as a part of full scale
-CLUTTER = 2.0  # mean number of faint strokes behind the subject
-OCCLUDERS = 0.8  # mean number of blobs and bars in front of it
+NOISE = 0.035  # amplitude of the pixel noise, as a part of full scale
+CLUTTER = 1.6  # mean number of faint strokes behind the subject
+OCCLUDERS = 0.6  # mean number of blobs and bars in front of it
 BACKGROUND = 0.55  # how strongly smooth noise and gradients mottle the background, 0 to 1
 CONTRAST = (0.20, 0.50)  # difference in lightness (OKLab) of subject and background
 CHROMA = (0.02, 0.14)  # colourfulness (OKLab) of the palette
