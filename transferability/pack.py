@@ -72,7 +72,7 @@ def pack(
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
 
     Done already: says so and returns at once. Raises Refused where anything is wrong, and KeyboardInterrupt
-    with a message for people; neither leaves anything at the destination.
+    after a line that says how far it came; neither leaves anything at the destination.
     """
     destination = Path(os.path.abspath(Path(destination).expanduser()))
     if size is not None and not 1 <= size <= MAX_SIZE:
@@ -517,9 +517,8 @@ def run_blocks(
             else:
                 run_parallel(blocks, workers, note)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted with {packed:,} of {total:,} pictures packed: run the same command again to go on"
-            ) from None
+            say(f"interrupted with {packed:,} of {total:,} pictures packed: run the same command again to go on")
+            raise
 
 
 def run_parallel(blocks: list[Block], workers: int, note: Callable[[Outcome], None]) -> None:
