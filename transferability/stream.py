@@ -160,7 +160,7 @@ class ValidationBatches:
     @property
     def size(self) -> int:
         """Images of a batch: fewer where there would be none left for the last process."""
-        return min(VALIDATION_BATCH, -(-len(self.images.rows) // self.world))
+        return min(VALIDATION_BATCH, max(1, len(self.images.rows) // self.world))
 
     def starts(self) -> range:
         return range(self.rank * self.size, len(self.images.rows), self.world * self.size)
