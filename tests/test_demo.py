@@ -51,9 +51,7 @@ def test_the_same_bytes_on_every_machine() -> None:
     digest = hashlib.sha256()
     for k in range(40):
         digest.update(demo.draw_many(k, [0, 1, 249, 1_000_000]).tobytes())
-    assert digest.hexdigest() == PINNED, (
-        "the demo pictures have changed: results of older runs no longer compare"
-    )
+    assert digest.hexdigest() == PINNED, "the demo pictures have changed: results of older runs no longer compare"
 
 
 def test_a_picture_depends_on_its_class_and_number_alone() -> None:
@@ -83,9 +81,7 @@ def test_colour_gives_neither_class_nor_group_away(pictures: tuple[np.ndarray, n
 
 
 @pytest.mark.parametrize("place", [(0, 0), (3, 20), (16, 16), (28, 9)])
-def test_no_single_pixel_gives_a_class_away(
-    pictures: tuple[np.ndarray, np.ndarray], place: tuple[int, int]
-) -> None:
+def test_no_single_pixel_gives_a_class_away(pictures: tuple[np.ndarray, np.ndarray], place: tuple[int, int]) -> None:
     images, labels = pictures
     pixel = images[:, place[0], place[1]].astype(np.float64)
     assert nearest_mean_accuracy(pixel, labels) < 0.06

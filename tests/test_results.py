@@ -132,12 +132,8 @@ def test_fine_tuned_networks_are_paired_with_fine_tuned_selffers_at_the_same_n()
 def test_fewer_images_are_paired_with_the_base_on_as_many_if_there_is_one() -> None:
     base, fewer = row("random-0/baseB/seed-0", 0.60), row("random-0/baseB@250/seed-0", 0.30)
     transfer = row("random-0/A3B@250/seed-0", 0.35)
-    assert one(networks(frame(base, fewer, transfer)), "random-0/A3B@250/seed-0")[
-        "difference"
-    ] == pytest.approx(0.05)
-    assert one(networks(frame(base, transfer)), "random-0/A3B@250/seed-0")["difference"] == pytest.approx(
-        -0.25
-    )
+    assert one(networks(frame(base, fewer, transfer)), "random-0/A3B@250/seed-0")["difference"] == pytest.approx(0.05)
+    assert one(networks(frame(base, transfer)), "random-0/A3B@250/seed-0")["difference"] == pytest.approx(-0.25)
     assert math.isnan(one(networks(frame(base, fewer)), "random-0/baseB@250/seed-0")["difference"])
 
 
@@ -177,9 +173,7 @@ def test_the_unit_is_split_and_seed_with_both_directions_averaged_first() -> Non
 
 
 def test_a_unit_with_one_direction_counts_as_one_unit() -> None:
-    rows = networks(
-        frame(*unit("random-0", 0, 0.00), *unit("random-0", 1, 0.01)[:3], *unit("random-0", 2, 0.02))
-    )
+    rows = networks(frame(*unit("random-0", 0, 0.00), *unit("random-0", 1, 0.01)[:3], *unit("random-0", 2, 0.02)))
     mean = mean_of(rows[rows["treatment"] == "AnB"])
     assert mean.value == pytest.approx((0.01 + 0.01 + 0.03) / 3)
     assert (mean.networks, mean.units, mean.varies) == (5, 3, "seeds")

@@ -164,9 +164,7 @@ def test_a_group_that_contradicts_wordnet_is_refused_by_name() -> None:
         class_groups([ImageClass(0, "n01440764", "tench", "man-made")])
 
 
-@pytest.mark.parametrize(
-    "split", ["random", "random--1", "random-01", "random-x", "manmade", "", "random-4294967296"]
-)
+@pytest.mark.parametrize("split", ["random", "random--1", "random-01", "random-x", "manmade", "", "random-4294967296"])
 def test_an_unknown_split_is_refused_by_name(split: str) -> None:
     with pytest.raises(Refused, match=f"unknown split '{split}'"):
         task_classes(some_classes(10), split, "A")

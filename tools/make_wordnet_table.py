@@ -71,9 +71,7 @@ def main() -> None:
     data_noun = Path(sys.argv[1] if len(sys.argv) > 1 else "/usr/share/wordnet/data.noun")
     table = Path(sys.argv[2]) if len(sys.argv) > 2 else here / "transferability/tables/natural_synsets.csv"
     if not data_noun.is_file():
-        raise SystemExit(
-            f"{data_noun} is missing: install Debian's wordnet-base, or name WordNet 3.0's data.noun"
-        )
+        raise SystemExit(f"{data_noun} is missing: install Debian's wordnet-base, or name WordNet 3.0's data.noun")
     names, hyponyms = read_nouns(data_noun)
     for offset, name in ROOTS.items():
         if names.get(offset) != name:

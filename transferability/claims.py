@@ -206,9 +206,7 @@ class Measured:
 class ClaimResult:
     claim: Claim
     measured: tuple[Measured, ...]
-    supported: (
-        str  # do the authors' own networks show it? "yes", "yes, no interval" (below three units), "no"
-    )
+    supported: str  # do the authors' own networks show it? "yes", "yes, no interval" (below three units), "no"
     verdict: str
 
 
@@ -251,9 +249,7 @@ def judge(claim: Claim, yours: pd.DataFrame) -> ClaimResult:
         for i, mean in enumerate(authors)
     )
     if claim.rule == "near":
-        like_the_papers = yours["recipe"].isin(PAPER_RECIPES) & (
-            yours["accuracy"] == yours["val_top1_best10"]
-        )
+        like_the_papers = yours["recipe"].isin(PAPER_RECIPES) & (yours["accuracy"] == yours["val_top1_best10"])
         own = measure(claim, yours[like_the_papers])
     decided = [_decide(claim, i, mean) for i, mean in enumerate(own)]
     if all(d is True for d in decided):
@@ -319,10 +315,7 @@ def measure(claim: Claim, rows: pd.DataFrame, pooled: bool = False) -> list[Mean
         return [Mean(count, math.nan, math.nan, 0, 0, "") for count in counts]
     in_group = rows[rows["group"] == claim.group] if claim.group else rows
     if claim.images:
-        return [
-            _measure(claim, in_group[in_group["treatment"] == f"base@{m}"], rows, pooled)
-            for m in claim.images
-        ]
+        return [_measure(claim, in_group[in_group["treatment"] == f"base@{m}"], rows, pooled) for m in claim.images]
     if claim.quantity == "networks" and not claim.treatment:
         return [_count(rows[rows["kind"] != "random"])]
     some = in_group[in_group["treatment"] == claim.treatment]
@@ -345,9 +338,7 @@ def _measure(claim: Claim, some: pd.DataFrame, rows: pd.DataFrame, pooled: bool)
         return mean_of(some, claim.quantity)
     if claim.quantity == "dominance":
         some = some[some["coadaptation"].notna() & some["specificity"].notna()]
-        units = (
-            some.groupby(["unit", "target"])[["coadaptation", "specificity"]].mean().groupby("unit").mean()
-        )
+        units = some.groupby(["unit", "target"])[["coadaptation", "specificity"]].mean().groupby("unit").mean()
         return mean_over_units(units["coadaptation"].abs() - units["specificity"].abs(), some)
     if claim.quantity == "growth":
         some = some[some["difference"].notna()]
@@ -371,9 +362,7 @@ def _measure(claim: Claim, some: pd.DataFrame, rows: pd.DataFrame, pooled: bool)
 
 def _pooled(claim: Claim, some: pd.DataFrame, rows: pd.DataFrame) -> Mean:
     """Mean over networks minus mean over networks, as in the paper's Table 1: targets are not matched."""
-    compared = (
-        "base" if claim.quantity == "difference" else {"AnB": "BnB", "AnB+": "BnB+"}.get(claim.treatment, "")
-    )
+    compared = "base" if claim.quantity == "difference" else {"AnB": "BnB", "AnB+": "BnB+"}.get(claim.treatment, "")
     nothing = Mean(math.nan, math.nan, math.nan, 0, 0, "")
     if claim.quantity not in ("difference", "specificity") or some.empty:
         return nothing
@@ -381,9 +370,7 @@ def _pooled(claim: Claim, some: pd.DataFrame, rows: pd.DataFrame) -> Mean:
     if compared != "base":
         others = others[others["n"].isin(claim.layers)]
     mean = pooled_mean(some)
-    return Mean(
-        mean.value - pooled_mean(others).value, math.nan, math.nan, mean.networks, mean.units, mean.varies
-    )
+    return Mean(mean.value - pooled_mean(others).value, math.nan, math.nan, mean.networks, mean.units, mean.varies)
 
 
 def _count(rows: pd.DataFrame) -> Mean:

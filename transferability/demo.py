@@ -184,9 +184,7 @@ def _scatter(dice: Dice, c: Canvas, spacing: float, jitter: float) -> Array:
     grid = np.arange(-half, half + 1)
     gx, gy = np.meshgrid(grid, grid)
     gx = gx + 0.5 * (gy % 2)
-    points = np.stack([gx.ravel(), gy.ravel()], axis=1) + dice.many(2 * gx.size, -jitter, jitter).reshape(
-        -1, 2
-    )
+    points = np.stack([gx.ravel(), gy.ravel()], axis=1) + dice.many(2 * gx.size, -jitter, jitter).reshape(-1, 2)
     points = points * pitch + c.shift
     near: Array = points[np.abs(points).max(axis=1) < 1.0 + 1.3 * pitch]
     return near
@@ -347,9 +345,7 @@ def _circuit(d: Dice, c: Canvas) -> Layers:
         for _ in range(d.whole(2, 3)):  # straight, then a bend of 45 degrees, as routed boards do
             length = d.whole(1, 3)
             di, dj = steps[heading % 8]
-            lines.append(
-                (i * pitch, j * pitch, (i + length * di) * pitch, (j + length * dj) * pitch, half, half)
-            )
+            lines.append((i * pitch, j * pitch, (i + length * di) * pitch, (j + length * dj) * pitch, half, half))
             i, j = i + length * di, j + length * dj
             heading = d.whole(-1, 1) if heading == 0 else 0
         pads.append((i * pitch, j * pitch, i * pitch, j * pitch, 2.1 * half, 2.1 * half))
@@ -383,9 +379,7 @@ def _key(d: Dice, c: Canvas) -> Layers:
     x, y = c.x + 0.55, c.y
     if d.chance(0.4):  # a square or lozenge bow
         turned = d.chance(0.5)
-        ring = (
-            (np.abs(x) + np.abs(y)) * 0.75 - bow if turned else np.maximum(np.abs(x), np.abs(y)) - 0.88 * bow
-        )
+        ring = (np.abs(x) + np.abs(y)) * 0.75 - bow if turned else np.maximum(np.abs(x), np.abs(y)) - 0.88 * bow
     else:
         ring = np.sqrt(x * x + y * y) - bow
     body = np.abs(ring) - thick
@@ -697,9 +691,7 @@ def _flame(d: Dice, c: Canvas) -> Layers:
     for side in (-1.0, 1.0):
         tongues.append((side * d.between(0.2, 0.34), d.between(0.8, 1.3), d.between(0.24, 0.36)))
     t0 = (c.y + 0.85) / 1.8
-    sway = (
-        d.between(0.1, 0.2) * np.sin(d.between(3.0, 4.5) * c.y + d.between(0.0, _TAU)) * np.clip(t0, 0.0, 1.0)
-    )
+    sway = d.between(0.1, 0.2) * np.sin(d.between(3.0, 4.5) * c.y + d.between(0.0, _TAU)) * np.clip(t0, 0.0, 1.0)
     flicker = 0.08 * _noise(d, 5)
     layers: Layers = []
     for colour, part in ((INK, 1.0), (INK2, 0.68), (INK3, 0.38)):
@@ -738,9 +730,7 @@ def _feather(d: Dice, c: Canvas) -> Layers:
     slant = c.y - d.between(0.9, 1.3) * np.abs(x)
     period = d.between(0.17, 0.22)
     phase = slant / (1.6 * period) - np.floor(slant / (1.6 * period))
-    fringe = half * (
-        1.0 - 0.28 * phase * np.where(x > 0, 1.0, d.between(0.3, 1.0))
-    )  # barbs end in a ragged edge
+    fringe = half * (1.0 - 0.28 * phase * np.where(x > 0, 1.0, d.between(0.3, 1.0)))  # barbs end in a ragged edge
     vane = np.maximum(np.abs(x) - fringe, np.abs(c.y - 0.18) - 0.8)
     blade = c.cover(vane)
     barbs = blade * c.stripes(slant * 0.65, 0.65 * period, 0.3 * period)
@@ -906,15 +896,11 @@ def _palette(d: Dice) -> Array:
     back, gap = d.between(0.24, 0.94), d.between(*CONTRAST)
     up = -1.0 if back - gap > 0.14 and (back + gap > 0.96 or d.chance(0.5)) else 1.0
     ink = back + up * gap
-    beyond = ink + up * d.between(
-        0.15, 0.3
-    )  # the second ink: further from the background, or on its other side
+    beyond = ink + up * d.between(0.15, 0.3)  # the second ink: further from the background, or on its other side
     second = beyond if 0.12 < beyond < 0.98 and d.chance(0.5) else back - up * d.between(0.0, 0.2)
     third = ink + d.between(-0.12, 0.12) if d.chance(0.5) else 0.5 * (ink + second)
     middle = 0.5 * (ink + back)
-    lightness = np.array(
-        [back, ink, second, third, middle - 0.3, middle + 0.3, back + d.between(-0.14, 0.14)]
-    )
+    lightness = np.array([back, ink, second, third, middle - 0.3, middle + 0.3, back + d.between(-0.14, 0.14)])
     hue = d.between(0.0, _TAU)
     turns = _HARMONIES[d.whole(0, len(_HARMONIES) - 1)]
     hues = hue + np.array([0.0, turns[0], turns[1], turns[2], 0.0, turns[0], 0.0]) + d.many(7, -0.25, 0.25)
@@ -928,9 +914,7 @@ def _pose(d: Dice, kind: _Kind) -> Canvas:
     stretch, shear = np.exp(d.between(-0.12, 0.12)), d.between(-0.12, 0.12)
     flip = -1.0 if d.chance(0.5) else 1.0
     cos, sin = np.cos(angle), np.sin(angle)
-    matrix = (
-        size * np.array([[cos, -sin], [sin, cos]]) @ np.array([[flip * stretch, shear], [0.0, 1.0 / stretch]])
-    )
+    matrix = size * np.array([[cos, -sin], [sin, cos]]) @ np.array([[flip * stretch, shear], [0.0, 1.0 / stretch]])
     shift = d.many(2, -SHIFT, SHIFT)
     inverse = np.linalg.inv(matrix)
     x, y = _X - shift[0], _Y - shift[1]
@@ -943,9 +927,7 @@ def _pose(d: Dice, kind: _Kind) -> Canvas:
     )
 
 
-_PICTURE = Canvas(
-    x=_X, y=_Y, matrix=np.eye(2), shift=np.zeros(2), size=1.0
-)  # for what has no pose of its own
+_PICTURE = Canvas(x=_X, y=_Y, matrix=np.eye(2), shift=np.zeros(2), size=1.0)  # for what has no pose of its own
 
 
 def _count(d: Dice, mean: float) -> int:
@@ -1008,9 +990,7 @@ def draw(class_index: int, number: int, hardness: float = 1.0) -> NDArray[np.uin
     direction = d.between(0.0, _TAU)
     ramp = 0.5 + 0.5 * (np.cos(direction) * _X + np.sin(direction) * _Y)
     mottle = BACKGROUND * (0.7 * ramp + 0.9 * _noise(d, d.whole(2, 6)))
-    picture = (
-        palette[BACK][:, None, None] + np.clip(mottle, 0.0, 1.0) * (palette[6] - palette[BACK])[:, None, None]
-    )
+    picture = palette[BACK][:, None, None] + np.clip(mottle, 0.0, 1.0) * (palette[6] - palette[BACK])[:, None, None]
 
     def lay(coverage: Array, colour: int) -> None:
         nonlocal picture
@@ -1035,9 +1015,7 @@ def draw(class_index: int, number: int, hardness: float = 1.0) -> NDArray[np.uin
         picture += strength * (0.7 * _noise(d, 10) + 0.7 * _noise(d, 20))
 
     light = d.between(0.0, _TAU)
-    picture *= (
-        1.0 + d.between(0.0, 0.3) * (np.cos(light) * _X + np.sin(light) * _Y) - 0.12 * d.between(0.0, 1.0)
-    )
+    picture *= 1.0 + d.between(0.0, 0.3) * (np.cos(light) * _X + np.sin(light) * _Y) - 0.12 * d.between(0.0, 1.0)
     reducer = _REDUCERS[d.whole(0, len(_REDUCERS) - 1)]
     small = reducer @ picture @ reducer.T  # (3, 32, 32)
     grain = NOISE * hardness * d.between(0.2, 1.0)
@@ -1074,9 +1052,7 @@ def contact_sheet(path: Path, pictures_per_class: int = 8) -> None:
         for row, index in enumerate(members):
             top = head + row * cell
             middle = top + SIZE * zoom // 2
-            pen.text(
-                (left + label - 12, middle), CLASSES[index].name, fill=(70, 70, 70), font=text, anchor="rm"
-            )
+            pen.text((left + label - 12, middle), CLASSES[index].name, fill=(70, 70, 70), font=text, anchor="rm")
             for i, picture in enumerate(draw_many(index, range(pictures_per_class))):
                 big = Image.fromarray(picture).resize((SIZE * zoom, SIZE * zoom), Image.Resampling.NEAREST)
                 sheet.paste(big, (left + label + i * cell, top))

@@ -276,7 +276,10 @@ def _create(path: Path, mine: Holder) -> int | None:
     """Makes `path` with our text, whole, if nothing is there; the open file, or None if something is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         os.fchmod(handle, 0o644)  # whatever the umask: other users have to see the counter
         os.pwrite(handle, _text(mine), 0)
@@ -292,8 +295,10 @@ def _create(path: Path, mine: Holder) -> int | None:
         made = False
         with suppress(FileNotFoundError):
             made = os.path.samestat(os.stat(path), os.fstat(handle))
-    except BaseException:
+    except BaseException as error:
         os.close(handle)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
         with suppress(OSError):

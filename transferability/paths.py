@@ -6,7 +6,7 @@
         result.json                           written last: a network is done if and only if it is there
         weights.safetensors                   last weights: of bases always, of others on request
         lock                                  who trains it now
-    <runs>/<study>/means/<split>-<task>-<pixels>.npy   mean image of a task
+    <runs>/<study>/means/<split>-<task>-<pixels>.npz   mean image of a task
     <runs>/<study>/fleets/<first network>/    a started fleet, until it is done
         fleet.json  checkpoint.pt  progress.json  failed.json
 
@@ -45,7 +45,7 @@ class StudyFolder:
         return self.root / name / "lock"
 
     def mean(self, split: str, task: str, pixels: int) -> Path:
-        return self.root / "means" / f"{split}-{task}-{pixels}.npy"
+        return self.root / "means" / f"{split}-{task}-{pixels}.npz"
 
     @property
     def fleets(self) -> Path:

@@ -36,9 +36,7 @@ def split_tasks(split: str) -> tuple[str, ...]:
     random = _RANDOM.fullmatch(split)
     if split == "manmade-natural" or (random and int(random[1]) < 2**32):
         return ("A", "B")
-    raise Refused(
-        f"unknown split {split!r}: a split is random-<s> (s from 0, below 2^32), manmade-natural or whole"
-    )
+    raise Refused(f"unknown split {split!r}: a split is random-<s> (s from 0, below 2^32), manmade-natural or whole")
 
 
 def task_classes(classes: Sequence[ImageClass], split: str, task: str) -> np.ndarray:
@@ -91,8 +89,7 @@ def class_groups(classes: Sequence[ImageClass]) -> list[str]:
         c.id for c, g in zip(classes, groups, strict=True) if c.group not in ("", g, wordnet_group(c.id) or g)
     ]:
         raise Refused(
-            f"the group column of classes.csv contradicts WordNet for {_some(wrong)}: "
-            "correct it or leave it empty"
+            f"the group column of classes.csv contradicts WordNet for {_some(wrong)}: correct it or leave it empty"
         )
     return groups
 

@@ -1,6 +1,7 @@
 """How far a study is, from its files alone, and what SLURM's queue says where there is one."""
 
 import datetime
+import math
 import os
 import re
 import shutil
@@ -156,6 +157,30 @@ def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, Any]], dict[str, s
     return progress, failures
 
 
+def at_chance(study: Study, networks: Sequence[Network]) -> list[str]:
+    """A line for each of `networks` that is a trained base no better than a guess, if others copy from it.
+
+    A guess is the largest class, always. No better: within three standard deviations of a guess's accuracy on so
+    many validation images, by the binomial distribution.
+    """
+    copies = Counter(network.source_name for network in study.networks)
+    folder, out = study_folder(study.name), []
+    for network in networks:
+        file = folder.result(network.name)
+        if network.stage or not copies[network.name] or not file.exists():
+            continue
+        found = read_json(file)
+        chance, images = found.get("chance"), found.get("val_images")
+        if chance is None or images is None or found["diverged_at"] is not None:
+            continue
+        if found["val_top1"] <= chance + 3 * math.sqrt(chance * (1 - chance) / images):
+            out.append(
+                f"at chance: {network.name} ends with {found['val_top1']:.1%} top-1, a guess has {chance:.1%}; "
+                f"{copies[network.name]} networks copy from it and will show nothing"
+            )
+    return out
+
+
 # ------------------------------------------------------------------------------------------ the queue
 
 
@@ -261,6 +286,11 @@ def print_status(
     _print_running(found, elements or [], console, shown)
     for state in ("failed", "diverged", "blocked"):
         _print_reasons([status for status in found if status.state == state], state, console, shown)
+    done = [status.network for status in found if status.state == "done" and status.network.stage == 0]
+    lines = at_chance(study, done)
+    for line in lines[:shown]:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    _more(len(lines), shown, "bases at chance", console)
     if trouble:
         console.print(f"queue: {trouble}", highlight=False, soft_wrap=True)
     elif elements is not None:

@@ -336,8 +336,14 @@ def site_settings() -> dict[str, str]:
     return dict(zip(words, values, strict=True))
 
 
+def project_file(name: str) -> Path:
+    """A file that comes with the project, relative to the folder that is being worked in if it is below it."""
+    path = SLURM_FILES.parent / name
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def site_file() -> Path:
-    file = Path(os.environ.get("TRANSFERABILITY_SITE") or SLURM_FILES / "site.sh")
+    file = Path(os.environ.get("TRANSFERABILITY_SITE") or project_file("slurm/site.sh"))
     if not file.is_file():
         raise Refused(f"{file} does not exist; submit from a clone of the project, or set TRANSFERABILITY_SITE")
     return file
@@ -387,7 +393,7 @@ def array_command(
     words.append(f"--export=ALL,FIRST_FLEET={array.first},TRANSFERABILITY_SITE={site_file()}")
     words += [
         *options.sbatch_options,
-        str(SLURM_FILES / "fleet.sbatch"),
+        str(project_file("slurm/fleet.sbatch")),
         str(experiment),
         f"--submission={file}",
     ]
@@ -406,9 +412,9 @@ def report_command(
     return [
         *common_words(f"{name}-report", study, f"{name}-report-%j.log", options, site),
         f"--dependency=afterany:{':'.join(jobs)}",
-        f"--export=ALL,TRANSFERABILITY_SITE={site_file()},TRANSFERABILITY_PLOTS={SLURM_FILES.parent / 'plots'}",
+        f"--export=ALL,TRANSFERABILITY_SITE={site_file()},TRANSFERABILITY_PLOTS={project_file('plots')}",
         *options.sbatch_options,
-        str(SLURM_FILES / "report.sbatch"),
+        str(project_file("slurm/report.sbatch")),
         str(experiment),
         *(f"--only={pattern}" for pattern in only),
     ]
