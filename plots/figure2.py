@@ -177,8 +177,6 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None, title: str = ""
     style.counts(bottom, [(t, style.means(rows, "accuracy", t)) for t in TREATMENTS])
     present = [t for t in TREATMENTS if (rows.treatment == t).any()]
     handles, labels = zip(*(style.handle(style.LOOKS[t]) for t in present), strict=True)
-    if beside is not None:
-        title = f"{title}\n(faint and dotted: the paper's networks)".strip()
     figure.legend(
         handles,
         labels,
@@ -200,8 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for split, some in style.groups(rows, options.split).items():
         others = None if beside is None else style.same_group(beside, some)
         name = "figure2" if split == "random" else f"figure2-{split}"
+        notes = [] if beside is None else [style.BESIDE]
         title = "" if split == "random" else style.TITLES.get(split, split)
-        style.publish(draw(some, others, title), options, name, some, style.missing(some, TREATMENTS))
+        style.publish(draw(some, others, title), options, name, some, style.missing(some, TREATMENTS), notes)
 
 
 if __name__ == "__main__":

@@ -130,10 +130,7 @@ def draw(rows: pd.DataFrame, beside: pd.DataFrame | None = None) -> Figure:
     for label, look, dashes, _ in relative(rows):
         entries.append(style.handle(look, label + cut * ("features" in label), line=True, dashes=dashes))
     handles, labels = zip(*entries, strict=True)
-    title = None if beside is None else "faint and dotted: the paper's networks"
-    relative_axes.legend(
-        handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title, ncols=2, columnspacing=1.5
-    )
+    relative_axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1.5)
     short = {"mean AnB, random splits": "AnB random", "mean AnB, m/n split": "AnB m/n", "random features": "random"}
     style.counts(
         relative_axes,
@@ -155,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     absent += style.missing(rows[rows.group.isin(rows[rows.treatment == "RnB"].group)], ("RnB",))
     absent += [f"AnB of the {GROUPS[group]}" for group in ("random", "manmade-natural") if group not in set(rows.group)]
     absent += [] if (rows.treatment == "RnB").any() else ["random features"]
-    style.publish(draw(rows, beside), options, "figure3", rows, absent)
+    style.publish(draw(rows, beside), options, "figure3", rows, absent, [] if beside is None else [style.BESIDE])
 
 
 if __name__ == "__main__":

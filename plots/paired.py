@@ -177,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         others = None if beside is None else style.same_group(beside, some)
         name = "paired" if split == "random" else f"paired-{split}"
         absent = style.missing(some, ("base", "BnB", "BnB+", "AnB", "AnB+"))
-        notes = [COUNTED, untied(some)]
+        notes = [COUNTED, untied(some), "" if beside is None else style.BESIDE]
         style.publish(draw(some, others, style.TITLES.get(split, split)), options, name, some, absent, notes)
 
 

@@ -97,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, beside = style.tables(options)
     if reduced(rows).empty:
         raise style.Refused("the table has no base on a part of the images (baseW@250)")
-    style.publish(draw(rows, beside), options, "reduced_data", rows, notes=[counted(rows)])
+    style.publish(
+        draw(rows, beside), options, "reduced_data", rows, notes=[counted(rows), "" if beside is None else style.BESIDE]
+    )
 
 
 if __name__ == "__main__":

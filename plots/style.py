@@ -45,6 +45,8 @@ WIDTH = 5.5  # inches
 SMALL = 6.5  # points: counts, captions, notes
 GREY = "#555555"
 TITLES = {"random": "Random splits", "manmade-natural": "Man-made/Natural split"}
+# Goes below a figure that sets one's own networks beside the paper's.
+BESIDE = "Faint and dotted: the paper's networks. Accuracies of both are the mean of the ten highest validations."
 COUNTS = "networks (units) of each mean; bars: 95 % t interval over units, from three units on"
 # Goes below every figure of a study whose name starts with "demo".
 DEMO = (

@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cells = (f"{difference} {how}: {text.replace(chr(10), ' ')}" for (difference, how), text in headed)
         print(f"n = {texts[0]}  " + "  ".join(cells))
     random = rows[rows.group == "random"]
-    style.publish(figure, options, "table1", rows, style.missing(random, ("base", "BnB+", "AnB+")), [NOTE])
+    notes = [NOTE, "" if beside is None else style.BESIDE.split(". ")[1]]
+    style.publish(figure, options, "table1", rows, style.missing(random, ("base", "BnB+", "AnB+")), notes)
 
 
 if __name__ == "__main__":
