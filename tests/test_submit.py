@@ -17,7 +17,7 @@ from transferability import submit as submit_module
 from transferability.files import Refused, read_json, write_json
 from transferability.images import ImageClass, ImageSet, open_packed, write_packed
 from transferability.locks import _myself, hold
-from transferability.networks import small_caffenet
+from transferability.networks import caffenet, small_caffenet
 from transferability.paths import data_root, study_folder
 from transferability.recipe import Recipe
 from transferability.study import Study, fleets, grid, record
@@ -25,8 +25,10 @@ from transferability.submit import (
     Array,
     Options,
     element_networks,
+    fleet_memory,
     refuse_allocation,
     refuse_diverged,
+    sizes_that_fit,
     split_arrays,
     submit,
 )
@@ -296,3 +298,20 @@ def test_the_files_in_slurm_are_read() -> None:
         assert f"'TRANSFERABILITY_GPUS': {gpus}" in done.stdout and "'SBATCH_TIMELIMIT': '24:00:00'" in done.stdout
     for file in ("fleet.sbatch", "report.sbatch", "site.sh"):
         subprocess.run(["bash", "-n", submit_module.SLURM_FILES / file], check=True)
+
+
+def test_the_memory_of_a_fleet_and_the_sizes_that_fit() -> None:
+    small = Recipe("p", steps=10, batch=1, rate=0.1, crop=227, validate_every=10)
+    for batch, least, most in ((1, 12 * 60_965_224, 1.02 * 12 * 60_965_224), (256, 1.5e9, 4e9)):
+        recipe = Recipe(**{**small.__dict__, "batch": batch})
+        study = Study("p", "none", caffenet(), tuple(grid(recipe, 8, ["random-0"])))
+        one, *_, all_together = fleets(study.networks)
+        assert least < fleet_memory(study, one) < most
+    assert fleet_memory(study, all_together, devices=8) < fleet_memory(study, all_together)
+    # A frozen network takes less than one that trains the same layers.
+    frozen, trained = (study.select([f"random-0/{name}"]) for name in ("A5B", "A5B+"))
+    assert fleet_memory(study, fleets(frozen)[0]) < 0.5 * fleet_memory(study, fleets(trained)[0]) + 1e9
+    said = sizes_that_fit(study, study.networks)
+    size = int(re.search(r"24 GB take --fleet-size (\d+)", said).group(1))  # type: ignore[union-attr]
+    assert 1 < size < 28
+    assert all(fleet_memory(study, fleet) < 24e9 for fleet in fleets(study.networks, size))

@@ -17,6 +17,7 @@ from rich.console import Console
 from transferability.files import Refused, read_json, write_atomically, write_json
 from transferability.images import PackedImages, open_packed
 from transferability.locks import holder
+from transferability.networks import Conv, shapes
 from transferability.paths import StudyFolder, data_root, study_folder
 from transferability.run import pending, started, with_sources
 from transferability.splits import task_classes
@@ -29,7 +30,7 @@ from transferability.status import (
     submission,
     submissions,
 )
-from transferability.study import Fleet, Network, Study, difference, record
+from transferability.study import Fleet, Network, Study, difference, fleets, record
 
 SLURM_FILES = Path(__file__).parent.parent / "slurm"
 SITE_WORDS = (
@@ -488,6 +489,74 @@ def _say_what_is_left_out(work: Work, chosen: int, mark: str, console: Console) 
         console.print(mark + line, highlight=False, soft_wrap=True, markup=False)
 
 
+# ------------------------------------------------------------------------------------------ memory
+
+
+def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
+    """Bytes that training `fleet` takes on each of `devices`: calculated, to a third or so, not measured.
+
+    A trained weight takes 12 bytes (itself, gradient, momentum), a frozen one 4. Each network keeps what its
+    backward pass needs: a layer's input, its output before and after pooling, and where the maxima were. A frozen
+    prefix keeps only the features that it hands on.
+    """
+    recipe, architecture = fleet.networks[0].recipe, study.architecture
+    width = 2 if recipe.precision == "bfloat16" else 4
+    images = recipe.batch / devices
+    sizes = shapes(architecture)
+    weights = kept = 0.0
+    deepest: dict[str, int] = {}
+    for network in fleet.networks:
+        plans = network.treatment.layers(architecture.depth)
+        for (_, spec), plan, (inputs, side), (outputs, after) in zip(
+            architecture.layers, plans, sizes, sizes[1:], strict=False
+        ):
+            if not plan.rate:
+                continue
+            if isinstance(spec, Conv):
+                weights += 12 * spec.channels * (spec.kernel**2 * inputs / spec.groups + 1)
+                before = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2 * spec.channels
+                pooling = 8 * after**2 * outputs if spec.pool else 0
+                normalising = 8 * after**2 * outputs if spec.lrn else 0  # in single precision, whatever the recipe's
+                kept += images * (width * (before + after**2 * outputs) + pooling + normalising)
+            else:
+                weights += 12 * (outputs or 1000) * (inputs * side**2 + 1)
+                kept += images * 2 * width * (outputs or 1000)
+        if network.treatment.source and not network.treatment.rate:
+            deepest[network.treatment.source] = max(network.treatment.n, deepest.get(network.treatment.source, 0))
+    for n in deepest.values():
+        kept += images * width * sum(channels * side**2 for channels, side in sizes[1 : n + 1])
+    return weights + kept + images * sizes[0][0] * architecture.crop**2 * 4 * 2
+
+
+def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
+    """For people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
+    # Splits and seeds repeat each other: one of each kind of group is enough.
+    groups = {tuple((each.short_name, each.recipe) for each in fleet.networks): fleet for fleet in fleets(chosen)}
+    networks = [network for fleet in groups.values() for network in fleet.networks]
+
+    def most(size: int) -> float:
+        return max(fleet_memory(study, fleet, devices) for fleet in fleets(networks, size)) / 1e9
+
+    largest = max(len(fleet.networks) for fleet in groups.values())
+    whole = most(largest)
+    words = [
+        f"memory, calculated: the largest fleet ({largest} networks) takes about {max(whole, 0.1):,.1f} GB of a GPU"
+    ]
+    for gigabytes in (16, 24, 40, 80):
+        if whole <= 0.9 * gigabytes:
+            words.append(f"{gigabytes} GB take it")
+            break
+        low, high = 0, largest  # fits, does not fit
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if most(middle) <= 0.9 * gigabytes else (low, middle)
+        if not low:
+            words.append(f"{gigabytes} GB take not even one network")
+        else:  # a limit of 27 halves 28 networks: what counts is 14
+            words.append(f"{gigabytes} GB take --fleet-size {max(len(f.networks) for f in fleets(networks, low))}")
+    return "; ".join(words)
+
+
 # ------------------------------------------------------------------------------------------ on the node
 
 
@@ -501,6 +570,16 @@ def element_networks(study: Study, file: Path, element: int) -> tuple[Network, .
         if name not in by_name:
             raise Refused(f"{file} lists {name}, which study {study.name!r} no longer has; submit it anew")
     return tuple(by_name[name] for name in listing[element])
+
+
+def leave_reason(study: Study, chosen: Sequence[Network], reason: str) -> None:
+    """Writes for `status` why networks could not even be started, unless somebody else trains them."""
+    folder = study_folder(study.name)
+    for fleet in pending(study, chosen, None):
+        if not any(folder.lock(network.name).exists() for network in fleet.networks):
+            names = [network.name for network in fleet.networks]
+            said = {"networks": names, "reason": reason, "time": time.time()}
+            write_json(folder.fleet(fleet.name) / "failed.json", said)
 
 
 def refuse_diverged(study: Study, chosen: Sequence[Network]) -> None:

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Submits the smoke study to a throw-away SLURM cluster of two nodes on this machine, and prints the commands and
+# what they say, as it stands in the README. Takes about a minute; leaves nothing behind.
+#
+#     slurm/transcript.sh >transcript.txt
+#
+# Needs slurm-wlm and munge, the packed demo pictures under data/demo, and .venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cluster=$(mktemp -d)
+trap 'tests/slurm/cluster.sh stop "$cluster" >/dev/null 2>&1; rm -rf "$cluster"' EXIT
+eval "$(PORT=${PORT:-18817} tests/slurm/cluster.sh start "$cluster" 2>/dev/null)"
+
+# What a site writes into slurm/site.sh: here, nodes without GPUs.
+export TRANSFERABILITY_GPUS="" TRANSFERABILITY_CPUS=1 SBATCH_TIMELIMIT=30
+export TRANSFERABILITY_DATA=${TRANSFERABILITY_DATA:-$PWD/data} TRANSFERABILITY_RUNS=$cluster/runs
+export PATH=$PWD/.venv/bin:$PATH COLUMNS=110
+say() {
+    echo "\$ $*"
+    bash -c "$*" 2>&1 | sed -e "s#$cluster/##g" -e "s#$PWD/##g" -e 's/ *$//'
+    echo
+}
+wait_for() { # what status has to say
+    for _ in $(seq "${PATIENCE:-1200}"); do
+        transferability status experiments/smoke.py 2>/dev/null | grep -q "$1" && return
+        sleep 0.5
+    done
+    echo "it took too long until status said: $1" >&2
+    exit 1
+}
+
+say sinfo
+say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2 --dry-run'
+say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2'
+wait_for 'queue: .*2 running'
+say 'transferability status experiments/smoke.py'
+job=$(squeue -h -r -t running -o %i -n smoke-1 | head -1)
+echo '# As before a time limit: the element goes back to the queue, and on from its last checkpoint if it has one.'
+say "scancel --batch --signal=USR1 $job"
+sleep 1
+say 'transferability status experiments/smoke.py'
+wait_for ': \([0-9]*\) of \1 networks done'
+while [ -n "$(squeue -h)" ]; do sleep 0.5; done
+say 'transferability status experiments/smoke.py'
+say 'transferability submit experiments/smoke.py --devices 2'
