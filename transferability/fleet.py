@@ -210,8 +210,12 @@ class FleetModule(L.LightningModule):
 
     @property
     def all_diverged(self) -> bool:
-        """Whether no network's loss is a number any more: there is nothing left to train."""
-        return bool((self.diverged_at >= 0).all())
+        """Whether no network's loss is a number any more: there is nothing left to train.
+
+        Only ever after a validation, so that a run that is resumed between two stops where it would have.
+        """
+        validated = self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps
+        return validated and bool((self.diverged_at >= 0).all())
 
     def stretch(self) -> tuple[int, int]:
         """(first step, end step) of the training that is left until the next validation."""
@@ -276,6 +280,8 @@ class FleetModule(L.LightningModule):
         self.training_tally.reset()
         self.validation_tally.reset()
         self.diverged_at.copy_(self._earliest_divergence())
+        # The last step may have been the one that was too far: the next step's loss would be no number either.
+        self.diverged_at.masked_fill_(~validation[:, 1].isfinite() & (self.diverged_at < 0), self.step)
         self.lap()
         rows = zip(self.fleet.networks, training.tolist(), validation.tolist(), strict=True)
         for network, (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) in rows:
