@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 from transferability import results
 from transferability.treatment import parse
 
-COLUMNS = ["study", "split", "network", "seed", "step", "epoch", "val_loss", "train_loss"]
+COLUMNS = ["study", "split", "network", "seed", "step", "val_loss", "train_loss"]
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")
 LOSSES = (("val_loss", "Validation loss"), ("train_loss", "Training loss"))
 LETTERS = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}
