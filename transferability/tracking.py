@@ -31,6 +31,18 @@ MODES = ("disabled", "offline", "online")
 EVERY = 50  # steps between two values of the training loss
 PATIENCE = 30.0  # seconds that an outage may cost at the end of a fleet; what is not uploaded stays in the files
 PROJECT = "transferability"  # unless $WANDB_PROJECT says otherwise
+# What of a result goes into the summary of its run: above all val_top1, the final one, which the figures use.
+SUMMARY: tuple[str, ...] = (
+    "val_top1",
+    "val_top1_best10",
+    "val_top5",
+    "val_loss",
+    "train_loss",
+    "train_top1",
+    "diverged_at",
+    "steps",
+)
+SUMMARY += ("images_seen", "seconds", "images_per_second")
 Say = Callable[[str], None]
 
 
@@ -157,15 +169,8 @@ def open_run(mode: str, folder: Path, **identity: Any) -> Any:
         init_timeout=PATIENCE,
         finish_timeout=PATIENCE,
     )
-    return wandb.init(
-        project=project(),
-        dir=str(folder),
-        mode=mode,
-        reinit="create_new",
-        resume="allow",
-        settings=settings,
-        **identity,
-    )
+    options: dict[str, Any] = {"project": project(), "dir": str(folder), "mode": mode, "settings": settings}
+    return wandb.init(reinit="create_new", resume="allow", **options, **identity)
 
 
 def keep_files_in(folder: Path) -> None:
@@ -190,6 +195,8 @@ def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     from wandb.proto import wandb_internal_pb2
 
+    new_record: Callable[[], Any] = wandb_internal_pb2.Record  # type: ignore[attr-defined]
+
     data, at, whole = file.read_bytes(), 7, b""
     while at + 7 <= len(data):
         left = 32768 - at % 32768
@@ -202,7 +209,7 @@ def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             return
         at, whole = at + 7 + length, whole + part
         if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
+            record = new_record()
             record.ParseFromString(whole)
             whole = b""
             if record.WhichOneof("record_type") == "history":
@@ -298,10 +305,8 @@ class Tracker:
 
     def finish(self, results: Sequence[Mapping[str, Any]], weights: Sequence[Path | None]) -> None:
         """The networks are trained: their last words. `weights`: files to keep as artifacts. Waits PATIENCE at most."""
-        keys = ("val_top1", "val_top1_best10", "val_top5", "val_loss", "train_loss", "train_top1", "diverged_at")
-        keys += ("steps", "images_seen", "seconds", "images_per_second")
         for result, file in zip(results, weights, strict=True):
-            self.last_words.append(({key: result[key] for key in keys if result[key] is not None}, file))
+            self.last_words.append(({key: result[key] for key in SUMMARY if result[key] is not None}, file))
         self.failed = False
 
     def close(self) -> None:
@@ -335,12 +340,12 @@ class Tracker:
 
     def _send(self) -> None:
         runs: dict[int, tuple[Any, int]] = {}
-        try:
-            keep_files_in(self.root)
-            for i, network in enumerate(self.fleet.networks):
-                runs[i] = self._open(network)
-        except Exception as error:
-            self._say(f"not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        for i, network in enumerate(self.fleet.networks):
+            try:
+                keep_files_in(self.root)
+                runs[i] = self._open(network, first=not runs)
+            except Exception as error:
+                self._say(f"{network.name} is not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         while (item := self.rows.get()) is not None:
             i, step, row = item
             if i in runs and step > runs[i][1]:
@@ -360,7 +365,7 @@ class Tracker:
             except Exception as error:
                 self._say(f"{self.fleet.networks[i].name} is not finished: {type(error).__name__}: {error}")
 
-    def _open(self, network: Network) -> tuple[Any, int]:
+    def _open(self, network: Network, first: bool) -> tuple[Any, int]:
         """The network's run, and the last step that was logged before."""
         folder, treatment = self.root / network.name, network.treatment
         try:
@@ -401,6 +406,10 @@ class Tracker:
             except Exception as error:
                 self.mode = "offline"
                 self._say(f"no run online ({type(error).__name__}); runs are kept offline, `wandb sync` uploads them")
+                if first:  # else wandb keeps the id of the run that failed
+                    import wandb
+
+                    wandb.teardown()
         return open_run("offline", folder, **identity), last
 
     def _keep(self, run: Any, network: Network, weights: Path) -> None:
