@@ -1,0 +1,246 @@
+"""A study on a real SLURM: two nodes on this machine, started and stopped by `slurm/cluster.sh` beside this file."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from transferability.files import read_json
+from transferability.images import ImageClass, ImageSet, write_packed
+from transferability.locks import hold, holder
+from transferability.paths import StudyFolder
+from transferability.submit import SLURM_FILES
+
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
+MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
+# Seconds that any wait may take. On two idle cores all of them together take a minute or two.
+LIMIT = float(os.environ.get("SLURM_TEST_LIMIT", "150"))
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"SLURM is not installed (no {', '.join(MISSING)}): slurm-wlm, munge"),
+    pytest.mark.timeout(4 * LIMIT),
+]
+CLUSTER = Path(__file__).parent / "slurm" / "cluster.sh"
+
+MAIN = "import sys; from transferability.cli import main; sys.exit(main())"
+EXPERIMENT = """
+from transferability.networks import small_caffenet
+from transferability.recipe import Recipe
+from transferability.study import Study, grid, network
+architecture = small_caffenet(28, 0.1)
+recipe = Recipe("tiny", steps={steps}, batch=8, rate=0.01, crop=28, validate_every={every})
+study = Study("{name}", "noise", architecture, tuple({networks}))
+"""
+
+
+class Cluster:
+    """A folder with packed noise, and the commands of a user who is logged in to the cluster."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        self.root, self.environment = root, environment
+
+    def run(self, *words: str | Path, code: int = 0, **environment: str) -> str:
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+        )
+        assert done.returncode == code, f"{words}: {done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done.stdout + done.stderr
+
+    def transferability(self, *words: str | Path, code: int = 0, **environment: str) -> str:
+        return self.run(sys.executable, "-c", MAIN, *words, code=code, COLUMNS="300", **environment)
+
+    def experiment(self, name: str, networks: str, steps: int, every: int) -> Path:
+        file = self.root / f"{name}.py"
+        file.write_text(EXPERIMENT.format(name=name, networks=networks, steps=steps, every=every))
+        return file
+
+    def folder(self, study: str) -> StudyFolder:
+        return StudyFolder(self.root / "runs" / study)
+
+    def wait(self, what: str, true: Callable[[], Any]) -> None:
+        end = time.monotonic() + LIMIT
+        while not true():
+            assert time.monotonic() < end, f"{what} took more than {LIMIT:.0f} s\n{self.logs()}"
+            time.sleep(0.1)
+
+    def wait_until_idle(self, study: str) -> None:
+        """Until SLURM has nothing of a study any more, its report included."""
+        self.wait(f"study {study}", lambda: f"{study}-" not in self.run("squeue", "-h", "-o", "%j|"))
+
+    def logs(self) -> str:
+        tails = [f"== {file}\n{file.read_text()[-2000:]}" for file in sorted(self.root.glob("runs/*/logs/*.log"))]
+        return "\n".join(tails)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("slurm")
+    rng = np.random.default_rng(0)
+    classes = [ImageClass(i, f"c{i}", f"class {i}", "") for i in range(8)]
+
+    def images(number: int) -> ImageSet:
+        return ImageSet(rng.integers(0, 256, (8 * number, 32, 32, 3), np.uint8), np.repeat(np.arange(8), number))
+
+    write_packed(root / "data" / "noise", "noise", classes, images(20), images(7))
+    # The base of element 0 of the study `bad` finds no pictures on its node.
+    site = f"""
+        TRANSFERABILITY_CPUS=1
+        prepare_node() {{
+            PATH={Path(sys.executable).parent}:$PATH
+            element=$SLURM_JOB_NAME.${{FIRST_FLEET-}}.${{SLURM_ARRAY_TASK_ID-}}
+            case $element in bad-1.0.0) export TRANSFERABILITY_DATA=/nowhere ;; esac
+        }}
+        """
+    (root / "site.sh").write_text(textwrap.dedent(site))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "OMP_"))}
+    environment |= {
+        "SLURM_CONF": str(root / "cluster" / "slurm.conf"),
+        "TRANSFERABILITY_SITE": str(root / "site.sh"),
+        "TRANSFERABILITY_DATA": str(root / "data"),
+        "TRANSFERABILITY_RUNS": str(root / "runs"),
+        "PYTHONPATH": str(SLURM_FILES.parent),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+        "OMP_NUM_THREADS": "1",
+    }
+    its = Cluster(root, environment)
+    try:
+        # Of its own: pytest-xdist may start one for each of its processes.
+        its.run(CLUSTER, "start", root / "cluster", PORT=str(10_000 + os.getpid() % 2000 * 10))
+        yield its
+    finally:
+        subprocess.run(
+            [CLUSTER, "stop", root / "cluster"], env=environment, check=False, timeout=60, capture_output=True
+        )
+
+
+def outcome(folder: StudyFolder, name: str) -> tuple[dict[str, Any], bytes]:
+    """A base's result without its times, and its weights."""
+    series = {key: value for key, value in read_json(folder.result(name))["series"].items() if key != "seconds"}
+    return series, folder.weights(name).read_bytes()
+
+
+def test_signalled_and_killed_elements_end_with_the_same_bits(cluster: Cluster) -> None:
+    networks = '[network(f"random-{s}/baseA", recipe) for s in (0, 1)]'
+    experiment = cluster.experiment("long", networks, steps=1200, every=40)
+    folder = cluster.folder("long")
+    cluster.transferability("submit", experiment)
+    undisturbed = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "train", experiment, *(f"--network=random-{s}/baseA" for s in (0, 1))],
+        env={**cluster.environment, "TRANSFERABILITY_RUNS": str(cluster.root / "undisturbed")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    first, second = "random-0/baseA/seed-0", "random-1/baseA/seed-0"
+
+    def checkpoint(name: str) -> Path:
+        return folder.fleet(name.replace("/", ".")) / "checkpoint.pt"
+
+    # Killed as by the kernel for want of memory: the shell of the element sees its step end.
+    cluster.wait("a checkpoint", lambda: checkpoint(second).exists() and holder(folder.lock(second)))
+    its = holder(folder.lock(second))
+    assert its and its.job.endswith("_1")
+    os.kill(its.pid, 9)
+    cluster.wait("a checkpoint", lambda: checkpoint(first).exists() and holder(folder.lock(first)))
+    its = holder(folder.lock(first))
+    assert its and its.job.endswith("_0") and its.restarts == 0
+    # Warned as before a time limit: SIGUSR1 to the shell of the element.
+    assert "running" in cluster.transferability("status", experiment)
+    cluster.run("scancel", "--batch", "--signal=USR1", its.job)
+    assert not folder.result(first).exists(), "it was done before it could be warned"
+
+    cluster.wait("the requeued element", lambda: (now := holder(folder.lock(first))) and now.restarts == 1)
+    assert ", requeued once, " in cluster.transferability("status", experiment)
+
+    cluster.wait("the killed element", lambda: its.job[:-2] + "_1" not in cluster.run("squeue", "-h", "-r", "-o", "%i"))
+    assert f"{second}" not in cluster.transferability("status", experiment).split("queue:")[0].partition("running:")[2]
+    said = cluster.transferability("submit", experiment)
+    assert "1 bases in 1 fleets" in said  # the killed one alone: the other is in the queue, or done
+    cluster.wait_until_idle("long")
+    assert undisturbed.wait(timeout=LIMIT) == 0
+    for name in (first, second):
+        assert outcome(folder, name) == outcome(StudyFolder(cluster.root / "undisturbed" / "long"), name)
+    log = (folder.root / "logs" / f"long-1-{its.job}.log").read_text()
+    assert "goes back to the queue" in log and "requeued 1 times" in log and "ended with code 0" in log
+
+
+def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
+    """And a base that fails for good, at the same time: what waits for it is ended, and nothing else."""
+    kinds = 'kinds=("base", "BnB", "AnB+")'
+    experiment = cluster.experiment("whole", f'grid(recipe, 3, ["random-0"], {kinds})', steps=30, every=15)
+    bad = cluster.experiment("bad", f'grid(recipe, 2, ["random-0"], {kinds})', steps=6, every=6)
+    folder = cluster.folder("whole")
+    said = cluster.transferability("submit", experiment, "--devices", "2")
+    assert "2 bases in 2 fleets" in said and "8 networks in 2 fleets, after" in said
+    # A second submission while the first is in the queue.
+    assert "nothing to submit" in cluster.transferability("submit", experiment, "--devices", "2")
+    cluster.transferability("submit", bad, "--fleet-size", "1")
+    pending = cluster.transferability("status", bad)
+    assert "4 waiting" in pending and " pending " in pending
+
+    cluster.wait_until_idle("bad")
+    said = cluster.transferability("status", bad)
+    assert "failed: random-0/baseA/seed-0: /nowhere/noise" in said
+    assert "random-0/baseA failed: /nowhere/noise" in said.partition("blocked: ")[2]
+    states = dict(line.split(",")[:2] for line in cluster.transferability("status", bad, "--csv").splitlines()[1:])
+    assert {name for name, state in states.items() if state == "blocked"} == {
+        f"random-0/{short}/seed-0" for short in ("A1A", "A1B+")
+    }
+    assert {states[f"random-0/{short}/seed-0"] for short in ("baseB", "B1B", "B1A+")} == {"done"}
+
+    cluster.wait_until_idle("whole")
+    said = cluster.transferability("status", experiment)
+    assert "10 of 10 networks done" in said
+    for name in ("baseA", "A1B+", "B2B"):
+        found = read_json(folder.result(f"random-0/{name}/seed-0"))
+        assert found["val_images"] == 28 and found["steps"] == 30  # each validation image of the half once
+        assert found["provenance"]["devices"] == 2
+    assert "10 of 10 networks are done" in cluster.logs()
+    assert (folder.root / "figures" / "figure2.png").exists()
+    said = cluster.transferability("submit", experiment, "--devices", "2")
+    assert "10 of 10 networks are done" in said and "nothing to submit" in said
+    # The two processes together trained what one trains: the same draws, rounded in another order.
+    cluster.transferability("train", experiment, "--network", "random-0/baseA", TRANSFERABILITY_RUNS="alone")
+    its, one = cluster.root / "runs", cluster.root / "alone"
+    both, alone = (read_json(StudyFolder(root / "whole").result("random-0/baseA/seed-0")) for root in (its, one))
+    for series in ("train_loss", "val_loss"):
+        np.testing.assert_allclose(both["series"][series], alone["series"][series], rtol=1e-4)
+    assert both["series"]["val_images"] == alone["series"]["val_images"] == [28, 28]
+    assert both["series"]["val_top1"] == pytest.approx(alone["series"]["val_top1"], abs=1 / 28)
+    weights = [load_file(StudyFolder(root / "whole").weights("random-0/baseA/seed-0")) for root in (its, one)]
+    for name in weights[0]:
+        np.testing.assert_allclose(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_refused_on_the_node(cluster: Cluster) -> None:
+    experiment = cluster.experiment("few", '[network("random-0/baseA", recipe)]', steps=4, every=4)
+    sbatch = ("sbatch", "--wait", "--array=0", "--output=refused-%j.log")
+    for options, words in (
+        (("--ntasks-per-node=2",), "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1"),
+        (("--job-name=bash",), "a SLURM job named 'bash' is taken for a terminal"),
+    ):
+        cluster.run(*sbatch, *options, SLURM_FILES / "fleet.sbatch", experiment, code=2)
+        logs = [file.read_text() for file in cluster.root.glob("refused-*.log")]
+        assert any(words in log and "ended with code 2" in log for log in logs)
+    assert not cluster.folder("few").root.exists()
+    # A second element that gets the same fleet by mistake.
+    lock = cluster.folder("few").lock("random-0/baseA/seed-0")
+    with hold([lock]):
+        cluster.run(*sbatch, SLURM_FILES / "fleet.sbatch", experiment, code=2)
+        its = holder(lock)
+        assert its and its.pid == os.getpid()
+    said = f"random-0/baseA/seed-0 is being trained by {its}; this process steps back"
+    assert any(said in file.read_text() for file in cluster.root.glob("refused-*.log"))
