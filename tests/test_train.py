@@ -1,0 +1,566 @@
+"""Training one fleet: killed and run again, refused, in two processes, its files."""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from tiny import RECIPE, tiny_study, write_tiny
+
+from transferability import train as training
+from transferability.files import Refused, read_json, write_json
+from transferability.fleet import FleetModule
+from transferability.images import PackedImages
+from transferability.paths import StudyFolder, study_folder
+from transferability.run import pending
+from transferability.stream import Batch
+from transferability.study import Fleet, Study, fleets
+from transferability.train import Machine, quiet, train_fleet
+
+torch.set_num_threads(1)
+quiet()
+
+MACHINE = Machine(accelerator="cpu", keep_weights=True)
+OFTEN = replace(MACHINE, checkpoint_minutes=0.0)  # a checkpoint every 20 steps
+LONG = replace(RECIPE, steps=70, validate_every=30)  # checkpoints at 20, 30, 40, 60, 70
+NAMES = ("baseA", "A2A", "A3A", "A1A+", "R3A")
+LIMIT = 240  # seconds that a subprocess may take on a busy machine
+
+
+def train(study: Study, machine: Machine = MACHINE) -> None:
+    for fleet in pending(study, study.networks, None):
+        train_fleet(study, fleet, machine)
+
+
+def outcome(root: Path, name: str, study: str = "tiny") -> tuple[dict[str, Any], dict[str, bytes]]:
+    """(result without times and provenance, bytes of the weights) of a network under a runs folder."""
+    folder = StudyFolder(root / study)
+    found = read_json(folder.result(f"random-0/{name}/seed-0"))
+    for key in ("seconds", "images_per_second", "provenance"):
+        del found[key]
+    del found["series"]["seconds"]
+    weights = safetensors.torch.load_file(folder.weights(f"random-0/{name}/seed-0"))
+    return found, {key: value.numpy().tobytes() for key, value in weights.items()}
+
+
+# ---------------------------------------------------------------------------------------------- subprocesses
+
+EXPERIMENT = """
+import sys
+sys.path.insert(0, {tests!r})
+from dataclasses import replace
+from tiny import RECIPE, tiny_study
+study = tiny_study({names!r}, replace(RECIPE, **{changes!r}))
+"""
+
+# Trains, and is killed by itself at a moment that is given as a place in the code and how often it was passed.
+KILLED = """
+import os, signal, sys
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from transferability import files, fleet, train
+from transferability.study import load_study
+from transferability.run import pending
+
+moment, count = sys.argv[2], int(sys.argv[3])
+passed = 0
+
+def die(*_):
+    global passed
+    passed += 1
+    if passed == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if moment == "step":
+    original = fleet.FleetModule.training_step
+    def training_step(self, batch, index):
+        die()
+        return original(self, batch, index)
+    fleet.FleetModule.training_step = training_step
+elif moment == "validation":
+    original = fleet.FleetModule.validation_step
+    def validation_step(self, batch, index):
+        die()
+        return original(self, batch, index)
+    fleet.FleetModule.validation_step = validation_step
+elif moment == "saving":  # in the middle of a checkpoint's file
+    original = torch.save
+    def save(value, handle):
+        original(value, handle)
+        handle.truncate(handle.tell() // 2)
+        handle.flush()
+        die()
+        handle.seek(0)
+        original(value, handle)
+    torch.save = save
+elif moment == "replacing":  # each time a file is whole and not yet in its place
+    original = os.replace
+    def replace(a, b):
+        die()
+        original(a, b)
+    os.replace = replace
+elif moment == "removing":
+    train.shutil.rmtree = lambda *_, **__: die()
+
+study = load_study(sys.argv[1])
+for each in pending(study, study.networks, None):
+    train.train_fleet(study, each, train.Machine("cpu", keep_weights=True, checkpoint_minutes=0.0))
+"""
+
+
+def environment(root: Path, **more: str) -> dict[str, str]:
+    out = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "LOCAL_RANK", "RANK"))}
+    roots = {"TRANSFERABILITY_DATA": str(root / "data"), "TRANSFERABILITY_RUNS": str(root / "runs")}
+    return {**out, **roots, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
+
+
+def experiment(path: Path, names: Sequence[str], **changes: Any) -> Path:
+    path.write_text(EXPERIMENT.format(tests=str(Path(__file__).parent), names=list(names), changes=changes))
+    return path
+
+
+# The fleet of a base writes fleet.json, mean image, checkpoints and progress, weights, result: in this order.
+MOMENTS = [("step", 1), ("step", 47), ("validation", 2), ("saving", 3), ("replacing", 14), ("removing", 1)]
+
+
+@pytest.mark.timeout(900)
+def test_killed_at_many_moments_it_ends_with_the_same_bits(roots: Path, packed: PackedImages) -> None:
+    """Base and copies, killed by SIGKILL in one moment after the other; the temporary directory elsewhere."""
+    study = tiny_study(NAMES, LONG)
+    train(study)  # undisturbed, and with other checkpoints
+    (roots / "runs").rename(roots / "undisturbed")
+
+    file = experiment(roots / "study.py", NAMES, steps=70, validate_every=30)
+    script = roots / "killed.py"
+    script.write_text(KILLED)
+    elsewhere = Path("/dev/shm") / f"test-train-{os.getpid()}"
+    if os.access("/dev/shm", os.W_OK):
+        elsewhere.mkdir()
+    env = environment(roots, **({"TMPDIR": str(elsewhere)} if elsewhere.is_dir() else {}))
+    try:
+        killed = 0
+        for moment, count in MOMENTS:
+            done = subprocess.run(
+                [sys.executable, script, file, moment, str(count)],
+                env=env,
+                timeout=LIMIT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode in (0, -signal.SIGKILL), done.stderr
+            killed += done.returncode == -signal.SIGKILL
+            for network in study.networks:  # whatever is there is whole
+                if study_folder("tiny").result(network.name).exists():
+                    read_json(study_folder("tiny").result(network.name))
+        assert killed >= len(MOMENTS) - 1
+        train(study)  # what is left
+    finally:
+        shutil.rmtree(elsewhere, ignore_errors=True)
+    for name in NAMES:
+        assert outcome(roots / "runs", name) == outcome(roots / "undisturbed", name), name
+    assert pending(study, study.networks, None) == []
+
+
+# ---------------------------------------------------------------------------------------------- resuming, in process
+
+
+class Killed(BaseException):
+    """Ends training where it is, as a kill would: nothing is cleaned up that a kill would not."""
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    original = FleetModule.training_step
+
+    def training_step(self: FleetModule, batch: Batch, index: int) -> torch.Tensor:
+        if self.step == step:
+            raise Killed
+        return original(self, batch, index)
+
+    monkeypatch.setattr(FleetModule, "training_step", training_step)
+
+
+def test_resuming_at_every_kind_of_checkpoint_across_a_drop_of_the_rate(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after a validation, where the rate drops and the momentum is scaled, twice at one place."""
+    recipe = replace(LONG, schedule="step", drop_every=20)
+    study = tiny_study(["baseA"], recipe)
+    train(study)
+    (roots / "runs").rename(roots / "undisturbed")
+    starts = []
+    original = FleetModule.restore
+
+    def restore(self: FleetModule, checkpoint: Any, first: bool = True) -> None:
+        original(self, checkpoint, first)
+        starts.append(self.start_step)
+
+    monkeypatch.setattr(FleetModule, "restore", restore)
+    for step in (10, 21, 21, 35, 59, 61):
+        with monkeypatch.context() as patch:
+            kill_at(patch, step)
+            with pytest.raises(Killed):
+                train(study, OFTEN)
+    train(study, OFTEN)
+    assert starts == [20, 20, 30, 40, 60]
+    assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
+
+
+def test_a_torn_temporary_file_is_ignored(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = tiny_study(["baseA"], LONG)
+    train(study)
+    (roots / "runs").rename(roots / "undisturbed")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 50)
+        with pytest.raises(Killed):
+            train(study, OFTEN)
+    place = study_folder("tiny").fleet("random-0.baseA.seed-0")
+    whole = (place / "checkpoint.pt").read_bytes()
+    (place / ".checkpoint.pt.999.tmp").write_bytes(whole[: len(whole) // 2])
+    network = study_folder("tiny").network("random-0/baseA/seed-0")
+    (network / ".result.json.999.tmp").write_text('{"name": "ran')
+    train(study)
+    assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
+    assert not place.exists()
+
+
+# ---------------------------------------------------------------------------------------------- again is safe
+
+
+def test_what_is_done_is_not_done_again(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA", "A2A"])
+    train(study)
+    files = [path for path in (roots / "runs").rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"result.json", "weights.safetensors"}
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+    for fleet in fleets(study.networks):
+        train_fleet(study, fleet, MACHINE)
+    after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before}
+    assert {path for path in before if before[path] != after[path] and path.name != "lock"} == set()
+    assert pending(study, study.networks, None) == []
+    # A study that grows trains what is new, and nothing else.
+    grown = tiny_study(["baseA", "A1A", "A2A", "baseB"])
+    assert [each.name for fleet in pending(grown, grown.networks, None) for each in fleet.networks] == [
+        "random-0/baseB/seed-0",
+        "random-0/A1A/seed-0",
+    ]
+    train(grown)
+    assert {path for path in before if before[path][1] != path.read_bytes() and path.name != "lock"} == set()
+
+
+def test_a_started_fleet_keeps_its_composition(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study(["baseA", "A1A", "A2A", "A3A", "A1A+"])
+    names = [network.name for network in fleets(study.networks)[1].networks]
+    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 9)
+        with pytest.raises(Killed):
+            train_fleet(study, fleets(study.networks, 2)[1], MACHINE)
+    started = [network.name for network in fleets(study.networks, 2)[1].networks]
+    assert len(started) == 2
+    for size in (None, 1, 3):
+        divided = pending(study, study.networks, size)
+        assert [network.name for network in divided[0].networks] == started
+        assert sorted(network.name for fleet in divided for network in fleet.networks) == sorted(names)
+    # Asked for one of its networks alone, it is still trained whole.
+    one = pending(study, [study.by_name[started[1]]], None)
+    assert [[network.name for network in fleet.networks] for fleet in one] == [started]
+    # A study that has lost a network of a started fleet is told so.
+    smaller = tiny_study([network.short_name for network in study.networks if network.name != started[0]])
+    with pytest.raises(Refused, match=f"started with {started[0]}"):
+        pending(smaller, smaller.networks, None)
+    train(study)
+    assert outcome(roots / "runs", "A1A")[0]["steps"] == 12
+
+
+def test_killed_between_two_results_of_a_fleet(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study(["baseA", "A1A", "A2A", "A3A"])
+    train(study)
+    (roots / "runs").rename(roots / "undisturbed")
+    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    with monkeypatch.context() as patch:
+
+        def once(path: Path, value: Any) -> None:
+            if path.name == "result.json" and "A2A" in str(path):
+                raise Killed
+            write_json(path, value)
+
+        patch.setattr(training, "write_json", once)
+        with pytest.raises(Killed):
+            train(study)
+    folder = study_folder("tiny")
+    assert folder.result("random-0/A1A/seed-0").exists() and not folder.result("random-0/A2A/seed-0").exists()
+    with monkeypatch.context() as patch:
+        kill_at(patch, 0)  # nothing is trained again: it goes on from the last checkpoint, which is the end
+        kill_at(patch, 11)
+        train(study)
+    for name in ("A1A", "A2A", "A3A"):
+        assert outcome(roots / "runs", name) == outcome(roots / "undisturbed", name)
+
+
+# ---------------------------------------------------------------------------------------------- refused
+
+
+def failed(fleet: Fleet) -> dict[str, Any]:
+    return dict(read_json(study_folder("tiny").fleet(fleet.name) / "failed.json"))
+
+
+def test_a_missing_source_is_named(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA", "baseB", "A2B"])
+    with pytest.raises(Refused, match="random-0/A2B/seed-0 copies from random-0/baseA/seed-0, which is not trained"):
+        train_fleet(study, fleets(study.networks)[2], MACHINE)
+    why = failed(fleets(study.networks)[2])
+    assert why["networks"] == ["random-0/A2B/seed-0"] and "not trained yet" in why["reason"]
+    train(study)  # and then it works
+    assert outcome(roots / "runs", "A2B")[0]["diverged_at"] is None
+
+
+def test_a_base_of_another_recipe_is_refused_by_the_field(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA", "A2A"])
+    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    changed = tiny_study(["baseA", "A2A"], replace(RECIPE, rate=0.01))
+    with pytest.raises(Refused, match=r"random-0/baseA/seed-0 .*recipe\.rate was 0\.05, is 0\.01"):
+        train_fleet(changed, fleets(changed.networks)[1], MACHINE)
+
+
+def test_a_started_fleet_of_another_recipe_is_refused_by_the_field(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study(["baseA"])
+    with monkeypatch.context() as patch:
+        kill_at(patch, 9)
+        with pytest.raises(Killed):
+            train(study)
+    changed = tiny_study(["baseA"], replace(RECIPE, decay=0.01))
+    with pytest.raises(Refused, match=r"fleet\.json.*recipe\.decay was not there \(its default\), is 0\.01"):
+        train(changed)
+    assert "recipe.decay" in failed(fleets(study.networks)[0])["reason"]
+    train(study)
+    assert not study_folder("tiny").fleet("random-0.baseA.seed-0").exists()
+
+
+def test_other_pictures_are_refused_by_the_field(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA", "A2A"])
+    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    shutil.rmtree(roots / "data" / "tiny")
+    write_tiny(roots / "data" / "tiny", seed=1)
+    with pytest.raises(Refused, match=r"baseA.*data was '"):
+        train_fleet(study, fleets(study.networks)[1], MACHINE)
+
+
+def test_unequal_halves_do_not_share_their_last_layer(roots: Path) -> None:
+    write_tiny(roots / "data" / "tiny", classes=11)
+    study = tiny_study(["baseA", "baseB", "A4B+"])
+    with pytest.raises(Refused, match=r"A4B\+: the last layer cannot be copied, A has 5 classes and B has 6"):
+        train(study)
+
+
+def test_a_batch_that_does_not_divide_is_refused(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA"])
+    with pytest.raises(Refused, match="a batch of 8 does not divide among 3 processes"):
+        train(study, replace(MACHINE, devices=3))
+
+
+# ---------------------------------------------------------------------------------------------- divergence
+
+
+def nan_from_step(monkeypatch: pytest.MonkeyPatch, step: int, names: Sequence[str]) -> None:
+    original = FleetModule.on_train_batch_start
+
+    def poisoned(self: FleetModule, batch: Batch, index: int) -> None:
+        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
+            if network.short_name in names and self.step == step:
+                with torch.no_grad():
+                    layers["fc4"].weight[0, 0] = math.nan  # type: ignore[index]
+        original(self, batch, index)
+
+    monkeypatch.setattr(FleetModule, "on_train_batch_start", poisoned)
+
+
+def test_where_all_networks_diverged_training_stops_and_says_so(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nan_from_step(monkeypatch, 5, ["baseA"])
+    study = tiny_study(["baseA", "A2A"], LONG)
+    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    found = outcome(roots / "runs", "baseA")[0]
+    assert (found["diverged_at"], found["steps"], found["series"]["step"]) == (5, 30, [30])
+    assert found["images_seen"] == 240
+    with pytest.raises(Refused, match="baseA/seed-0, which diverged at step 5"):
+        train_fleet(study, fleets(study.networks)[1], MACHINE)
+
+
+def test_where_one_network_diverged_the_others_go_on(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nan_from_step(monkeypatch, 2, ["A2A"])
+    study = tiny_study(["baseA", "A1A", "A2A"])
+    train(study)
+    found = {name: outcome(roots / "runs", name)[0] for name in ("A1A", "A2A")}
+    assert [found[name]["diverged_at"] for name in found] == [None, 2]
+    assert [found[name]["steps"] for name in found] == [12, 12]
+
+
+def test_killed_after_all_diverged_it_ends_as_it_would_have(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a checkpoint between two validations, of which the results have no row yet."""
+    nan_from_step(monkeypatch, 5, ["baseA"])
+    study = tiny_study(["baseA"], LONG)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 25)
+        with pytest.raises(Killed):
+            train(study, OFTEN)
+    train(study)
+    found = outcome(roots / "runs", "baseA")[0]
+    assert (found["diverged_at"], found["series"]["step"]) == (5, [30])
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+def test_what_result_json_holds(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA", "A2A+0.1"])
+    train(study, replace(MACHINE, keep_weights=False))
+    folder = study_folder("tiny")
+    found = read_json(folder.result("random-0/A2A+0.1/seed-0"))
+    expected = {
+        "name": "random-0/A2A+0.1/seed-0",
+        "study": "tiny",
+        "split": "random-0",
+        "network": "A2A+0.1",
+        "kind": "selffer",
+        "source": "A",
+        "target": "A",
+        "n": 2,
+        "preserved": 0,
+        "plus": "0.1",
+        "images_per_class": None,
+        "variant": "",
+        "seed": 0,
+        "diverged_at": None,
+        "steps": 12,
+        "images_seen": 96,
+        "val_top1_best10": None,  # there are only two validations
+    }
+    assert {key: found[key] for key in expected} == expected
+    series = found["series"]
+    assert series["step"] == [6, 12]
+    for key in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "val_images"):
+        assert len(series[key]) == 2 and series[key][-1] == found[key] and math.isfinite(found[key])
+    count = sum(label in task_a(packed) for label in packed.val.labels.tolist())
+    assert found["val_images"] == count
+    assert found["val_top1"] * count == pytest.approx(round(found["val_top1"] * count))  # of all images, each once
+    assert found["images_per_second"] == pytest.approx(96 / found["seconds"]) and found["seconds"] > 0
+    assert found["recipe"]["rate"] == 0.05 and found["recipe"]["name"] == "tiny"
+    assert found["record"]["data"] == packed.checksum and found["record"]["source"]["treatment"] == "baseA"
+    provenance = found["provenance"]
+    assert {*provenance} >= {"git_commit", "versions", "hardware", "devices", "accelerator", "fleet", "finished"}
+    assert provenance["versions"]["torch"] == torch.__version__
+    assert provenance["hardware"]["threads"] == 1 and provenance["accelerator"] == "cpu"
+    assert provenance["fleet"] == ["random-0/A2A+0.1/seed-0"]
+    # Weights of bases are kept, of others on request; nothing else is left.
+    assert folder.weights("random-0/baseA/seed-0").exists()
+    assert not folder.weights("random-0/A2A+0.1/seed-0").exists()
+    assert list(folder.fleets.iterdir()) == []
+    assert [path for path in folder.root.rglob("*") if path.name.endswith(".tmp")] == []
+
+
+def task_a(packed: PackedImages) -> set[int]:
+    from transferability.splits import task_classes
+
+    return set(task_classes(packed.classes, "random-0", "A").tolist())
+
+
+def test_best_ten_are_of_a_hundred_validations(roots: Path, packed: PackedImages) -> None:
+    for steps, known in ((100, True), (99, False)):
+        study = tiny_study(["baseA"], replace(RECIPE, steps=steps, validate_every=1, batch=4), name=f"tiny{steps}")
+        train(study)
+        found = read_json(study_folder(study.name).result("random-0/baseA/seed-0"))
+        ten = sorted(found["series"]["val_top1"])[-10:]
+        assert found["val_top1_best10"] == (pytest.approx(sum(ten) / 10) if known else None)
+
+
+# ---------------------------------------------------------------------------------------------- two processes
+
+
+def two_processes(root: Path, file: Path, *names: str, devices: int = 2) -> subprocess.CompletedProcess[str]:
+    words = [word for name in names for word in ("--network", f"random-0/{name}")]
+    command = [sys.executable, "-m", "transferability.cli", "train", file, *words]
+    command += ["--devices", str(devices), "--accelerator", "cpu", "--keep-weights"]
+    process = subprocess.Popen(
+        command,
+        env=environment(root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # the second process too
+        raise AssertionError(f"two processes did not end: {process.communicate()}") from None
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
+    """DDP over gloo, dropout on, one network NaN: losses and weights to 1e-4, accuracies and counts exactly."""
+    fast = "A2A+1" + "0" * 30
+    names = ["baseA", "A2A", "A3A", "A1A+", fast]
+    changes = {"steps": 20, "validate_every": 10}
+    study = tiny_study(names, replace(RECIPE, **changes))  # type: ignore[arg-type]
+    train(study)
+    (roots / "runs").rename(roots / "one")
+    file = experiment(roots / "study.py", names, **changes)
+    for each in (["baseA"], names[1:]):
+        done = two_processes(roots, file, *each)
+        assert done.returncode == 0, done.stderr
+    count = sum(label in task_a(packed) for label in packed.val.labels.tolist())
+    for name in names:
+        (alone, weights), (both, its_weights) = outcome(roots / "one", name), outcome(roots / "runs", name)
+        assert both["series"]["val_images"] == [count, count]
+        assert both["diverged_at"] == alone["diverged_at"]
+        assert (alone["diverged_at"] is None) == (name != fast)
+        if name == fast:
+            continue
+        for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
+            assert both["series"][key] == pytest.approx(alone["series"][key], rel=1e-4), (name, key)
+        for key, value in weights.items():
+            one, two = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
+            assert float((one - two).norm()) <= 1e-4 * float(one.norm()), (name, key)
+    found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))
+    assert found["provenance"]["devices"] == 2
+    assert not (study_folder("tiny").fleets / "random-0.A2A.seed-0").exists()
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_train_a_base_and_what_copies_from_it(roots: Path, packed: PackedImages) -> None:
+    """Two fleets in one command: no process goes on before the first one has written what the next fleet needs."""
+    file = experiment(roots / "study.py", ["baseA", "A2A"])
+    done = two_processes(roots, file, "baseA", "A2A")
+    assert done.returncode == 0, done.stderr
+    assert {name: outcome(roots / "runs", name)[0]["steps"] for name in ("baseA", "A2A")} == {"baseA": 12, "A2A": 12}
+
+
+@pytest.mark.timeout(300)
+def test_two_processes_refuse_what_one_refuses(roots: Path, packed: PackedImages) -> None:
+    file = experiment(roots / "study.py", ["baseA", "A2A"])
+    done = two_processes(roots, file, "baseA", devices=3)
+    assert done.returncode == 2 and "does not divide among 3 processes" in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
