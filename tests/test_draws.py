@@ -116,3 +116,12 @@ def test_a_nan_is_not_hidden() -> None:
     x = torch.ones(4, 100)
     x[2, 3:9] = math.nan
     assert torch.equal(dropout(x, 0.5, torch.arange(4), "a").isnan(), x.isnan())
+
+
+def test_masks_are_pinned() -> None:
+    """Both halves of the key count; other masks would be other results under the same name."""
+    mask = kept(0.5, 2, 24, "dropout", "random-0/baseA/seed-0", "fc6", 7)
+    assert ["".join("01"[unit] for unit in row) for row in mask.astype(int)] == [
+        "101010101100110000100011",
+        "010110001010011000101111",
+    ]
