@@ -29,7 +29,7 @@ from transferability.paths import StudyFolder, study_folder
 from transferability.results import MARGIN, MIN_UNITS, NOT_ENOUGH, STATISTICS, Mean, mean_of
 from transferability.status import NetworkStatus, at_chance, statuses
 from transferability.study import Study
-from transferability.tracking import fragments, keep_files_in, open_run, project, say, treatment_of
+from transferability.tracking import fragments, keep_files_in, open_run, project, say, treatment_of, wait_for
 
 TITLES = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
 # In the page's order: the file's name (and, after a hyphen, a split's) → what it shows.
@@ -232,15 +232,15 @@ def _bar(found: Sequence[NetworkStatus]) -> str:
 
 
 def _findings(report: Report) -> str:
-    cards = []
+    cards: dict[str, list[str]] = {}
     for group, name, mean in _effects(report):
         accuracy = name.endswith("top-1")
         interval = f"95 % interval {_points(mean.low, accuracy)} to {_points(mean.high, accuracy)}"
         if mean.units < MIN_UNITS:
             interval = "no interval below three units"
-        cards.append(
-            f'<div class="card"><p class="small">{TITLES[group]}</p><p class="number">{_points(mean.value, accuracy)}'
-            f"<small>{' %' if accuracy else ' points'}</small></p><p>{escape(name)}</p>"
+        cards.setdefault(group, []).append(
+            f'<div class="card"><p>{escape(name)}</p><p class="number">{_points(mean.value, accuracy)}'
+            f"<small>{' %' if accuracy else ' points'}</small></p>"
             f'<p class="small">{interval}; {_count(mean.networks, "network")}, {_count(mean.units, "unit")}</p></div>'
         )
     if not cards:
@@ -255,7 +255,8 @@ def _findings(report: Report) -> str:
             '<p class="warning">The demo\'s pictures were drawn, and its recipe chosen, so that the effects show: this '
             "study illustrates the method and is no evidence for them.</p>"
         )
-    return f'{warning}<div class="cards">{"".join(cards)}</div><p class="small">{note}</p>'
+    groups = "".join(f'<h3>{TITLES[group]}</h3><div class="cards">{"".join(its)}</div>' for group, its in cards.items())
+    return f'{warning}{groups}<p class="small">{note}</p>'
 
 
 def _figures(report: Report) -> str:
@@ -573,17 +574,17 @@ i.running { background: var(--running); }
 i.missing { background: var(--missing); } i.waiting { background: var(--waiting); }
 i.failed { background: var(--failed); } i.blocked { background: var(--blocked); }
 .legend i, td i { display: inline-block; width: .65rem; height: .65rem; border-radius: .15rem; margin-right: .4rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(195px, 1fr)); gap: .9rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: .9rem; margin-bottom: 1rem; }
 .card { border: 1px solid var(--line); border-radius: .5rem; padding: .8rem .95rem; background: var(--tint); }
 .card p { margin: 0; }
 .number { font-size: 1.75rem; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
 .number small { font-size: .85rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
-.card p:nth-child(3) { margin: .05rem 0 .35rem; font-size: .9rem; }
+.card p:first-child { font-size: .88rem; min-height: 2.6em; line-height: 1.3; }
+.card p:last-child { margin-top: .35rem; }
 .warning { border-left: 3px solid var(--blocked); background: #fdf6ec; margin: 0 0 1.2rem; padding: .6rem .9rem;
   font-size: .9rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: 1.6rem;
-  align-items: start; }
-figure { margin: 0; border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; }
+.figures { columns: 2 440px; column-gap: 1.6rem; }
+figure { margin: 0 0 1.6rem; border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; break-inside: avoid; }
 figure img { display: block; width: 100%; height: auto; }
 figcaption { margin-top: .7rem; }
 .scroll { overflow-x: auto; }
@@ -648,6 +649,7 @@ def track_study(report: Report, mode: str) -> None:
         run.log({**shown, **{f"headline/{key}": value for key, value in numbers.items()}}, step=step, commit=True)
         run.summary.update(numbers)
         run.finish()
+        wait_for(folder, step)
     except Exception as error:
         say(f"the study's run is not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
 

@@ -18,6 +18,7 @@ import re
 import struct
 import sys
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -226,6 +227,13 @@ def last_logged(folder: Path) -> int:
     return -1
 
 
+def wait_for(folder: Path, step: int, seconds: float = 5.0) -> None:
+    """Waits until a row of `step` is in the files of `folder`: wandb ends a run before its file is whole."""
+    until = time.monotonic() + seconds
+    while last_logged(folder) < step and time.monotonic() < until:
+        time.sleep(0.05)
+
+
 # ------------------------------------------------------------------------------------------ a fleet
 
 
@@ -346,8 +354,10 @@ class Tracker:
                 runs[i] = self._open(network, first=not runs)
             except Exception as error:
                 self._say(f"{network.name} is not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        sent = -1
         while (item := self.rows.get()) is not None:
             i, step, row = item
+            sent = max(sent, step)
             if i in runs and step > runs[i][1]:
                 try:
                     runs[i][0].log(row, step=step, commit=True)
@@ -362,6 +372,7 @@ class Tracker:
                     if weights is not None:
                         self._keep(run, self.fleet.networks[i], weights)
                 run.finish(exit_code=int(self.failed))
+                wait_for(self.root / self.fleet.networks[i].name, sent)
             except Exception as error:
                 self._say(f"{self.fleet.networks[i].name} is not finished: {type(error).__name__}: {error}")
 
