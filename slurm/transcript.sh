@@ -17,12 +17,12 @@ export TRANSFERABILITY_DATA=${TRANSFERABILITY_DATA:-$PWD/data} TRANSFERABILITY_R
 export PATH=$PWD/.venv/bin:$PATH COLUMNS=110
 say() {
     echo "\$ $*"
-    bash -c "$*" 2>&1 | sed -e "s#$cluster/##g" -e "s#$PWD/##g" -e 's/ *$//'
+    bash -c "${*// runs/ $cluster/runs}" 2>&1 | sed -e "s#$cluster/##g" -e "s#$PWD/##g" -e 's/ *$//'
     echo
 }
 wait_for() { # what status has to say
     for _ in $(seq "${PATIENCE:-1200}"); do
-        transferability status experiments/smoke.py 2>/dev/null | grep -q "$1" && return
+        grep -q "$1" <<<"$(transferability status experiments/smoke.py 2>/dev/null)" && return
         sleep 0.5
     done
     echo "it took too long until status said: $1" >&2
@@ -32,14 +32,15 @@ wait_for() { # what status has to say
 say sinfo
 say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2 --dry-run'
 say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2'
-wait_for 'queue: .*2 running'
+wait_for '^running: '
 say 'transferability status experiments/smoke.py'
-job=$(squeue -h -r -t running -o %i -n smoke-1 | head -1)
+job=$(grep -o "job [0-9_]*" <<<"$(transferability status experiments/smoke.py | grep ^running:)" | head -1 | cut -d" " -f2)
 echo '# As before a time limit: the element goes back to the queue, and on from its last checkpoint if it has one.'
 say "scancel --batch --signal=USR1 $job"
-sleep 1
+sleep 2
 say 'transferability status experiments/smoke.py'
 wait_for ': \([0-9]*\) of \1 networks done'
 while [ -n "$(squeue -h)" ]; do sleep 0.5; done
 say 'transferability status experiments/smoke.py'
+say 'ls runs/smoke/*.csv runs/smoke/*.html runs/smoke/figures/*'
 say 'transferability submit experiments/smoke.py --devices 2'

@@ -168,7 +168,7 @@ def test_signalled_and_killed_elements_end_with_the_same_bits(cluster: Cluster) 
     cluster.wait("the killed element", lambda: its.job[:-2] + "_1" not in cluster.run("squeue", "-h", "-r", "-o", "%i"))
     assert f"{second}" not in cluster.transferability("status", experiment).split("queue:")[0].partition("running:")[2]
     said = cluster.transferability("submit", experiment)
-    assert "1 bases in 1 fleets" in said  # the killed one alone: the other is in the queue, or done
+    assert "1 base in 1 fleet" in said  # the killed one alone: the other is in the queue, or done
     cluster.wait_until_idle("long")
     assert undisturbed.wait(timeout=LIMIT) == 0
     for name in (first, second):
@@ -189,7 +189,7 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     assert "nothing to submit" in cluster.transferability("submit", experiment, "--devices", "2")
     cluster.transferability("submit", bad, "--fleet-size", "1")
     pending = cluster.transferability("status", bad)
-    assert "4 waiting" in pending and " pending " in pending
+    assert "queued" in pending and " pending " in pending
 
     cluster.wait_until_idle("bad")
     said = cluster.transferability("status", bad)

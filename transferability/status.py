@@ -23,7 +23,7 @@ from transferability.paths import StudyFolder, study_folder
 from transferability.study import Network, Study
 
 # In the order in which they are told.
-STATES = ("done", "diverged", "running", "missing", "waiting", "failed", "blocked")
+STATES = ("done", "diverged", "running", "queued", "missing", "waiting", "failed", "blocked")
 SILENT = 15 * 60  # seconds without a word after which a running network is said to be silent
 SHOWN = 20  # lines of one kind; `status --all` shows every one
 
@@ -32,7 +32,8 @@ SHOWN = 20  # lines of one kind; `status --all` shows every one
 class NetworkStatus:
     """One network: `state` is one of STATES, `detail` a few words for people.
 
-    missing: nothing keeps it from being trained, and nobody trains it. waiting: its source is not done.
+    missing: nothing keeps it from being trained, and nobody trains it. waiting: its source is not done. queued:
+    one of these two, and in SLURM's queue (which `statuses` does not ask).
     diverged: done, but its loss was not a number. step, steps, images_per_second, left (in seconds; None is
     unknown): of its fleet, when it is running or was stopped.
     """
@@ -274,6 +275,13 @@ def print_status(
         trouble = str(error)
     folder = study_folder(study.name)
     found = statuses(study, chosen, ended_jobs(folder, elements))
+    queued = {network for element in elements or () for network in element.networks}
+    found = [
+        replace(status, state="queued")
+        if status.state in ("missing", "waiting") and status.network.name in queued
+        else status
+        for status in found
+    ]
     count = Counter(status.state for status in found)
     parts = [f"{count[state]} {state}" for state in STATES if count[state] and state != "done"]
     console.print(

@@ -51,7 +51,7 @@ class Options:
 
     devices: GPUs (or processes on CPUs) of one fleet on each of `nodes` nodes. fleet_size: most networks of
     one element; None: no limit. max_parallel: elements of one array that run at once. sbatch_options: handed
-    to sbatch as they are.
+    to sbatch as they are. wandb: options of `train` about W&B.
     """
 
     devices: int = 1
@@ -62,6 +62,7 @@ class Options:
     partition: str = ""
     account: str = ""
     sbatch_options: tuple[str, ...] = ()
+    wandb: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,9 @@ def submit(
     jobs.append(_sbatch(command, len(jobs), dry_run, console))
     if not dry_run:
         console.print(f"job {jobs[-1]}: results and report, when all of these have ended", highlight=False)
-        networks = sum(map(len, listing))
+        networks, elements = _count(sum(map(len, listing)), "network"), _count(len(listing), "fleet")
         console.print(
-            f"submitted {networks} networks in {len(listing)} fleets; see `transferability status "
+            f"submitted {networks} in {elements}; see `transferability status "
             f"{experiment}` and the logs in {folder.root / 'logs'}",
             highlight=False,
             soft_wrap=True,
@@ -398,7 +399,7 @@ def array_command(
         str(experiment),
         f"--submission={file}",
     ]
-    return [*words, f"--devices={options.devices}", f"--nodes={options.nodes}"]
+    return [*words, f"--devices={options.devices}", f"--nodes={options.nodes}", *options.wandb]
 
 
 def report_command(
@@ -413,7 +414,7 @@ def report_command(
     return [
         *common_words(f"{name}-report", study, f"{name}-report-%j.log", options, site),
         f"--dependency=afterany:{':'.join(jobs)}",
-        f"--export=ALL,TRANSFERABILITY_SITE={site_file()},TRANSFERABILITY_PLOTS={project_file('plots')}",
+        f"--export=ALL,TRANSFERABILITY_SITE={site_file()}",
         *options.sbatch_options,
         str(project_file("slurm/report.sbatch")),
         str(experiment),
@@ -468,11 +469,15 @@ def _write_list(folder: StudyFolder, number: int, study: Study, experiment: Path
 
 
 def _describe(array: Array, jobs: Sequence[str]) -> str:
-    networks = sum(len(fleet.networks) for fleet in array.fleets)
-    what = "bases" if array.fleets[0].stage == 0 else "networks"
+    what = "base" if array.fleets[0].stage == 0 else "network"
     after = [each if isinstance(each, str) else f"{jobs[each[0]]}_{each[1]}" for each in array.after]
     waits = f", after {' and '.join(after)}" if after else ""
-    return f"{networks} {what} in {len(array.fleets)} fleets{waits}"
+    networks = sum(len(fleet.networks) for fleet in array.fleets)
+    return f"{_count(networks, what)} in {_count(len(array.fleets), 'fleet')}{waits}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _say_what_is_left_out(work: Work, chosen: int, mark: str, console: Console) -> None:
