@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from transferability import __version__
-from transferability.files import Refused
+from transferability.files import Refused, in_words
 
 app = typer.Typer(
     name="transferability",
@@ -34,6 +34,12 @@ Only = Annotated[
 FleetSize = Annotated[
     int | None,
     typer.Option("--fleet-size", min=1, help="Most networks that are trained together.", show_default="all"),
+]
+Wandb = Annotated[
+    str, typer.Option("--wandb", metavar="MODE", help="Weights & Biases: disabled, offline (kept in runs/) or online.")
+]
+WandbArtifacts = Annotated[
+    bool, typer.Option("--wandb-artifacts", help="With --wandb: the bases' weights as artifacts, too.")
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 
@@ -176,6 +182,7 @@ def plan(
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
     from transferability.run import estimate
     from transferability.study import fleets, load_study
+    from transferability.submit import sizes_that_fit
 
     study = load_study(experiment)
     chosen = study.select(only or ())
@@ -209,6 +216,7 @@ def plan(
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     console.print(f"\n{len(chosen)} networks ({counts}) in {len(divided)} fleets")
     console.print(estimate(study, divided, len(os.sched_getaffinity(0))))
+    console.print(sizes_that_fit(study, chosen))
 
 
 @app.command()
@@ -229,13 +237,20 @@ def train(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the last weights of every network.")
     ] = False,
+    wandb: Wandb = "disabled",
+    wandb_artifacts: WandbArtifacts = False,
 ) -> None:
     """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
-    from transferability.run import pending
+    from transferability.images import open_packed
+    from transferability.paths import data_root, study_folder
+    from transferability.run import pending, refuse_mismatches, tidy, with_sources, without_diverged
+    from transferability.status import at_chance
     from transferability.study import fleets, load_study
-    from transferability.submit import refuse_allocation, refuse_diverged
+    from transferability.submit import leave_reason, refuse_allocation, refuse_diverged
+    from transferability.tracking import ready
 
     refuse_allocation(devices, nodes)
+    mode = ready(wandb)
     study = load_study(experiment)
     if submission is not None and element is not None:
         from transferability.submit import element_networks
@@ -250,6 +265,16 @@ def train(
         chosen = study.select(network)
     else:
         raise Refused("say which: --fleet 3 (`transferability plan` lists them) or --network random-0/A3B+")
+    try:
+        refuse_mismatches(study, chosen, open_packed(data_root() / study.data))
+    except Refused as error:
+        leave_reason(study, chosen, str(error))  # for `status`: nobody looks at the logs of 300 elements
+        raise
+    folder = study_folder(study.name)
+    if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))) == 0:
+        tidy(folder)
+        for line in at_chance(study, [each for each in with_sources(study, chosen) if each not in chosen]):
+            print(line, flush=True)
     left = pending(study, chosen, None)
     if not left:
         refuse_diverged(study, chosen)
@@ -259,12 +284,26 @@ def train(
     from transferability.train import Machine, quiet, train_fleet
 
     quiet()
-    machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights)
-    for each in left:
+    machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts)
+    blocked = ""
+    for whole in left:
+        each: Any = whole
+        sources = {member.source_name for member in whole.networks} - {None}
+        if all(folder.result(source).exists() for source in sources if source):
+            each, blocked = without_diverged(folder, whole)
+        if blocked:
+            print(f"left out: {blocked}", flush=True)
+        if each is None:
+            continue
         print(f"{each.name}: {len(each.networks)} networks, {each.networks[0].recipe.steps} steps", flush=True)
         train_fleet(study, each, machine)
+        for line in at_chance(study, each.networks):
+            print(line, flush=True)
     refuse_diverged(study, chosen)
-    print(f"{sum(len(each.networks) for each in left)} networks are done", flush=True)
+    done = sum(folder.result(member.name).exists() for member in chosen)
+    print(f"{done} of {len(chosen)} networks are done", flush=True)
+    if done < len(chosen):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -280,19 +319,31 @@ def run(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the last weights of every network.")
     ] = False,
+    wandb: Wandb = "disabled",
+    wandb_artifacts: WandbArtifacts = False,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
-    from transferability.images import open_packed
+    from transferability.images import open_packed, verify_at_first_use
     from transferability.paths import data_root
-    from transferability.run import run_study
+    from transferability.run import refuse_mismatches, run_study
     from transferability.study import load_study
+    from transferability.tracking import ready
 
+    mode = ready(wandb)
     study = load_study(experiment)
     chosen = study.select(only or ())
-    open_packed(data_root() / study.data)  # refused here, not in every worker
+    packed = open_packed(data_root() / study.data)  # refused here, not in every worker
+    verify_at_first_use(packed)
+    refuse_mismatches(study, chosen, packed)
     from transferability.train import Machine
 
-    machine = Machine(accelerator=accelerator, checkpoint_minutes=checkpoint_minutes, keep_weights=keep_weights)
+    machine = Machine(
+        accelerator=accelerator,
+        checkpoint_minutes=checkpoint_minutes,
+        keep_weights=keep_weights,
+        wandb=mode,
+        wandb_artifacts=wandb_artifacts,
+    )
     console = _console()
     done = run_study(study, chosen, machine, workers or len(os.sched_getaffinity(0)), fleet_size, console)
     _collect(study, console)
@@ -345,6 +396,52 @@ def status(
     print_status(study, chosen, _console(), everything)
 
 
+@app.command()
+def report(
+    experiment: ExperimentFile,
+    wandb: Wandb = "disabled",
+    every: Annotated[
+        float | None, typer.Option(min=0.1, metavar="MINUTES", help="Again and again, until the study is over.")
+    ] = None,
+) -> None:
+    """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
+    import time
+
+    from transferability.report import gather, track_study, write_report
+    from transferability.study import load_study
+    from transferability.tracking import ready
+
+    mode = ready(wandb)
+    study = load_study(experiment)
+    console = _console()
+    while True:
+        found = gather(study)
+        for line in found.not_drawn:
+            console.print(line, soft_wrap=True, markup=False)
+        console.print(str(write_report(found)), soft_wrap=True, markup=False)
+        if mode != "disabled":
+            track_study(found, mode)
+        if every is None or found.is_over:
+            return
+        time.sleep(60 * every)
+
+
+@app.command()
+def dashboard(
+    experiment: ExperimentFile,
+    file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
+) -> None:
+    """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
+    from transferability.report import save_dashboard
+    from transferability.study import load_study
+    from transferability.tracking import ready
+
+    study = load_study(experiment)
+    if file is None and ready("online") != "online":
+        raise Refused("W&B cannot be reached; write the dashboard with --file, or try again")
+    print(save_dashboard(study, file))
+
+
 # ------------------------------------------------------------------------------------------ a cluster
 
 
@@ -364,15 +461,22 @@ def submit(
     sbatch_option: Annotated[
         list[str] | None, typer.Option(help="Any other option of sbatch, as --qos=high; may be repeated.")
     ] = None,
+    wandb: Wandb = "disabled",
+    wandb_artifacts: WandbArtifacts = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
     from transferability.study import load_study
     from transferability.submit import Options
     from transferability.submit import submit as submit_study
+    from transferability.tracking import ready
+
+    ready(wandb)
+    tracked: tuple[str, ...] = (f"--wandb={wandb}",) if wandb != "disabled" else ()
+    tracked += ("--wandb-artifacts",) if wandb_artifacts else ()
 
     options = Options(
-        devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ())
+        devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ()), tracked
     )
     submit_study(load_study(experiment), experiment, only or (), options, dry_run, _console())
 
@@ -399,8 +503,10 @@ def main() -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app()
-    except Refused as error:
-        print(f"transferability: {error}", file=sys.stderr)
+    except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
+        if isinstance(error, OSError) and error.filename is None:
+            raise
+        print(f"transferability: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,22 +1,31 @@
 """Train a study on this machine: worker processes that live long and take one fleet after the other."""
 
 import os
+import shutil
 import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from transferability.files import Refused, read_json
+from transferability.files import Refused, in_words, read_json
+from transferability.images import PackedImages
 from transferability.networks import Conv, shapes
 from transferability.paths import StudyFolder, study_folder
-from transferability.study import Fleet, Network, Study, fleets
+from transferability.splits import split_tasks, task_classes
+from transferability.status import at_chance
+from transferability.study import Fleet, Network, Study, difference, fleets, record
 
 # Floating-point operations a second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
 # Round numbers for a first estimate.
@@ -53,7 +62,117 @@ def pending(study: Study, chosen: Sequence[Network], size: int | None) -> list[F
 
 def started(folder: StudyFolder) -> dict[str, list[str]]:
     """Name of each fleet that was started and is not done → names of its networks."""
-    return {file.parent.name: read_json(file)["networks"] for file in sorted(folder.fleets.glob("*/fleet.json"))}
+    out = {}
+    for file in sorted(folder.fleets.glob("*/fleet.json")):
+        try:
+            out[file.parent.name] = read_json(file)["networks"]
+        except Refused:
+            if file.exists():  # else another process has finished it just now
+                raise
+    return out
+
+
+def tidy(folder: StudyFolder) -> None:
+    """Removes the folders of fleets that are done: a kill has left them there."""
+    for name, members in started(folder).items():
+        if all(folder.result(member).exists() for member in members):
+            shutil.rmtree(folder.fleet(name), ignore_errors=True)
+
+
+def without_diverged(folder: StudyFolder, fleet: Fleet) -> tuple[Fleet | None, str]:
+    """`fleet` without the networks that would copy from a base that diverged, and who they are, in words.
+
+    To be called when the sources are done. None if nothing is left.
+    """
+    diverged: dict[str, int] = {}
+    for source in {network.source_name for network in fleet.networks if network.source_name}:
+        if (step := read_json(folder.result(source))["diverged_at"]) is not None:
+            diverged[source] = step
+    left = tuple(network for network in fleet.networks if network.source_name not in diverged)
+    words = [
+        f"{sum(network.source_name == source for network in fleet.networks)} networks that copy from {source}, "
+        f"which diverged at step {step}"
+        for source, step in diverged.items()
+    ]
+    return (Fleet(left) if left else None), " and ".join(words)
+
+
+# ------------------------------------------------------------------------------------------ what is refused
+
+
+def refuse_difference(name: str, file: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses, naming the field, if a network was trained as something else than the study says now."""
+    found = difference(dict(then), dict(now))
+    if found:
+        raise Refused(
+            f"{name} ({file}): {found}; name the study differently, or move that folder away to train it anew"
+        )
+
+
+def refuse_unfit(study: Study, chosen: Sequence[Network], packed: PackedImages) -> None:
+    """Refuses, by name, networks that cannot be trained on this packed set: before anything is trained."""
+    seen: set[tuple[Any, ...]] = set()
+    for network in chosen:
+        tasks = {task: task_classes(packed.classes, network.split, task) for task in split_tasks(network.split)}
+        network.treatment.check(study.architecture.depth, {task: len(classes) for task, classes in tasks.items()})
+        recipe, target, most = network.recipe, network.treatment.target, network.images_per_class
+        key = (network.split, target, most, recipe)
+        if key in seen:
+            continue
+        seen.add(key)
+        counts = np.bincount(packed.train.labels, minlength=len(packed.classes))[tasks[target]]
+        if most is not None and counts.min() < most:
+            few = packed.classes[tasks[target][counts.argmin()]]
+            raise Refused(
+                f"{network.name}: class {few.id} has {counts.min()} training images, {most} were asked for; "
+                f"write @{counts.min()} or less"
+            )
+        images = int(counts.sum()) if most is None else most * len(counts)
+        if recipe.batch > images:
+            raise Refused(
+                f"{network.name}: recipe {recipe.name!r} has a batch of {recipe.batch}, and there are only {images} "
+                "training images; make the batch smaller"
+            )
+        if packed.size % recipe.shrink:
+            raise Refused(
+                f"{network.name}: pictures of {packed.size} pixels do not shrink by {recipe.shrink}; pack them with "
+                f"--size {recipe.shrink * -(-recipe.crop * 8 // 7)}"
+            )
+        if packed.size // recipe.shrink < recipe.crop:
+            raise Refused(
+                f"{network.name}: pictures of {packed.size // recipe.shrink} pixels cannot be cropped to {recipe.crop};"
+                f" pack them with --size {recipe.crop * 8 // 7 * recipe.shrink} or so"
+            )
+
+
+def refuse_mismatches(study: Study, chosen: Sequence[Network], packed: PackedImages) -> None:
+    """Refuses what cannot be trained, or was trained as something else: by name, before anything is trained.
+
+    Looks at the results of `chosen` and of what they copy from, and at the fleets that were started.
+    """
+    folder, by_name = study_folder(study.name), study.by_name
+    refuse_unfit(study, chosen, packed)
+    then = {}
+    for network in with_sources(study, chosen):
+        file = folder.result(network.name)
+        if file.exists():
+            then[network.name] = file, trained_as(file)
+    for fleet in started(folder):
+        file = folder.fleet(fleet) / "fleet.json"
+        if file.exists():  # else another process has finished it just now
+            for name, its_record in read_json(file)["records"].items():
+                then.setdefault(name, (file, its_record))
+    for name, (file, its_record) in then.items():
+        if name in by_name:
+            refuse_difference(name, file, its_record, record(study, by_name[name], packed.checksum))
+
+
+def trained_as(file: Path) -> dict[str, Any]:
+    """The record in a result.json; Refused, naming the file, if there is none."""
+    found = read_json(file)
+    if not isinstance(found, dict) or not isinstance(found.get("record"), dict):
+        raise Refused(f"{file} holds no result; move it away to train that network again")
+    return found["record"]
 
 
 def fleet_size(chosen: Sequence[Network], workers: int) -> int | None:
@@ -108,6 +227,7 @@ def fleet_operations(study: Study, fleet: Fleet) -> float:
 def _work(pipe: Connection, study: Study, machine: Any) -> None:
     """A worker: trains the fleets that come through the pipe, and says what became of each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     import torch
 
     from transferability.locks import Held
@@ -132,8 +252,17 @@ def _work(pipe: Connection, study: Study, machine: Any) -> None:
         except Exception as error:
             import traceback
 
-            traceback.print_exc()
-            pipe.send(("failed", f"{type(error).__name__}: {error}"))
+            if not isinstance(error, OSError) or error.filename is None:  # else it is the disk, not the program
+                traceback.print_exc()
+            pipe.send(("failed", in_words(error)))
+
+
+def _leave_with_parent() -> None:
+    """Ends this process at once when its parent is killed: a second run must not meet the first one's workers."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 @dataclass
@@ -158,6 +287,7 @@ def run_study(
     """
     folder = study_folder(study.name)
     chosen = with_sources(study, chosen)
+    tidy(folder)
     waiting = pending(study, chosen, size if size is not None else fleet_size(chosen, workers))
     if not waiting:
         return True
@@ -165,25 +295,30 @@ def run_study(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = get_context("spawn")
-    pool: list[Worker] = []
-    for _ in range(min(workers, len(waiting))):
+
+    def worker_process() -> Worker:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, study, machine), daemon=True)
         process.start()
         theirs.close()
-        pool.append(Worker(process, ours))
+        return Worker(process, ours)
 
-    failed: dict[str, str] = {}
+    pool = [worker_process() for _ in range(min(workers, len(waiting)))]
     bar = Bar(study, chosen, folder, waiting, console)
     try:
         with bar.progress:
             while waiting or any(worker.fleet for worker in pool):
                 for worker in pool:
-                    fleet = None if worker.fleet else _ready(study, folder, waiting, failed)
-                    if fleet is not None:
-                        waiting.remove(fleet)
-                        worker.fleet, worker.step = fleet, 0
-                        worker.pipe.send(fleet)
+                    while not worker.fleet and (ready := _ready(folder, waiting)) is not None:
+                        waiting.remove(ready)
+                        fleet, blocked = without_diverged(folder, ready)
+                        if blocked:
+                            console.print(f"left out: {blocked}", soft_wrap=True)
+                            bar.swap(ready, fleet)
+                        if fleet is not None:
+                            worker.fleet, worker.step = fleet, 0
+                            with suppress(BrokenPipeError):  # its end is seen below
+                                worker.pipe.send(fleet)
                 if not any(worker.fleet for worker in pool):
                     break  # what is left waits for what failed
                 busy = {worker.pipe: worker for worker in pool if worker.fleet}
@@ -194,16 +329,20 @@ def run_study(
                         event, word = worker.pipe.recv()
                     except (EOFError, ConnectionResetError):
                         worker.process.join()
-                        event, word = "failed", f"its process ended with code {worker.process.exitcode}"
+                        event, word = "failed", f"{_end(worker.process.exitcode)}; run the same command again to go on"
                         pool.remove(worker)
+                        if waiting:  # another one for the other fleets
+                            pool.append(worker_process())
                     if event == "step":
                         worker.step = word
                         continue
                     if event in ("failed", "held"):
-                        failed.update({network.name: word for network in worker.fleet.networks})
                         others = len(worker.fleet.networks) - 1
                         more = f" and {others} more" if others else ""
                         console.print(f"{event}: {worker.fleet.networks[0].name}{more}: {word}", soft_wrap=True)
+                    else:
+                        for line in at_chance(study, worker.fleet.networks):
+                            console.print(line, soft_wrap=True)
                     worker.fleet = None
                 bar.show(pool)
     except KeyboardInterrupt:
@@ -219,7 +358,14 @@ def run_study(
     return all(folder.result(network.name).exists() for network in chosen)
 
 
-def _ready(study: Study, folder: StudyFolder, waiting: Sequence[Fleet], failed: dict[str, str]) -> Fleet | None:
+def _end(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is not None and code < 0:
+        return f"its process was killed ({signal.Signals(-code).name})"
+    return f"its process ended with code {code}"
+
+
+def _ready(folder: StudyFolder, waiting: Sequence[Fleet]) -> Fleet | None:
     """The first fleet whose sources are all done."""
     for fleet in waiting:
         sources = {network.source_name for network in fleet.networks if network.source_name}
@@ -260,6 +406,13 @@ class Bar:
         self.console = console
         self.said = time.monotonic()
 
+    def swap(self, old: Fleet, new: Fleet | None) -> None:
+        """A part of fleet `old`, or nothing of it, is trained after all."""
+        del self.cost[old.name], self.fleets[old.name]
+        if new is not None:
+            self.cost[new.name], self.fleets[new.name] = fleet_operations(self.study, new), new
+        self.progress.update(self.task, total=sum(self.cost.values()))
+
     def show(self, pool: Sequence[Worker]) -> None:
         for worker in pool:
             if worker.fleet is not None:
@@ -281,7 +434,7 @@ class Bar:
         self.progress.update(self.task, completed=done, networks=networks, rate=speed)
         if not self.console.is_terminal and now - self.said > 60:  # a line a minute in a log
             self.said = now
-            share = done / sum(self.cost.values())
+            share = done / max(1.0, sum(self.cost.values()))
             self.console.print(f"{self.study.name}: {share:.0%}, {networks}, {speed}", highlight=False)
 
 

@@ -1,8 +1,10 @@
 """Train one fleet, top to bottom."""
 
 import datetime
+import hashlib
 import logging
 import os
+import pickle
 import platform
 import shutil
 import socket
@@ -10,7 +12,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,16 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 import transferability
-from transferability.files import Refused, read_json, write_atomically, write_json
+from transferability.files import Refused, in_words, read_json, remove_unfinished, write_atomically, write_json
 from transferability.fleet import FleetModule
-from transferability.images import PackedImages, open_packed
+from transferability.images import PackedImages, open_packed, verify_at_first_use
 from transferability.locks import Grip, Lost, hold
 from transferability.paths import StudyFolder, data_root, study_folder
+from transferability.run import refuse_difference, refuse_unfit
 from transferability.splits import task_classes
-from transferability.stream import ImagesModule, mean_image
-from transferability.study import Fleet, Network, Study, difference, record
+from transferability.stream import ImagesModule, mean_image, task_images
+from transferability.study import Fleet, Network, Study, record
+from transferability.tracking import Tracker
 
 BEST_OF = 10  # the paper's statistic: the mean of the ten highest validation accuracies,
 BEST_NEEDS = 100  # which is biased unless they are few among many
@@ -42,6 +46,7 @@ class Machine:
 
     checkpoint_minutes: how much work a kill may cost; there is always a checkpoint after a validation.
     keep_weights: keep the last weights of every network, not of the bases alone.
+    wandb: disabled, offline or online (`tracking.py`). wandb_artifacts: the bases' weights go there too.
     """
 
     accelerator: str = "auto"
@@ -49,6 +54,8 @@ class Machine:
     nodes: int = 1
     checkpoint_minutes: float = 10.0
     keep_weights: bool = False
+    wandb: str = "disabled"
+    wandb_artifacts: bool = False
 
 
 Report = Callable[[int], None]  # called with the step that a fleet has reached
@@ -69,17 +76,21 @@ def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = l
             shutil.rmtree(place, ignore_errors=True)
             return
         (place / "failed.json").unlink(missing_ok=True)
+        if first:  # and alone: it holds the locks
+            for each in (place, *(folder.network(network.name) for network in fleet.networks)):
+                remove_unfinished(each)
         try:
-            _train(study, fleet, machine, folder, report, first, grip)
+            with ExitStack() as at_end:
+                _train(study, fleet, machine, folder, report, first, grip, at_end)
         except Lost:  # another process trains these networks now, and what is in their files is its own
             raise
         except Exception as error:
             # Any process may be the one that fails; that the others lose their connection to it says nothing.
             echo = not first and ("closed by peer" in str(error) or isinstance(error, torch.distributed.DistError))
             if not echo and not (place / "failed.json").exists():
-                reason = str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
                 names = [network.name for network in fleet.networks]
-                write_json(place / "failed.json", {"networks": names, "reason": reason, "time": time.time()})
+                with suppress(OSError):  # the reason may be that nothing can be written
+                    write_json(place / "failed.json", {"networks": names, "reason": in_words(error), "time": time.time()})
             raise
 
 
@@ -91,23 +102,28 @@ def _train(
     report: Report,
     first: bool,
     grip: Grip | None,
+    at_end: ExitStack,
 ) -> None:
     place, recipe, one = folder.fleet(fleet.name), fleet.networks[0].recipe, fleet.networks[0]
     target, depth = one.treatment.target, study.architecture.depth
 
     # ---------------------------------------------------------------- what the results will depend on
     packed = open_packed(data_root() / study.data)
-    tasks = ("W",) if one.split == "whole" else ("A", "B")
-    classes = {task: len(task_classes(packed.classes, one.split, task)) for task in tasks}
-    for network in fleet.networks:
-        network.treatment.check(depth, classes)
+    verify_at_first_use(packed)
+    refuse_unfit(study, fleet.networks, packed)
+    classes = len(task_classes(packed.classes, one.split, target))
     records = {network.name: record(study, network, packed.checksum) for network in fleet.networks}
     started = place / "fleet.json"
-    if started.exists():
-        for name, then in read_json(started)["records"].items():
-            refuse_difference(name, started, then, records[name])
+    resumes = started.exists()
+    if resumes:
+        then = read_json(started)["records"]
+        if then.keys() != records.keys():
+            raise Refused(f"{place} was started with other networks by another process; run the same command again")
+        for name in records:
+            refuse_difference(name, started, then[name], records[name])
     elif first:
-        write_json(started, {"networks": list(records), "records": records})
+        # Left by a kill while the folder of a fleet that was done was being removed: of what, nothing says any more.
+        (place / "checkpoint.pt").unlink(missing_ok=True)
 
     # ---------------------------------------------------------------- where weights come from
     # 1. the fleet's checkpoint, if there is one: all trained layers;
@@ -123,9 +139,21 @@ def _train(
     means = {
         task: mean_image(packed, one.split, task, recipe.shrink, folder.mean(one.split, task, pixels)) for task in seen
     }
-    module = FleetModule(study, fleet, classes[target], sources, means)
-    if (place / "checkpoint.pt").exists():
-        module.restore(torch.load(place / "checkpoint.pt", map_location="cpu", weights_only=True), first)
+    module = FleetModule(study, fleet, classes, sources, means)
+    tracked = None
+    if resumes and (place / "checkpoint.pt").exists():
+        checkpoint = read_checkpoint(place / "checkpoint.pt")
+        module.restore(checkpoint, first)
+        tracked = checkpoint.get("tracked")
+    elif first and not resumes:
+        write_json(started, {"networks": list(records), "records": records})
+    tracker = None
+    if first and machine.wandb != "disabled":
+        epoch = task_images(packed.train, task_classes(packed.classes, one.split, target), one.images_per_class, 1)
+        shared = {**provenance(), "devices": machine.devices * machine.nodes, "accelerator": machine.accelerator}
+        tracker = Tracker(study, fleet, folder.root, machine.wandb, len(epoch.rows), shared)
+        at_end.callback(tracker.close)
+        tracker.start(module, tracked)
 
     # ---------------------------------------------------------------- training
     if module.start_step < recipe.steps and not module.all_diverged:
@@ -150,7 +178,7 @@ def _train(
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            callbacks=[Keeper(place, machine.checkpoint_minutes, report, grip)],
+            callbacks=[Keeper(place, machine.checkpoint_minutes, report, grip, tracker)],
             # Its own requeueing deadlocks under DDP and picks up foreign checkpoints; `slurm/` does it.
             plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
             logger=False,
@@ -159,19 +187,41 @@ def _train(
             enable_model_summary=False,
         )
         trainer.fit(module, images)
-        if not trainer.is_global_zero:
-            return
+    if not first:
+        meet()
+        return
 
     # ---------------------------------------------------------------- results; the last file says "done"
     if grip is not None:
         grip.check()
+    chance = guess(packed, one.split, target)
+    found: list[dict[str, Any]] = []
+    kept: list[Path | None] = []
     for i, network in enumerate(fleet.networks):
+        digest = None
         if machine.keep_weights or network.treatment.kind == "base":
+            weights = safetensors.torch.save(module.weights(i))
+            digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
-                handle.write(safetensors.torch.save(module.weights(i)))
-        write_json(folder.result(network.name), result(study, module, i, records[network.name], machine))
+                handle.write(weights)
+        its = result(study, module, i, records[network.name], machine)
+        found.append({**its, "chance": chance, "weights_sha256": digest})
+        artifact = machine.wandb_artifacts and network.treatment.kind == "base"
+        kept.append(folder.weights(network.name) if artifact else None)
+    if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
+        tracker.finish(found, kept)
+        tracker.close()
+    for network, its in zip(fleet.networks, found, strict=True):
+        write_json(folder.result(network.name), its)
     report(recipe.steps)
-    shutil.rmtree(place)
+    shutil.rmtree(place, ignore_errors=True)  # what a kill leaves of it is removed by the next command
+    meet()
+
+
+def meet() -> None:
+    """Waits for the other processes, if there are any: their next fleet may need what the first one has written."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 class Keeper(L.Callback):
@@ -180,13 +230,17 @@ class Keeper(L.Callback):
     Also the fleet's progress.json, for whoever asks how far it is.
     """
 
-    def __init__(self, place: Path, minutes: float, report: Report, grip: Grip | None) -> None:
-        self.place, self.seconds, self.report, self.grip = place, 60 * minutes, report, grip
+    def __init__(
+        self, place: Path, minutes: float, report: Report, grip: Grip | None, tracker: Tracker | None = None
+    ) -> None:
+        self.place, self.seconds, self.report, self.grip, self.tracker = place, 60 * minutes, report, grip, tracker
         self.saved = self.shown = time.monotonic()
         self.shown_step = -1
 
     def _save(self, trainer: L.Trainer, module: FleetModule) -> None:
         checkpoint = module.checkpoint()  # in all processes: it adds up their sums
+        if self.tracker is not None:
+            checkpoint["tracked"] = self.tracker.state(module)
         if self.grip is not None:
             self.grip.check()
         if trainer.is_global_zero:
@@ -196,6 +250,8 @@ class Keeper(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         now, step = time.monotonic(), module.step
+        if self.tracker is not None:
+            self.tracker.step(module)
         if self.grip is not None:
             self.grip.check()  # stops here if another process took the networks over
         if trainer.is_global_zero and now - self.shown >= 5:
@@ -208,6 +264,8 @@ class Keeper(L.Callback):
             self._save(trainer, module)
 
     def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
+        if self.tracker is not None:
+            self.tracker.validated(module)
         self._save(trainer, module)
         if trainer.is_global_zero:
             self._show(module, time.monotonic())
@@ -256,16 +314,33 @@ def base_weights(study: Study, network: Network, folder: StudyFolder, packed: Pa
     refuse_difference(name, folder.result(name), found["record"], record(study, study.by_name[name], packed.checksum))
     if found["diverged_at"] is not None:
         raise Refused(f"{network.name} copies from {name}, which diverged at step {found['diverged_at']}")
-    return safetensors.torch.load_file(folder.weights(name))
+    file = folder.weights(name)
+    try:
+        weights = file.read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{file} is missing; move {file.parent} away to train {name} again") from None
+    # Results of earlier versions have no digest.
+    if found.get("weights_sha256") not in (None, hashlib.sha256(weights).hexdigest()):
+        raise Refused(f"{file} is not what {name} ended with; move {file.parent} away to train it again")
+    try:
+        return safetensors.torch.load(weights)
+    except safetensors.SafetensorError as error:
+        raise Refused(f"{file} is damaged ({error}); move {file.parent} away to train {name} again") from None
 
 
-def refuse_difference(name: str, file: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses, naming the field, if a network was trained as something else than the study says now."""
-    found = difference(dict(then), dict(now))
-    if found:
-        raise Refused(
-            f"{name} ({file}): {found}; name the study differently, or move that folder away to train it anew"
-        )
+def read_checkpoint(file: Path) -> dict[str, Any]:
+    """A fleet's checkpoint; no code in it is run. Refused, by name, if it is damaged."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0][:100]
+        raise Refused(f"{file} is damaged ({why}); remove {file.parent} to train this fleet from its start") from None
+
+
+def guess(packed: PackedImages, split: str, task: str) -> float:
+    """The accuracy of one who always names the same class: the largest class's share of the validation images."""
+    counts = np.bincount(packed.val.labels, minlength=len(packed.classes))[task_classes(packed.classes, split, task)]
+    return float(counts.max() / counts.sum())
 
 
 def result(
