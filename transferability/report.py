@@ -428,7 +428,7 @@ def _recipes(report: Report) -> str:
     ]
     title = f"Architecture: {escape(architecture.name)}, {architecture.crop} × {architecture.crop} pixels"
     table = _table(["layer", "kind", "settings", "output"], layers, left=(0, 1, 2))
-    return f"{_table(columns, rows, left=(0,))}<details><summary>{title}</summary>{table}</details>"
+    return f"{_table(columns, rows, left=range(len(columns)))}<details><summary>{title}</summary>{table}</details>"
 
 
 def _provenance(report: Report) -> str:
