@@ -20,6 +20,7 @@ from transferability.locks import _myself, hold
 from transferability.networks import caffenet, small_caffenet
 from transferability.paths import data_root, study_folder
 from transferability.recipe import Recipe
+from transferability.run import _environments, default_workers, gpus
 from transferability.study import Study, fleets, grid, record
 from transferability.submit import (
     Array,
@@ -65,7 +66,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(submit_module, "WATCHED", 0.1)
     classes = [ImageClass(i, f"c{i}", f"c{i}", "") for i in range(4)]
-    images = ImageSet(np.zeros((8, 32, 32, 3), np.uint8), np.repeat(np.arange(4), 2))
+    images = ImageSet(np.zeros((20, 32, 32, 3), np.uint8), np.repeat(np.arange(4), 5))
     write_packed(tmp_path / "data" / "noise", "noise", classes, images, images)
     networks = grid(RECIPE, 3, ["random-0", "random-1"])
     return Study("s", "noise", SMALL, tuple(networks))
@@ -291,11 +292,11 @@ def test_the_files_in_slurm_are_read() -> None:
     """The site's file as it comes along, and what the environment overrides in it."""
     clean = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(submit_module.__file__).parent.parent)}
     code = "from transferability.submit import site_settings; print(site_settings())"
-    for more, gpus in (({}, "'--gres=gpu:{devices}'"), ({"TRANSFERABILITY_GPUS": ""}, "''")):
+    for more, option in (({}, "'--gres=gpu:{devices}'"), ({"TRANSFERABILITY_GPUS": ""}, "''")):
         done = subprocess.run(
             [sys.executable, "-c", code], env={**clean, **more}, capture_output=True, text=True, check=True
         )
-        assert f"'TRANSFERABILITY_GPUS': {gpus}" in done.stdout and "'SBATCH_TIMELIMIT': '24:00:00'" in done.stdout
+        assert f"'TRANSFERABILITY_GPUS': {option}" in done.stdout and "'SBATCH_TIMELIMIT': '24:00:00'" in done.stdout
     for file in ("fleet.sbatch", "report.sbatch", "site.sh"):
         subprocess.run(["bash", "-n", submit_module.SLURM_FILES / file], check=True)
 
@@ -315,3 +316,26 @@ def test_the_memory_of_a_fleet_and_the_sizes_that_fit() -> None:
     size = int(re.search(r"24 GB take --fleet-size (\d+)", said).group(1))  # type: ignore[union-attr]
     assert 1 < size < 28
     assert all(fleet_memory(study, fleet) < 24e9 for fleet in fleets(study.networks, size))
+
+
+def test_each_worker_of_run_has_its_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    assert gpus("auto") == ["4", "5", "6", "7"] and gpus("cpu") == []
+    assert (default_workers("auto", 1), default_workers("auto", 2), default_workers("gpu", 8)) == (4, 2, 1)
+    assert [_environments(slot, 1, gpus("auto")) for slot in (1, 4)] == [
+        [{"CUDA_VISIBLE_DEVICES": "5"}],
+        [{"CUDA_VISIBLE_DEVICES": "4"}],
+    ]
+    first, second = _environments(1, 2, gpus("auto"))
+    assert first["CUDA_VISIBLE_DEVICES"] == second["CUDA_VISIBLE_DEVICES"] == "6,7"
+    assert (first["LOCAL_RANK"], second["LOCAL_RANK"]) == ("0", "1")
+    assert first["MASTER_PORT"] == second["MASTER_PORT"]
+    with pytest.raises(Refused, match="8 devices for a fleet: there are only 4 GPUs here"):
+        _environments(0, 8, gpus("auto"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert gpus("auto") == ["0", "1"]
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert gpus("auto") == [] and default_workers("auto", 1) == len(os.sched_getaffinity(0))

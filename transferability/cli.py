@@ -312,8 +312,11 @@ def run(
     only: Only = None,
     fleet_size: FleetSize = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.", show_default="one a core or GPU")
+        int | None, typer.Option(min=1, help="Fleets at once.", show_default="one a core or GPU")
     ] = None,
+    devices_per_fleet: Annotated[
+        int, typer.Option(min=1, help="GPUs (or processes on cores) that train one fleet together, by DDP.")
+    ] = 1,
     accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
     checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 10.0,
     keep_weights: Annotated[
@@ -325,7 +328,7 @@ def run(
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.images import open_packed, verify_at_first_use
     from transferability.paths import data_root
-    from transferability.run import refuse_mismatches, run_study
+    from transferability.run import default_workers, refuse_mismatches, run_study
     from transferability.study import load_study
     from transferability.tracking import ready
 
@@ -339,13 +342,15 @@ def run(
 
     machine = Machine(
         accelerator=accelerator,
+        devices=devices_per_fleet,
         checkpoint_minutes=checkpoint_minutes,
         keep_weights=keep_weights,
         wandb=mode,
         wandb_artifacts=wandb_artifacts,
     )
     console = _console()
-    done = run_study(study, chosen, machine, workers or len(os.sched_getaffinity(0)), fleet_size, console)
+    number = workers or default_workers(accelerator, devices_per_fleet)
+    done = run_study(study, chosen, machine, number, fleet_size, console)
     _collect(study, console)
     if not done:
         raise typer.Exit(1)

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -224,8 +225,47 @@ def fleet_operations(study: Study, fleet: Fleet) -> float:
 # ------------------------------------------------------------------------------------------ workers
 
 
-def _work(pipe: Connection, study: Study, machine: Any) -> None:
-    """A worker: trains the fleets that come through the pipe, and says what became of each."""
+def gpus(accelerator: str) -> list[str]:
+    """The GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them; none for "cpu"."""
+    if accelerator == "cpu":
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [word.strip() for word in visible.split(",") if word.strip() not in ("", "-1")]
+    try:  # without torch: the parent does not need it
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    except (OSError, subprocess.SubprocessError):
+        return []
+
+
+def default_workers(accelerator: str, devices: int) -> int:
+    """One worker for every `devices` GPUs; for as many cores where there is no GPU."""
+    return max(1, len(gpus(accelerator) or os.sched_getaffinity(0)) // devices)
+
+
+def _environments(slot: int, devices: int, its_gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What each of the `devices` processes of worker number `slot` finds in its environment."""
+    shared = {}
+    if its_gpus:
+        if devices > len(its_gpus):
+            raise Refused(f"{devices} devices for a fleet: there are only {len(its_gpus)} GPUs here")
+        # More workers than GPUs share them.
+        mine = [its_gpus[(slot * devices + i) % len(its_gpus)] for i in range(devices)]
+        shared["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    if devices == 1:
+        return [shared]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    return [{**shared, "LOCAL_RANK": str(rank), "NODE_RANK": "0"} for rank in range(devices)]
+
+
+def _work(pipe: Connection, study: Study, machine: Any, environment: Mapping[str, str]) -> None:
+    """A worker's process: trains the fleets that come through the pipe, and says what became of each."""
+    os.environ.update(environment)  # before torch loads
+    for word in ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID"):
+        os.environ.pop(word, None)  # inside an allocation too, these processes are ours, and not srun's tasks
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     import torch
@@ -267,10 +307,22 @@ def _leave_with_parent() -> None:
 
 @dataclass
 class Worker:
-    process: BaseProcess
-    pipe: Connection
+    """One process, or several that train a fleet together; then the first one's steps count."""
+
+    slot: int
+    processes: list[BaseProcess]
+    pipes: list[Connection]
     fleet: Fleet | None = None
     step: int = 0
+    finished: int = 0
+
+    def end(self) -> None:
+        for pipe in self.pipes:
+            pipe.close()
+        for process in self.processes:
+            if self.fleet:
+                process.terminate()
+            process.join()
 
 
 def run_study(
@@ -281,7 +333,7 @@ def run_study(
     size: int | None,
     console: Console,
 ) -> bool:
-    """Trains all of `chosen` that is not done, with `workers` processes. True if all of it is done at the end.
+    """Trains all of `chosen` that is not done, `workers` fleets at once. True if all of it is done at the end.
 
     A fleet that fails is named and does not stop the others; nothing that is done is lost.
     """
@@ -296,14 +348,20 @@ def run_study(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     context = get_context("spawn")
 
-    def worker_process() -> Worker:
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, study, machine), daemon=True)
-        process.start()
-        theirs.close()
-        return Worker(process, ours)
+    its_gpus = gpus(machine.accelerator)
 
-    pool = [worker_process() for _ in range(min(workers, len(waiting)))]
+    def new_worker(slot: int) -> Worker:
+        worker = Worker(slot, [], [])
+        for environment in _environments(slot, machine.devices, its_gpus):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, study, machine, environment), daemon=True)
+            process.start()
+            theirs.close()
+            worker.processes.append(process)
+            worker.pipes.append(ours)
+        return worker
+
+    pool = [new_worker(slot) for slot in range(min(workers, len(waiting)))]
     bar = Bar(study, chosen, folder, waiting, console)
     try:
         with bar.progress:
@@ -316,26 +374,38 @@ def run_study(
                             console.print(f"left out: {blocked}", soft_wrap=True)
                             bar.swap(ready, fleet)
                         if fleet is not None:
-                            worker.fleet, worker.step = fleet, 0
-                            with suppress(BrokenPipeError):  # its end is seen below
-                                worker.pipe.send(fleet)
+                            worker.fleet, worker.step, worker.finished = fleet, 0, 0
+                            for pipe in worker.pipes:
+                                with suppress(BrokenPipeError):  # its end is seen below
+                                    pipe.send(fleet)
                 if not any(worker.fleet for worker in pool):
                     break  # what is left waits for what failed
-                busy = {worker.pipe: worker for worker in pool if worker.fleet}
-                for pipe in connection.wait(list(busy), timeout=1.0):
-                    worker = busy[pipe]  # type: ignore[index]
-                    assert worker.fleet is not None
+                busy = {pipe: worker for worker in pool if worker.fleet for pipe in worker.pipes}
+                for ready_pipe in connection.wait(list(busy), timeout=1.0):
+                    assert isinstance(ready_pipe, Connection)
+                    worker = busy[ready_pipe]
+                    if worker.fleet is None:  # another of its processes has failed in this round
+                        continue
+                    useless = len(worker.pipes) > 1  # if one fails: the others wait for it
                     try:
-                        event, word = worker.pipe.recv()
+                        event, word = ready_pipe.recv()
                     except (EOFError, ConnectionResetError):
-                        worker.process.join()
-                        event, word = "failed", f"{_end(worker.process.exitcode)}; run the same command again to go on"
-                        pool.remove(worker)
-                        if waiting:  # another one for the other fleets
-                            pool.append(worker_process())
+                        process = worker.processes[worker.pipes.index(ready_pipe)]
+                        process.join()
+                        event, word = "failed", f"{_end(process.exitcode)}; run the same command again to go on"
+                        useless = True
                     if event == "step":
                         worker.step = word
                         continue
+                    if event == "done":
+                        worker.finished += 1
+                        if worker.finished < len(worker.pipes):
+                            continue
+                    elif useless:
+                        worker.end()
+                        pool.remove(worker)
+                        if waiting:  # another one for the other fleets
+                            pool.append(new_worker(worker.slot))
                     if event in ("failed", "held"):
                         others = len(worker.fleet.networks) - 1
                         more = f" and {others} more" if others else ""
@@ -350,11 +420,7 @@ def run_study(
         raise
     finally:
         for worker in pool:
-            worker.pipe.close()
-            if worker.fleet:
-                worker.process.terminate()
-        for worker in pool:
-            worker.process.join()
+            worker.end()
     return all(folder.result(network.name).exists() for network in chosen)
 
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from rich.console import Console
 
 from transferability.files import Refused, read_json, write_atomically, write_json
-from transferability.images import PackedImages, open_packed
+from transferability.images import open_packed
 from transferability.locks import holder
 from transferability.networks import Conv, shapes
 from transferability.paths import StudyFolder, data_root, study_folder
-from transferability.run import pending, started, with_sources
-from transferability.splits import task_classes
+from transferability.run import pending, refuse_mismatches, with_sources
 from transferability.status import (
     Element,
     NetworkStatus,
@@ -30,7 +29,7 @@ from transferability.status import (
     submission,
     submissions,
 )
-from transferability.study import Fleet, Network, Study, difference, fleets, record
+from transferability.study import Fleet, Network, Study, fleets
 
 SLURM_FILES = Path(__file__).parent.parent / "slurm"
 SITE_WORDS = (
@@ -174,35 +173,6 @@ def refuse_options(study: Study, chosen: Sequence[Network], options: Options) ->
             )
         if re.match(r"(-a\b|--array\b|-d\b|--dependency\b|-o\b|--output\b|-N\b|--nodes\b|-n\b|--ntasks)", option):
             raise Refused(f"--sbatch-option {option}: submit sets this; see --devices, --nodes and --max-parallel")
-
-
-def refuse_mismatches(study: Study, chosen: Sequence[Network], packed: PackedImages) -> None:
-    """Refuses, naming the field, if a base or a started fleet is not what the study says now."""
-    folder = study_folder(study.name)
-    by_name = study.by_name
-    for split in dict.fromkeys(network.split for network in chosen):
-        tasks = ("W",) if split == "whole" else ("A", "B")
-        classes = {task: len(task_classes(packed.classes, split, task)) for task in tasks}
-        for network in chosen:
-            if network.split == split:
-                network.treatment.check(study.architecture.depth, classes)
-    then = {}
-    for network in chosen:
-        if network.stage == 0 and folder.result(network.name).exists():
-            file = folder.result(network.name)
-            then[network.name] = file, read_json(file)["record"]
-    for fleet in started(folder):
-        file = folder.fleet(fleet) / "fleet.json"
-        for name, its_record in read_json(file)["records"].items():
-            then.setdefault(name, (file, its_record))
-    for name, (file, its_record) in then.items():
-        if name not in by_name:
-            continue
-        found = difference(its_record, record(study, by_name[name], packed.checksum))
-        if found:
-            raise Refused(
-                f"{name} ({file}): {found}; name the study differently, or move that folder away to train it anew"
-            )
 
 
 def refuse_allocation(devices: int, nodes: int, environment: Mapping[str, str] = os.environ) -> None:
