@@ -1,5 +1,6 @@
 """W&B: what is logged is read back from the files, after kills, from fleets and from several processes."""
 
+import base64
 import http.server
 import json
 import math
@@ -7,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -180,26 +182,51 @@ def test_run_ids_are_valid_and_different() -> None:
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Knows one key, and then answers nothing but that it is out of order."""
+    """As much of W&B's server as a run needs. It knows one key; what is uploaded can be read in `rows`."""
+
+    protocol_version = "HTTP/1.1"
+    rows: dict[str, list[dict[str, Any]]]
+    state: str  # "up"; "closed" to runs, though it knows the key; "down"
 
     def do_POST(self) -> None:
-        import base64
-
-        length = int(self.headers.get("Content-Length", 0))
-        asked = self.rfile.read(length)
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         wanted = base64.b64encode(f"api:{KEY}".encode()).decode()
-        if self.headers.get("Authorization") != f"Basic {wanted}":
+        asks_for_viewer = b"viewer { id }" in body
+        if self.path == "/graphql" and self.headers.get("Authorization") != f"Basic {wanted}":
             self.answer(401, {})
-        elif b"query Viewer { viewer { id } }" in asked:
-            self.answer(200, {"data": {"viewer": {"id": "1"}}})
+        elif self.state == "down" or (self.state == "closed" and not asks_for_viewer):
+            self.answer(503, {})
+        elif self.path == "/graphql":
+            self.answer(200, {"data": self.data(json.loads(body))})
         else:
-            self.answer(500, {})
+            if self.path.endswith("/file_stream"):
+                files = json.loads(body).get("files") or {}
+                lines = files.get("wandb-history.jsonl", {}).get("content", [])
+                self.rows.setdefault(self.path.split("/")[-2], []).extend(map(json.loads, lines))
+            self.answer(200, {})
+
+    do_PUT = do_GET = do_POST
+
+    def data(self, asked: dict[str, Any]) -> dict[str, Any]:
+        given = asked.get("variables") or {}
+        project = {"id": "p", "name": "transferability", "entity": {"id": "e", "name": "me"}}
+        bucket = {"id": "b", "name": given.get("name"), "displayName": "", "config": "{}", "historyLineCount": 0}
+        files = [{"name": name, "uploadUrl": f"http://{self.headers['Host']}/up"} for name in given.get("files") or []]
+        return {
+            "viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}"},
+            "upsertBucket": {"bucket": {**bucket, "project": project}, "inserted": True},
+            "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files},
+            "model": {"bucket": None},
+            "serverInfo": {},
+        }
 
     def answer(self, code: int, body: Any) -> None:
+        data = json.dumps(body).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
+        self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -209,6 +236,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 def server(roots: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     import wandb
 
+    Server.rows, Server.state = {}, "up"
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as serving:
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{serving.server_port}"
@@ -246,20 +274,52 @@ def test_an_unreachable_server_means_offline(server: str, monkeypatch: pytest.Mo
     assert len(said) == 1 and "cannot be reached" in said[0]
 
 
+def test_rows_are_uploaded_while_training(server: str, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transferability.train import Machine, train_fleet
+
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    study = tiny_study(NAMES, COURSE)
+    train_fleet(study, fleets(study.networks)[0], Machine("cpu", wandb=ready("online")))
+    assert set(Server.rows) == {run_id("tiny", network.name) for network in study.networks}
+    for rows in Server.rows.values():
+        assert [row["_step"] for row in rows] == STEPS
+
+
+@pytest.mark.parametrize("state", ["closed", "down"])
 def test_an_outage_does_not_stop_training(
-    server: str, packed: PackedImages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    state: str,
+    server: str,
+    packed: PackedImages,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """closed: no run can be opened. down: after they were, at the first validation."""
     from transferability.train import Machine, train_fleet
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(tracking, "PATIENCE", 2.0)
-    study = tiny_study(("baseA",), replace(COURSE, steps=12, validate_every=6))
-    train_fleet(study, fleets(study.networks)[0], Machine("cpu", wandb="online"))
-    assert study_folder("tiny").result("random-0/baseA/seed-0").exists()
-    (parts,) = rows_of(study).values()
-    assert [step for part in parts for step, _ in part] == [6, 12]
+    validated = tracking.Tracker.validated
+
+    def then_down(tracker: tracking.Tracker, module: Any) -> None:
+        validated(tracker, module)
+        until = time.monotonic() + 20
+        while module.step == 60 and tracker.opened < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        Server.state = "down"
+
+    if state == "closed":
+        Server.state = "closed"
+    else:
+        monkeypatch.setattr(tracking.Tracker, "validated", then_down)
+    study = tiny_study(NAMES[:2], COURSE)
+    train_fleet(study, fleets(study.networks)[0], Machine("cpu", wandb=ready("online")))
+    for network in study.networks:
+        assert study_folder("tiny").result(network.name).exists()
+        tracking.wait_for(study_folder("tiny").network(network.name), 240, 20.0)
+    for parts in rows_of(study).values():
+        assert [step for part in parts for step, _ in part] == STEPS
     said = capsys.readouterr().err
-    assert said.count("W&B:") == 1 and "kept offline" in said
+    assert said.count("W&B:") == 1 and "wandb sync" in said
     assert KEY not in said
 
 

@@ -87,6 +87,7 @@ def ready(mode: str, tell: Say = say) -> str:
         raise Refused(f"--wandb {mode}: write {', '.join(MODES[:-1])} or {MODES[-1]}")
     if mode == "disabled":
         return mode
+    os.environ.setdefault("WANDB_SILENT", "true")  # what there is to say is said here, in one line
     try:
         import wandb
     except ImportError:
@@ -259,6 +260,7 @@ class Tracker:
         # Step → (training loss, top-1) of each network, over the images since the entry before or a validation.
         self.training: dict[int, list[list[float]]] = {}
         self.before: Any = None  # the module's sums over training images at the last of them; None: 0
+        self.opened = 0  # runs
         self.silent = False
         self.failed = True  # until `finish` says otherwise
         self.rows: queue.SimpleQueue[tuple[int, int, dict[str, float]] | None] = queue.SimpleQueue()
@@ -352,6 +354,7 @@ class Tracker:
             try:
                 keep_files_in(self.root)
                 runs[i] = self._open(network, first=not runs)
+                self.opened += 1
             except Exception as error:
                 self._say(f"{network.name} is not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         sent = -1
