@@ -192,7 +192,7 @@ def test_mean_image(tmp_path: Path, shrink: int) -> None:
     """Of the task's training images, all of them, exactly; computed once and then read."""
     packed = write_tiny(tmp_path / "tiny")
     for split, task in (("random-0", "A"), ("random-0", "B"), ("whole", "W"), ("manmade-natural", "B")):
-        path = tmp_path / f"{split}-{task}.npy"
+        path = tmp_path / f"{split}-{task}.npz"
         mean = mean_image(packed, split, task, shrink, path)
         chosen = np.isin(packed.train.labels, task_classes(packed.classes, split, task))
         pictures = packed.train.images[chosen].astype(np.float64)
@@ -201,8 +201,13 @@ def test_mean_image(tmp_path: Path, shrink: int) -> None:
             pictures = np.floor(pictures.reshape(-1, side, shrink, side, shrink, 3).mean((2, 4)) + 0.5)
         assert mean.dtype == np.float32 and mean.shape == (side, side, 3)
         np.testing.assert_allclose(mean, pictures.mean(0), rtol=1e-6)
-        np.save(path, mean + 1)
+        np.savez(path, mean=mean + 1, data=packed.checksum)
         np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean + 1)
+        # Not that of another set which had the same name, nor what is left of a damaged file.
+        np.savez(path, mean=mean + 1, data="another")
+        np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean)
+        path.write_bytes(path.read_bytes()[:100])
+        np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean)
 
 
 def test_images_module_refuses_pictures_smaller_than_the_crop(packed: PackedImages) -> None:

@@ -6,6 +6,7 @@ anywhere, and each process takes its own rows of the global batch. Pictures stay
 
 import queue
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -270,15 +271,21 @@ class ImagesModule(L.LightningDataModule):
 def mean_image(packed: PackedImages, split: str, task: str, shrink: int, path: Path) -> np.ndarray:
     """(S, S, 3) float32: the mean of the task's training images, 0..255 (paper: the data set's mean image).
 
-    Computed once, from exact integer sums, a block at a time, and stored under `path`.
+    Computed once, from exact integer sums, a block at a time, and stored under `path` with the checksum of the
+    packed set: after another set was packed under the same name, it is computed anew.
     """
     if path.is_file():
-        return np.asarray(np.load(path))
+        try:
+            with np.load(path) as stored:
+                if stored["data"] == packed.checksum:
+                    return np.asarray(stored["mean"])
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            pass  # damaged
     images = task_images(packed.train, task_classes(packed.classes, split, task), None, shrink)
     total = np.zeros(images.images.shape[1:], np.int64)
     for start in range(0, len(images.rows), 1024):
         total += images.images[images.rows[start : start + 1024]].sum(axis=0, dtype=np.int64)
     mean = (total / len(images.rows)).astype(np.float32)
     with write_atomically(path) as handle:
-        np.save(handle, mean)
+        np.savez(handle, mean=mean, data=np.array(packed.checksum))
     return mean
