@@ -320,8 +320,11 @@ class Worker:
         for pipe in self.pipes:
             pipe.close()
         for process in self.processes:
-            if self.fleet:
+            if self.fleet and len(self.processes) > 1:
+                process.kill()  # Lightning would first speak with the others, of which one may be gone
+            elif self.fleet:
                 process.terminate()
+        for process in self.processes:
             process.join()
 
 
