@@ -1,0 +1,49 @@
+"""The grid that the paper left unfinished: enough to decide what its networks cannot.
+
+    transferability submit experiments/yosinski2014_complete.py
+
+Every split, both directions, all four treatments at every n, so that each network is paired with the base of its
+own target; random features on the halves, with the paper's initialiser (whose signal vanishes from three layers
+on) and with a variance-preserving one; the controls for training twice (B8B+, BnB+ at every n) and for length (a
+base with twice the steps); and, on the random splits, the authors' unpublished experiment that preserves one or
+two more layers.
+
+Cost: 658 networks a seed, about four times `yosinski2014.py`. SEEDS sets the number of repetitions: with seed 0
+alone the four random splits are four units, which is enough for an interval.
+"""
+
+from dataclasses import replace
+
+from transferability.networks import caffenet
+from transferability.recipe import PAPER, long
+from transferability.study import Network, Study, grid, network
+
+SEEDS = (0,)
+RANDOM_SPLITS = ["random-0", "random-1", "random-2", "random-3"]
+architecture = caffenet()
+
+
+def complete(seeds: tuple[int, ...]) -> tuple[Network, ...]:
+    splits, depth = [*RANDOM_SPLITS, "manmade-natural"], architecture.depth
+    kinds = ("base", "BnB", "BnB+", "AnB", "AnB+", "RnB", "B8B+")
+    networks = grid(PAPER, depth, splits, seeds, kinds=kinds)
+    preserving = replace(PAPER, name="paper-variance-preserving", initialisation="variance-preserving")
+    for each in grid(preserving, depth, splits, seeds, kinds=("RnB",)):
+        networks.append(replace(each, variant="variance-preserving"))
+    for each in grid(long(PAPER), depth, splits, seeds, kinds=("base",)):
+        networks.append(replace(each, variant="long"))
+    for split in RANDOM_SPLITS:
+        for seed in seeds:
+            for source in "AB":
+                for target in "AB":
+                    for preserved in (1, 2):
+                        networks += [
+                            network(f"{split}/{source}{n}{target}p{preserved}/seed-{seed}", PAPER)
+                            for n in range(1, depth - preserved + 1)
+                        ]
+    return tuple(networks)
+
+
+study = Study(
+    name="yosinski2014_complete", data="ilsvrc2012", architecture=architecture, networks=complete(SEEDS)
+)
