@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transferability import results
-from transferability.files import Refused
+from transferability.files import Refused, write_atomically
 from transferability.paper import paper_results
 
 # A plot is a script of its own, so the settings are set once, here, for the process. Type 42 embeds the fonts as
@@ -161,10 +161,10 @@ def caption(figure: Figure, text: str) -> None:
 
 def save(figure: Figure, folder: Path, name: str) -> None:
     """Write NAME.png and NAME.pdf into `folder`, and print where they are."""
-    folder.mkdir(parents=True, exist_ok=True)
     # No date in the PDF: the same table gives the same bytes.
-    figure.savefig(folder / f"{name}.png")
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+        with write_atomically(folder / f"{name}.{suffix}") as handle:
+            figure.savefig(handle, format=suffix, metadata=metadata)
     print(f"{folder / name}.png  {folder / name}.pdf")
 
 

@@ -19,7 +19,7 @@ from transferability import report as reports
 from transferability.cli import app
 from transferability.files import write_json
 from transferability.paths import study_folder
-from transferability.study import Study
+from transferability.study import Study, record
 from transferability.tracking import fragments, history
 
 COMMIT = "0123456789012345678901234567890123456789"
@@ -72,7 +72,7 @@ def write_results(study: Study, leave_out: tuple[str, ...] = ()) -> None:
             **{"val_top1_best10": None, "steps": 12, "images_seen": 96, "seconds": 30.0, "images_per_second": 3.2},
             "series": {key: [value] for key, value in series.items()},
             "recipe": {"name": network.recipe.name, "batch": 8},
-            "record": {"data": "abc123"},
+            "record": record(study, network, "abc123"),
             "provenance": provenance,
         }
         write_json(folder.result(network.name), result)

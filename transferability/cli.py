@@ -285,9 +285,9 @@ def train(
 
     quiet()
     machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts)
-    blocked = ""
     for whole in left:
         each: Any = whole
+        blocked = ""
         sources = {member.source_name for member in whole.networks} - {None}
         if all(folder.result(source).exists() for source in sources if source):
             each, blocked = without_diverged(folder, whole)

@@ -41,6 +41,12 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink"):
+            if type(getattr(self, field)) is not int or getattr(self, field) < 0:
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number")
+        for field in ("rate", "momentum", "decay", "bias_rate", "scale"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
         for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")

@@ -31,7 +31,7 @@ from scipy import stats
 
 from transferability.files import Refused, read_json, write_atomically
 from transferability.paths import study_folder
-from transferability.study import Study
+from transferability.study import Study, difference, record
 
 # ---------------------------------------------------------------------------------------------- the table
 
@@ -84,7 +84,8 @@ STATISTICS = {
 def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
     """Gathers the study's result.json files into results.csv and curves.csv; (the table, names of what is missing).
 
-    A result that cannot be read is Refused by name; the tables are then not touched.
+    A result that cannot be read, or is of another recipe than the study's, is Refused by name; the tables are
+    then not touched.
     """
     folder = study_folder(study.name)
     rows, curves, missing = [], [], []
@@ -95,6 +96,13 @@ def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
             continue
         result = read_json(file)
         try:
+            # Whatever set it was trained on: the pictures need not be here to draw figures.
+            changed = difference(result["record"], record(study, network, result["record"]["data"]))
+            if changed:
+                raise Refused(
+                    f"{network.name} ({file}): {changed}; name the study differently, or move that folder away to "
+                    "train it anew"
+                )
             series = result["series"]
             rows.append(
                 {
@@ -134,9 +142,7 @@ def read_results(path: Path | str) -> pd.DataFrame:
         if kind is str:
             continue
         numbers = pd.to_numeric(raw[column].replace("", "nan"), errors="coerce")
-        wrong = raw[column][
-            (numbers.isna() & ~raw[column].isin(["", "nan"])) | (numbers.isna() & (kind is int))
-        ]
+        wrong = raw[column][(numbers.isna() & ~raw[column].isin(["", "nan"])) | (numbers.isna() & (kind is int))]
         if len(wrong):
             raise Refused(f"{path}, line {wrong.index[0] + 2}: {column} is {wrong.iloc[0]!r}, not a number")
         raw[column] = numbers.astype(kind)
@@ -191,9 +197,7 @@ def networks(results: pd.DataFrame, statistic: str = "val_top1") -> pd.DataFrame
         raise Refused(f"unknown statistic {statistic!r}: choose {' or '.join(STATISTICS)}")
     names = pd.Series(full_names(results), index=results.index, dtype=str)
     if names.duplicated().any():
-        raise Refused(
-            f"two rows for {names[names.duplicated()].iloc[0]}: one table holds one result per network"
-        )
+        raise Refused(f"two rows for {names[names.duplicated()].iloc[0]}: one table holds one result per network")
 
     rows = results[results["diverged_at"].isna()].copy()
     lacking = rows[statistic].isna()
@@ -253,9 +257,7 @@ def _treatment(row: Mapping[Any, Any]) -> str:
 def diverged(results: pd.DataFrame) -> list[str]:
     """Full names of the networks whose loss became NaN or infinite, with the step; they are in no mean."""
     rows = results[results["diverged_at"].notna()]
-    return [
-        f"{name} (step {step:.0f})" for name, step in zip(full_names(rows), rows["diverged_at"], strict=True)
-    ]
+    return [f"{name} (step {step:.0f})" for name, step in zip(full_names(rows), rows["diverged_at"], strict=True)]
 
 
 def unpaired(rows: pd.DataFrame) -> list[str]:
@@ -305,9 +307,7 @@ def pooled_mean(rows: pd.DataFrame, column: str = "accuracy") -> Mean:
 
 
 def _varies(rows: pd.DataFrame) -> str:
-    return " and ".join(
-        word for word, column in (("splits", "split"), ("seeds", "seed")) if rows[column].nunique() > 1
-    )
+    return " and ".join(word for word, column in (("splits", "split"), ("seeds", "seed")) if rows[column].nunique() > 1)
 
 
 def verdict(mean: Mean, margin: float = MARGIN) -> str:
@@ -492,9 +492,7 @@ def print_table(results: pd.DataFrame, statistic: str = "val_top1", console: Con
     ]
     fewer = rows["specificity"].isna() & (rows["kind"] == "transfer")
     if fewer.any() and not fewer[rows["kind"] == "transfer"].all():
-        notes.append(
-            f"No BnB on the same target for {_some(full_names(rows[fewer]))}: not in the specificity."
-        )
+        notes.append(f"No BnB on the same target for {_some(full_names(rows[fewer]))}: not in the specificity.")
     if names := unpaired(rows):
         notes.append(f"No base to compare with: {_some(names)}.")
     if names := diverged(results):

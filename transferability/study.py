@@ -95,8 +95,8 @@ class Study:
     networks: tuple[Network, ...]
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", self.name):
-            raise Refused(f"study {self.name!r}: write its name with letters, digits, '_', '-' and '.'")
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
+            raise Refused(f"study {self.name!r}: write its name with letters, digits, '_', '-' and '.', no '.' first")
         if not self.networks:
             raise Refused(f"study {self.name!r} has no networks")
         names: set[str] = set()
@@ -300,8 +300,8 @@ def load_study(path: Path | str) -> Study:
     except Refused as error:
         raise Refused(f"{path}: {error}") from None
     except SyntaxError as error:
-        raise Refused(f"{error.filename or path}:{error.lineno}: {error.msg}") from None
-    except Exception as error:
+        raise Refused(f"{error.filename or path}:{error.lineno or 1}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
         trace, line = error.__traceback__, 0
         while trace is not None:
             if Path(trace.tb_frame.f_code.co_filename) == path:

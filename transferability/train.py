@@ -89,8 +89,9 @@ def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = l
             echo = not first and ("closed by peer" in str(error) or isinstance(error, torch.distributed.DistError))
             if not echo and not (place / "failed.json").exists():
                 names = [network.name for network in fleet.networks]
+                failure = {"networks": names, "reason": in_words(error), "time": time.time()}
                 with suppress(OSError):  # the reason may be that nothing can be written
-                    write_json(place / "failed.json", {"networks": names, "reason": in_words(error), "time": time.time()})
+                    write_json(place / "failed.json", failure)
             raise
 
 
@@ -105,7 +106,7 @@ def _train(
     at_end: ExitStack,
 ) -> None:
     place, recipe, one = folder.fleet(fleet.name), fleet.networks[0].recipe, fleet.networks[0]
-    target, depth = one.treatment.target, study.architecture.depth
+    target = one.treatment.target
 
     # ---------------------------------------------------------------- what the results will depend on
     packed = open_packed(data_root() / study.data)
