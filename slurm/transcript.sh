@@ -42,5 +42,5 @@ say 'transferability status experiments/smoke.py'
 wait_for ': \([0-9]*\) of \1 networks done'
 while [ -n "$(squeue -h)" ]; do sleep 0.5; done
 say 'transferability status experiments/smoke.py'
-say 'ls runs/smoke/*.csv runs/smoke/*.html runs/smoke/figures/*'
+say 'ls runs/smoke/*.csv runs/smoke/report.html runs/smoke/figures/figure2.*'
 say 'transferability submit experiments/smoke.py --devices 2'
