@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -324,11 +326,15 @@ def run(
     ] = False,
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
+    dry_run_steps: Annotated[
+        int | None, typer.Option(min=1, help="Only try: so many steps of every network, in a temporary folder.")
+    ] = None,
+    dry_run_batch: Annotated[int, typer.Option(min=1, help="Images a step, and in validation, of a dry run.")] = 8,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.images import open_packed, verify_at_first_use
-    from transferability.paths import data_root
-    from transferability.run import default_workers, refuse_mismatches, run_study
+    from transferability.paths import data_root, study_folder
+    from transferability.run import default_workers, dry, refuse_mismatches, run_study
     from transferability.study import load_study
     from transferability.tracking import ready
 
@@ -337,7 +343,6 @@ def run(
     chosen = study.select(only or ())
     packed = open_packed(data_root() / study.data)  # refused here, not in every worker
     verify_at_first_use(packed)
-    refuse_mismatches(study, chosen, packed)
     from transferability.train import Machine
 
     machine = Machine(
@@ -350,6 +355,16 @@ def run(
     )
     console = _console()
     number = workers or default_workers(accelerator, devices_per_fleet)
+    if dry_run_steps is not None:
+        study = dry(study, dry_run_steps, dry_run_batch, packed)
+        machine = replace(machine, wandb="disabled", most_validated=dry_run_batch)
+        with tempfile.TemporaryDirectory(prefix="transferability-dry-run-") as folder:
+            os.environ["TRANSFERABILITY_RUNS"] = folder  # for the workers too; nothing of it is kept
+            done = run_study(study, study.select(only or ()), machine, number, fleet_size, console)
+            tried = sum(study_folder(study.name).result(each.name).exists() for each in study.networks)
+        console.print(f"dry run: {tried} of {len(study.networks)} networks can be trained; nothing was kept")
+        raise typer.Exit(0 if done else 1)
+    refuse_mismatches(study, chosen, packed)
     done = run_study(study, chosen, machine, number, fleet_size, console)
     _collect(study, console)
     if not done:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -59,6 +59,24 @@ def pending(study: Study, chosen: Sequence[Network], size: int | None) -> list[F
             for member in members:
                 left.pop(member, None)
     return sorted(out + fleets(left.values(), size), key=lambda fleet: fleet.stage)
+
+
+def dry(study: Study, steps: int, batch: int, packed: PackedImages) -> Study:
+    """`study` with every network trained for `steps` steps of `batch` images: to see that all can be trained.
+
+    Where a network is trained on more images a class than the set has, it takes all there are, and says so in its
+    name.
+    """
+    largest = int(np.bincount(packed.train.labels).max())
+
+    def shortened(network: Network) -> Network:
+        recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
+        wanted = network.images_per_class
+        if wanted is None or wanted <= largest:
+            return replace(network, recipe=recipe)
+        return replace(network, recipe=recipe, images_per_class=largest, variant=f"of-{wanted}{network.variant}")
+
+    return replace(study, name=f"{study.name}-dry-run", networks=tuple(map(shortened, study.networks)))
 
 
 def started(folder: StudyFolder) -> dict[str, list[str]]:
@@ -122,13 +140,12 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], packed: PackedImages) 
             continue
         seen.add(key)
         counts = np.bincount(packed.train.labels, minlength=len(packed.classes))[tasks[target]]
-        if most is not None and counts.min() < most:
-            few = packed.classes[tasks[target][counts.argmin()]]
+        if most is not None and counts.max() < most:
             raise Refused(
-                f"{network.name}: class {few.id} has {counts.min()} training images, {most} were asked for; "
-                f"write @{counts.min()} or less"
+                f"{network.name}: no class has {most} training images, the largest has {counts.max()}; "
+                f"write @{counts.max()} or less"
             )
-        images = int(counts.sum()) if most is None else most * len(counts)
+        images = int(counts.sum() if most is None else np.minimum(counts, most).sum())
         if recipe.batch > images:
             raise Refused(
                 f"{network.name}: recipe {recipe.name!r} has a batch of {recipe.batch}, and there are only {images} "

@@ -196,13 +196,20 @@ def grid(
     `kinds`: any of base, BnB, BnB+, AnB, AnB+, RnB, and B8B+ (all layers copied and trained on, whatever the
     depth). They are spelled for target B and mean the same for target A.
     """
+    sources = {"BnB": "own", "AnB": "other", "RnB": RANDOM, "B8B": "own", "base": ""}
     out = []
+    for kind in kinds:
+        if kind.removesuffix("+") not in sources or kind in ("base+", "B8B"):
+            raise Refused(f"grid: {kind!r} is no kind; write base, BnB, BnB+, AnB, AnB+, RnB or B8B+")
+        if "whole" in splits and kind.startswith("A"):
+            raise Refused(f"grid: split whole has one task, so there is no {kind}")
     for split in splits:
         for seed in seeds:
             for target in "W" if split == "whole" else targets:
                 other = {"A": "B", "B": "A", "W": "W"}[target]
                 for kind in kinds:
-                    source = {"B": target, "A": other, "R": RANDOM}.get(kind[0], "")
+                    word = sources[kind.removesuffix("+")]
+                    source = {"own": target, "other": other}.get(word, word)
                     rate = 1.0 if kind.endswith("+") else 0.0
                     cuts = (0,) if kind == "base" else (depth,) if kind == "B8B+" else range(1, depth)
                     out += [Network(split, Treatment(target, source, n, 0, rate), recipe, seed) for n in cuts]

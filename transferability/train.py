@@ -56,6 +56,7 @@ class Machine:
     keep_weights: bool = False
     wandb: str = "disabled"
     wandb_artifacts: bool = False
+    most_validated: int | None = None
 
 
 Report = Callable[[int], None]  # called with the step that a fleet has reached
@@ -158,7 +159,9 @@ def _train(
 
     # ---------------------------------------------------------------- training
     if module.start_step < recipe.steps and not module.all_diverged:
-        images = ImagesModule(packed, one.split, target, one.images_per_class, recipe, one.stream, module.stretch)
+        images = ImagesModule(
+            packed, one.split, target, one.images_per_class, recipe, one.stream, module.stretch, machine.most_validated
+        )
         processes = machine.devices * machine.nodes
         if recipe.batch % processes:
             raise Refused(
