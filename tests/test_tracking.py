@@ -83,7 +83,7 @@ def rows_of(study: Study) -> dict[str, list[list[tuple[int, dict[str, Any]]]]]:
     return {n.short_name: [list(history(f)) for f in fragments(folder.network(n.name))] for n in study.networks}
 
 
-def test_a_fleet_that_is_killed_twice_logs_every_step_once(packed: PackedImages, roots: Path) -> None:
+def test_a_fleet_that_is_killed_twice_logs_every_step_once(packed: PackedImages, roots: Path, server: str) -> None:
     study = tiny_study(NAMES, COURSE)
     # Killed 50 steps after its last checkpoint, when a row after the checkpoint is in the files already; then
     # with rows on their way.
@@ -109,6 +109,12 @@ def test_a_fleet_that_is_killed_twice_logs_every_step_once(packed: PackedImages,
             mean = (first * at[window]["train_loss"] + second * at[step]["train_loss"]) / 60
             assert mean == pytest.approx(result["series"]["train_loss"][k], rel=1e-9)
         assert at[240]["epoch"] == pytest.approx(240 * 8 / packed_images(packed))
+    # `wandb sync` joins the fragments.
+    places = [str(f.parent) for n in study.networks for f in fragments(study_folder("tiny").network(n.name))]
+    sync = [sys.executable, "-m", "wandb", "sync", "--yes", *places]
+    subprocess.run(sync, env={**os.environ, "WANDB_API_KEY": KEY}, timeout=120, check=True, capture_output=True)
+    uploaded = {name: [row["_step"] for row in rows] for name, rows in Server.rows.items()}
+    assert uploaded == {run_id("tiny", network.name): STEPS for network in study.networks}
     # The key that was in the environment is nowhere.
     for file in (roots / "runs").rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes(), file
@@ -212,11 +218,16 @@ class Server(http.server.BaseHTTPRequestHandler):
         project = {"id": "p", "name": "transferability", "entity": {"id": "e", "name": "me"}}
         bucket = {"id": "b", "name": given.get("name"), "displayName": "", "config": "{}", "historyLineCount": 0}
         files = [{"name": name, "uploadUrl": f"http://{self.headers['Host']}/up"} for name in given.get("files") or []]
+        model: dict[str, Any] = {"bucket": None}
+        if "RunResumeStatus" in asked["query"] and (rows := self.rows.get(given["name"])):
+            known = {"historyLineCount": len(rows), "historyTail": json.dumps([json.dumps(rows[-1])])}
+            none = {"logLineCount": 0, "eventsLineCount": 0, "eventsTail": "[]", "summaryMetrics": "{}"}
+            model = {**project, "bucket": {**bucket, **none, **known, "wandbConfig": '{"t": 1}'}}
         return {
             "viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}"},
             "upsertBucket": {"bucket": {**bucket, "project": project}, "inserted": True},
             "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files},
-            "model": {"bucket": None},
+            "model": model,
             "serverInfo": {},
         }
 

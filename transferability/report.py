@@ -29,7 +29,16 @@ from transferability.paths import StudyFolder, study_folder
 from transferability.results import MARGIN, MIN_UNITS, NOT_ENOUGH, STATISTICS, Mean, mean_of
 from transferability.status import NetworkStatus, at_chance, statuses
 from transferability.study import Study
-from transferability.tracking import fragments, keep_files_in, open_run, project, say, treatment_of, wait_for
+from transferability.tracking import (
+    keep_files_in,
+    last_logged,
+    open_run,
+    project,
+    remove_empty,
+    say,
+    treatment_of,
+    wait_for,
+)
 
 TITLES = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
 # In the page's order: the file's name (and, after a hyphen, a split's) → what it shows.
@@ -623,7 +632,8 @@ def track_study(report: Report, mode: str) -> None:
     folder = report.folder.root
     try:
         keep_files_in(folder)
-        step = len(fragments(folder))
+        remove_empty(folder)
+        step = 1 + last_logged(folder)
         identity = {
             "id": report.study.name,
             "name": f"{report.study.name} (study)",

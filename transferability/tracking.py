@@ -15,6 +15,7 @@ import math
 import os
 import queue
 import re
+import shutil
 import struct
 import sys
 import threading
@@ -189,8 +190,8 @@ def fragments(folder: Path) -> list[Path]:
     return sorted(files, key=lambda file: file.parent.name.removeprefix("offline-"))
 
 
-def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(step, values) of each row in a run's file, up to its end or to where a kill tore it off.
+def records(file: Path) -> Iterator[Any]:
+    """The records of a run's file, up to its end or to where a kill tore it off.
 
     The file is a log in LevelDB's format, after a header of 7 bytes: blocks of 32 KiB of parts with a checksum (4
     bytes), a length (2) and a kind (1: whole, 2: first, 3: middle, 4: last part of a record). Records are protobuf.
@@ -198,7 +199,6 @@ def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     from wandb.proto import wandb_internal_pb2
 
     new_record: Callable[[], Any] = wandb_internal_pb2.Record  # type: ignore[attr-defined]
-
     data, at, whole = file.read_bytes(), 7, b""
     while at + 7 <= len(data):
         left = 32768 - at % 32768
@@ -214,9 +214,22 @@ def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             record = new_record()
             record.ParseFromString(whole)
             whole = b""
-            if record.WhichOneof("record_type") == "history":
-                items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
-                yield record.history.step.num, {key: json.loads(value) for key, value in items.items()}
+            yield record
+
+
+def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(step, values) of each row in a run's file."""
+    for record in records(file):
+        if record.WhichOneof("record_type") == "history":
+            items = {"/".join(item.nested_key) or item.key: item.value_json for item in record.history.item}
+            yield record.history.step.num, {key: json.loads(value) for key, value in items.items()}
+
+
+def remove_empty(folder: Path) -> None:
+    """Removes the fragments that were killed before they said what run they are of: `wandb sync` stops at them."""
+    for file in fragments(folder):
+        if not any(record.WhichOneof("record_type") == "run" for record in records(file)):
+            shutil.rmtree(file.parent, ignore_errors=True)
 
 
 def last_logged(folder: Path) -> int:
@@ -383,6 +396,7 @@ class Tracker:
         """The network's run, and the last step that was logged before."""
         folder, treatment = self.root / network.name, network.treatment
         try:
+            remove_empty(folder)
             last = last_logged(folder)
         except Exception:  # another version's files: nothing twice, rather than everything
             last = sys.maxsize if fragments(folder) else -1
