@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -270,7 +271,8 @@ def train(
     try:
         refuse_mismatches(study, chosen, open_packed(data_root() / study.data))
     except Refused as error:
-        leave_reason(study, chosen, str(error))  # for `status`: nobody looks at the logs of 300 elements
+        with suppress(OSError, Refused):  # what is raised here counts
+            leave_reason(study, chosen, str(error))  # for `status`: nobody looks at the logs of 300 elements
         raise
     folder = study_folder(study.name)
     if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))) == 0:

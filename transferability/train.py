@@ -336,7 +336,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
     """A fleet's checkpoint; no code in it is run. Refused, by name, if it is damaged."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         why = (str(error) or type(error).__name__).splitlines()[0][:100]
         raise Refused(f"{file} is damaged ({why}); remove {file.parent} to train this fleet from its start") from None
 
