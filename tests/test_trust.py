@@ -165,10 +165,7 @@ def test_what_is_written_and_said_holds_no_secret_and_no_environment(
     written = [path.read_bytes() for path in (roots / "runs").rglob("*") if path.is_file()]
     text = b"\n".join([*seen, *written, said.out.encode(), said.err.encode()])
     assert b"ZeroDivisionError" in text and len(seen) > 10
-    for name, value in {
-        **secrets,
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-    }.items():
+    for name, value in {**secrets, "PATH": os.environ["PATH"]}.items():
         assert name.encode() not in text
         if len(value) > 10:
             assert value.encode() not in text
