@@ -177,8 +177,8 @@ def at_chance(study: Study, networks: Sequence[Network]) -> list[str]:
         if found["val_top1"] <= chance + 3 * math.sqrt(chance * (1 - chance) / images):
             out.append(
                 f"at chance: {network.name} ends with {found['val_top1']:.1%} top-1, a guess has {chance:.1%}; "
-                f"{copies[network.name]} network{' copies' if copies[network.name] == 1 else 's copy'} from it and will "
-                "show nothing"
+                f"{copies[network.name]} network{' copies' if copies[network.name] == 1 else 's copy'} from it "
+                "and will show nothing"
             )
     return out
 
