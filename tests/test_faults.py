@@ -350,7 +350,7 @@ def test_a_base_at_chance_is_said_before_others_copy_from_it(
 
 
 def test_chance_is_a_guess_of_the_largest_class_with_three_deviations(roots: Path) -> None:
-    study = tiny_study(["baseA", "baseB", "A1A", "B2A"])
+    study = tiny_study(["baseA", "baseB", "A1A", "A1B", "B2A"])
     file = study_folder("tiny").result("random-0/baseA/seed-0")
 
     def said(top1: float, chance: float = 0.01, images: int = 10_000, diverged_at: int | None = None) -> list[str]:
