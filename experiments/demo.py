@@ -15,8 +15,8 @@ from transferability.networks import small_caffenet
 from transferability.recipe import Recipe
 from transferability.study import Network, Study, grid
 
-architecture = small_caffenet(crop=28, width=0.25, dropout=0.1)
-recipe = Recipe(name="demo", steps=640, batch=64, rate=0.03, warmup=50, crop=28, validate_every=160)
+architecture = small_caffenet(crop=28, width=0.25, dropout=0.0)
+recipe = Recipe(name="demo", steps=480, batch=64, rate=0.04, warmup=50, crop=28, validate_every=240)
 
 
 def demo(seeds: tuple[int, ...]) -> tuple[Network, ...]:

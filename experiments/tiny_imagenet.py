@@ -19,9 +19,7 @@ from transferability.study import Study, grid
 SPLITS = ["random-0", "random-1", "random-2", "random-3", "manmade-natural"]
 SEEDS = (0, 1, 2)
 architecture = small_caffenet(crop=56, width=0.5, dropout=0.5)
-recipe = Recipe(
-    name="tiny-imagenet", steps=15_000, batch=256, rate=0.02, warmup=500, crop=56, validate_every=500
-)
+recipe = Recipe(name="tiny-imagenet", steps=15_000, batch=256, rate=0.02, warmup=500, crop=56, validate_every=500)
 
 kinds = ("base", "BnB", "BnB+", "AnB", "AnB+", "RnB", "B8B+")
 networks = grid(recipe, architecture.depth, SPLITS, SEEDS, kinds=kinds)

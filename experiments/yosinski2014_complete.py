@@ -44,6 +44,4 @@ def complete(seeds: tuple[int, ...]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-study = Study(
-    name="yosinski2014_complete", data="ilsvrc2012", architecture=architecture, networks=complete(SEEDS)
-)
+study = Study(name="yosinski2014_complete", data="ilsvrc2012", architecture=architecture, networks=complete(SEEDS))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from transferability import demo
 
-PINNED = "37ff07d2b8124e4f46ab180a9883c7735cf8403a24a1b59b449ac386b9995703"
+PINNED = "4cbd0f2e70cb788110b3df7000537fe5c304ef3037720b4649ccdc8c538b03c5"
 
 
 @pytest.fixture(scope="module")

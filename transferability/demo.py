@@ -31,15 +31,16 @@ TRAIN_NUMBERS = range(TRAIN_PER_CLASS)
 VAL_NUMBERS = range(1_000_000, 1_000_000 + VAL_PER_CLASS)  # far from any number of training pictures
 
 # What makes the classes harder to tell apart. `hardness` multiplies the first three.
-NOISE = 0.035  # amplitude of the pixel noise, as a part of full scale
-CLUTTER = 1.6  # mean number of faint strokes behind the subject
-OCCLUDERS = 0.6  # mean number of blobs and bars in front of it
+NOISE = 0.022  # amplitude of the pixel noise, as a part of full scale
+CLUTTER = 0.7  # mean number of faint strokes behind the subject
+OCCLUDERS = 0.15  # mean number of blobs and bars in front of it
 BACKGROUND = 0.55  # how strongly smooth noise and gradients mottle the background, 0 to 1
-CONTRAST = (0.20, 0.50)  # difference in lightness (OKLab) of subject and background
+CONTRAST = (0.27, 0.54)  # difference in lightness (OKLab) of subject and background
 CHROMA = (0.02, 0.14)  # colourfulness (OKLab) of the palette
 BLUR = (0.35, 0.95)  # standard deviation, in pixels
 SCALE = (0.70, 1.25)  # size of the subject, relative to the class's usual one
-APART = 1.0  # strength of each group's own nuisance: straight shadows, or mottle and wobbling outlines
+APART = 1.1  # strength of each group's own nuisance: straight shadows, or mottle and wobbling outlines
+UPRIGHT = 0.15  # greatest tilt, in radians, of man-made things, which are built along two directions; natural ones turn
 SHIFT = 0.28  # greatest displacement of the subject's middle; the picture reaches from -1 to 1
 
 _SUPER = 2  # fine pixels per pixel and side; edges are antialiased on the fine grid as well
@@ -909,7 +910,10 @@ def _palette(d: Dice) -> Array:
 
 
 def _pose(d: Dice, kind: _Kind) -> Canvas:
-    angle = d.between(-kind.tilt, kind.tilt)
+    tilt = min(kind.tilt, UPRIGHT) if kind.group == "man-made" else kind.tilt
+    angle = d.between(-tilt, tilt)
+    if tilt < kind.tilt and kind.tilt > 3.0:  # what has no up and down stands on any of its four sides
+        angle += 0.25 * _TAU * d.whole(0, 3)
     size = kind.size * np.exp(d.between(np.log(SCALE[0]), np.log(SCALE[1])))
     stretch, shear = np.exp(d.between(-0.12, 0.12)), d.between(-0.12, 0.12)
     flip = -1.0 if d.chance(0.5) else 1.0
