@@ -1,0 +1,720 @@
+"""Every fault that can be made on purpose, many times over, and a table of what became of it.
+
+    make torture                                     all, about half an hour on two cores
+    python tests/torture.py --scale 0.1 --only kill  a tenth of the trials, of the faults that have "kill" in their name
+
+Each trial trains the smoke study (on a small set of its own), disturbs it, runs the same command again until it is
+done, and compares with an undisturbed run: weights of every network, series, results.csv and curves.csv, everything
+but times. Not collected by pytest; `test_faults.py` has the quick trials. Disks that are full and folders that are
+read-only need root, to mount them.
+"""
+
+import argparse
+import collections
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import random
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
+
+from pictures import encoded, pixels, put
+from rich.console import Console
+from rich.table import Table
+from tiny import write_tiny
+
+from transferability import cli
+from transferability.files import write_json
+from transferability.images import FILES
+from transferability.locks import _myself
+from transferability.paths import StudyFolder
+
+HERE = Path(__file__).resolve().parent
+PROGRAM = Path(sys.executable).with_name("transferability")
+SMOKE = HERE.parent / "experiments" / "smoke.py"
+LIMIT = 300  # seconds for one command
+TRAIN = ["train", str(SMOKE), "--network", "*", "--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
+RUN = ["run", str(SMOKE), "--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
+
+
+class Wrong(Exception):
+    """A trial did not end as it has to."""
+
+
+@dataclass
+class Row:
+    """A line of the table."""
+
+    fault: str
+    times: int = 0
+    saw: collections.Counter[str] = field(default_factory=collections.Counter)
+    lost: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Bench:
+    """Where the trials happen. `calm`: the undisturbed outcome; `seconds`: how long it took."""
+
+    root: Path
+    draw: random.Random
+    scale: float
+    calm: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    renames: int = 0
+
+    def times(self, number: int) -> int:
+        return max(1, round(number * self.scale))
+
+    @contextlib.contextmanager
+    def runs(self) -> Iterator[Path]:
+        """A fresh runs folder, removed after a trial that went well."""
+        folder = Path(tempfile.mkdtemp(prefix="runs-", dir=self.root))
+        yield folder
+        shutil.rmtree(folder)
+
+
+# ---------------------------------------------------------------------------------------------- processes
+
+
+@dataclass
+class Process:
+    pid: int
+    log: Path
+
+    def wait(self, limit: float = LIMIT) -> int | None:
+        """Exit code (negative: killed by that signal); None if it still runs after `limit` seconds."""
+        end = time.monotonic() + limit
+        while True:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """SIGKILL for its whole group, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def environment(root: Path, runs: Path, **more: str) -> dict[str, str]:
+    return {"TRANSFERABILITY_DATA": str(root / "data"), "TRANSFERABILITY_RUNS": str(runs), **more}
+
+
+def forked(what: Callable[[], object], log: Path, **more: str) -> Process:
+    """`what` in a fork of this process, which has torch loaded already: a trial costs no start-up."""
+    pid = os.fork()
+    if pid:
+        return Process(pid, log)
+    code = 70
+    try:
+        os.setsid()
+        os.environ.update(more)
+        tempfile.tempdir = None
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        try:
+            what()
+            code = 0
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def command(words: list[str], log: Path, **more: str) -> Process:
+    """The command line, forked."""
+
+    def what() -> None:
+        sys.argv = ["transferability", *words]
+        cli.main()
+
+    return forked(what, log, **more)
+
+
+def program(words: list[str], log: Path, **more: str) -> Process:
+    """The installed program, as a user starts it, in a group of its own."""
+    with open(log, "wb") as handle:
+        started = subprocess.Popen(
+            [PROGRAM, *words], stdout=handle, stderr=handle, start_new_session=True, env={**os.environ, **more}
+        )
+    return Process(started.pid, log)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` has started and that train: not multiprocessing's own helper."""
+    with contextlib.suppress(OSError):
+        found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [each for each in found if "resource_tracker" not in _command_line(each)]
+    return []
+
+
+def _command_line(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def finish(start: Callable[[], Process], row: Row, most: int = 3) -> None:
+    """The same command again, until it is done."""
+    for _ in range(most):
+        process = start()
+        code = process.wait()
+        if code == 0:
+            return
+        row.saw[last_line(process.said())] += 1
+    process.kill()
+    raise Wrong(f"exit code {code} again and again: {process.said()[-500:]}")
+
+
+def last_line(text: str) -> str:
+    """The line that says what is wrong, without what differs from trial to trial."""
+    lines = [line for line in text.splitlines() if re.match(r"transferability: |failed: |held: |Error|\w+Error", line)]
+    line = lines[-1] if lines else (text.strip().splitlines() or ["nothing"])[-1]
+    line = re.sub(r"/\S*/([\w.-]+)", r"…/\1", line)
+    line = re.sub(r"(random-0/)[\w+@.]+/seed-0( and \d+ more)?", r"\1…", line)
+    line = re.sub(r"\b[0-9a-f]{16}\b|\d\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d|\b\d{3,}\b|host \S+", "…", line)
+    return line[:150]
+
+
+# ------------------------------------------------------------------------------------------ what is compared
+
+TIMES = ("seconds", "images_per_second", "git_commit")
+
+
+def outcome(runs: Path, study: str = "smoke") -> dict[str, str]:
+    """Name of each network and table → digest of all that must not depend on faults."""
+    folder, out = StudyFolder(runs / study), {}
+    for file in sorted(folder.root.glob("*/*/seed-*/result.json")):
+        found = json.loads(file.read_text())
+        for key in ("seconds", "images_per_second", "provenance"):
+            del found[key]
+        del found["series"]["seconds"]
+        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
+        digest.update(file.with_name("weights.safetensors").read_bytes())
+        out[found["name"]] = digest.hexdigest()
+    for file in (folder.results, folder.curves):
+        with open(file, newline="") as handle:
+            rows = [{key: row[key] for key in row if key not in TIMES} for row in csv.DictReader(handle)]
+        out[file.name] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return out
+
+
+def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None) -> None:
+    """Collects and compares; also that nothing unfinished lies about."""
+    process = command(["results", str(SMOKE)], bench.root / "results.log", **environment(bench.root, runs))
+    if process.wait() != 0:
+        raise Wrong(f"collecting: {process.said()[-500:]}")
+    expected, found = expected or bench.calm, outcome(runs)
+    differing = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
+    if differing:
+        raise Wrong(f"{len(differing)} of {len(expected)} differ, as {differing[0]}")
+    left = [path for path in (runs / "smoke").rglob("*") if path.name == "lock" or path.name.startswith("lock.")]
+    left += [path for path in (runs / "smoke" / "fleets").glob("*") if path.is_dir()]
+    left += [
+        path
+        for path in (runs / "smoke").rglob(".*.tmp")
+        if path.parent != runs / "smoke" and path.parent.name != "means"
+    ]
+    if left:
+        raise Wrong(f"left over: {left[0].relative_to(runs)}")
+
+
+# ---------------------------------------------------------------------------------------------- kills
+
+
+def kill_in_one_process(bench: Bench, row: Row) -> None:
+    """`train`, killed at random moments; every second time the temporary directory is on another file system."""
+    while row.times < bench.times(100):
+        with bench.runs() as runs:
+            temporary = {"TMPDIR": "/dev/shm"} if bench.draw.random() < 0.5 and Path("/dev/shm").is_dir() else {}
+            start = lambda: command(TRAIN, bench.root / "log", **environment(bench.root, runs, **temporary))  # noqa: B023, E731
+            for _ in range(bench.draw.randint(2, 5)):
+                process = start()
+                code = process.wait(bench.draw.uniform(0, 0.6 * bench.seconds))
+                if code is not None:
+                    break
+                process.kill()
+                process.wait()
+                row.times += 1
+            finish(start, row)
+            compare(bench, runs)
+
+
+def kill_at_renames(bench: Bench, row: Row) -> None:
+    """`train`, killed just before or just after it renames a file: also between result and checkpoint."""
+    while row.times < bench.times(60):
+        with bench.runs() as runs:
+
+            def start(at: int = 0, after: bool = False) -> Process:
+                def what() -> None:
+                    original, passed = os.replace, 0
+
+                    def replace(source: Any, destination: Any) -> None:
+                        nonlocal passed
+                        passed += 1
+                        if passed == at and not after:
+                            os.kill(os.getpid(), signal.SIGKILL)
+                        original(source, destination)
+                        if passed == at:
+                            os.kill(os.getpid(), signal.SIGKILL)
+
+                    os.replace = replace  # type: ignore[assignment]
+                    sys.argv = ["transferability", *TRAIN]
+                    cli.main()
+
+                return forked(what, bench.root / "log", **environment(bench.root, runs))
+
+            for _ in range(4):
+                if (
+                    start(bench.draw.randint(1, bench.renames // 3), bench.draw.random() < 0.5).wait()
+                    == -signal.SIGKILL
+                ):
+                    row.times += 1
+            finish(start, row)
+            compare(bench, runs)
+
+
+def kill_the_group(bench: Bench, row: Row) -> None:
+    """`run` with two workers: all of its processes at once, or the first one alone, whose workers have to follow."""
+    for number in range(bench.times(12)):
+        with bench.runs() as runs:
+            start = lambda: program([*RUN, "--workers", "2"], bench.root / "log", **environment(bench.root, runs))  # noqa: E731
+            for _ in range(2):
+                process = start()
+                if process.wait(bench.draw.uniform(3, 3 + 2 * bench.seconds)) is None:
+                    if number % 2:
+                        os.kill(process.pid, signal.SIGKILL)  # and the same command again, without waiting
+                    else:
+                        process.kill()
+                    process.wait()
+                    row.times += 1
+            finish(start, row, most=1)
+            compare(bench, runs)
+
+
+def kill_one_worker(bench: Bench, row: Row) -> None:
+    """`run` with two workers, one of them killed: the others' work goes on."""
+    for _ in range(bench.times(8)):
+        with bench.runs() as runs:
+            start = lambda: program([*RUN, "--workers", "2"], bench.root / "log", **environment(bench.root, runs))  # noqa: E731
+            process = start()
+            time.sleep(bench.draw.uniform(4, 4 + 1.5 * bench.seconds))
+            if workers := children(process.pid):
+                os.kill(bench.draw.choice(workers), signal.SIGKILL)
+                row.times += 1
+            code = process.wait()
+            if code is None:
+                process.kill()
+                raise Wrong(f"hangs: {process.said()[-300:]}")
+            if code:
+                row.saw[last_line(process.said())] += 1
+            finish(start, row, most=1)
+            compare(bench, runs)
+
+
+def kill_one_rank(bench: Bench, row: Row) -> None:
+    """Two processes to a fleet, one of them killed: the other one ends; again, and the same bits as undisturbed."""
+    chosen = ["--network", "random-0/baseA", "--network", "random-0/A?A"]
+    train = ["train", str(SMOKE), *chosen, "--devices", "2", *TRAIN[4:]]
+    only = ["--only", "random-0/baseA", "--only", "random-0/A?A"]
+    run = [*RUN, *only, "--devices-per-fleet", "2", "--workers", "1"]
+    expected: dict[str, str] = {}
+    with bench.runs() as runs:
+        if program(train, bench.root / "log", **environment(bench.root, runs)).wait() != 0:
+            raise Wrong((bench.root / "log").read_text()[-500:])
+        program(["results", str(SMOKE)], bench.root / "log", **environment(bench.root, runs)).wait()
+        expected = outcome(runs)
+    for number in range(bench.times(8)):
+        with bench.runs() as runs:
+            words = run if number % 2 else train
+            start = lambda: program(words, bench.root / "log", **environment(bench.root, runs))  # noqa: B023, E731
+            process = start()
+            time.sleep(bench.draw.uniform(5, 5 + 2 * bench.seconds))
+            if ranks := children(process.pid):
+                its = ranks if words is run else [process.pid, ranks[0]]
+                os.kill(bench.draw.choice(its), signal.SIGKILL)
+                row.times += 1
+            code = process.wait(90)
+            end = time.monotonic() + 90
+            while time.monotonic() < end and any(_command_line(each) for each in ranks):
+                time.sleep(0.1)
+            if code is None or any(_command_line(each) for each in ranks):
+                row.saw["the other one waits for more than 90 s"] += 1
+            elif code:
+                row.saw["killed" if code < 0 else last_line(process.said())] += 1
+            process.kill()
+            for each in ranks:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+            finish(start, row, most=1)
+            compare(bench, runs, expected)
+
+
+def kill_packing(bench: Bench, row: Row) -> None:
+    """`pack` of JPEG pictures with two workers, killed at random moments."""
+    source = bench.root / "pictures"
+    if not source.exists():
+        data = [encoded(pixels(seed, 300, 400), "JPEG") for seed in range(8)]
+        for c in range(8):
+            for which, count in (("train", 40), ("val", 8)):
+                for i in range(count):
+                    put(source / which / f"class {c}" / f"{i}.jpg", data[(c + i) % 8])
+
+    def start(destination: Path) -> Process:
+        return program(["pack", str(source), str(destination), "--size", "256", "--workers", "2"], bench.root / "log")
+
+    calm = bench.root / "packed"
+    began = time.monotonic()
+    if not calm.exists() and start(calm).wait() != 0:
+        raise Wrong((bench.root / "log").read_text()[-500:])
+    seconds = time.monotonic() - began
+    while row.times < bench.times(20):
+        with bench.runs() as folder:
+            for _ in range(4):
+                process = start(folder / "packed")
+                if process.wait(bench.draw.uniform(0.2, seconds)) is None:
+                    process.kill() if bench.draw.random() < 0.5 else os.kill(process.pid, signal.SIGKILL)
+                    process.wait()
+                    row.times += 1
+                    if (folder / "packed").exists() and not (folder / "packed" / "manifest.json").exists():
+                        raise Wrong("a half-packed set at the destination")
+            finish(lambda: start(folder / "packed"), row)
+            if any((calm / name).read_bytes() != (folder / "packed" / name).read_bytes() for name in FILES):
+                raise Wrong("other bytes")
+
+
+def kill_collecting(bench: Bench, row: Row) -> None:
+    """`results` and the figures, killed at random moments: a table or figure is the old one, the new one, or none."""
+    with bench.runs() as runs:
+        where = environment(bench.root, runs)
+        finish(lambda: command(TRAIN, bench.root / "log", **where), row)
+        compare(bench, runs)
+        tables = [runs / "smoke" / name for name in ("results.csv", "curves.csv")]
+        figures = [bench.root / "figures" / f"figure2.{suffix}" for suffix in ("png", "pdf")]
+        calm: dict[Path, bytes] = {}
+
+        def collect() -> None:
+            sys.argv = ["transferability", "results", str(SMOKE)]
+            cli.main()
+
+        def draw() -> None:
+            sys.path.insert(0, str(HERE.parent / "plots"))
+            sys.argv = ["figure2.py", str(tables[0]), "--out", str(bench.root / "figures")]
+            runpy.run_path(str(HERE.parent / "plots" / "figure2.py"), run_name="__main__")
+
+        for what, files in ((collect, tables), (draw, figures)):
+            began = time.monotonic()
+            process = forked(what, bench.root / "log", **where)
+            if process.wait() != 0:
+                raise Wrong(process.said()[-500:])
+            seconds = time.monotonic() - began
+            calm |= {file: file.read_bytes() for file in files}
+            for _ in range(bench.times(20)):
+                if bench.draw.random() < 0.3:
+                    for file in files:
+                        file.unlink(missing_ok=True)
+                process = forked(what, bench.root / "log", **where)
+                if process.wait(bench.draw.uniform(0, seconds)) is None:
+                    process.kill()
+                    process.wait()
+                    row.times += 1
+                for file in files:
+                    if file.exists() and file.read_bytes() != calm[file]:
+                        raise Wrong(f"{file.name} is half-written")
+            finish(lambda: forked(what, bench.root / "log", **where), row)  # noqa: B023
+            if any(file.read_bytes() != calm[file] for file in files):
+                raise Wrong(f"{files[0].name} differs")
+
+
+# ---------------------------------------------------------------------------------------------- storage
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
+    if done.returncode:
+        raise PermissionError(done.stderr.decode().strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def full_disk(bench: Bench, row: Row) -> None:
+    """Runs on a file system of so many kB, which is enlarged again and again until everything fits."""
+    for _ in range(bench.times(4)):
+        folder = bench.root / "small"
+        size = bench.draw.randint(16, 200)
+        with mounted(folder, f"size={size}k"):
+            process = None
+            for _ in range(60):
+                process = command(TRAIN, bench.root / "log", **environment(bench.root, folder))
+                if process.wait() == 0:
+                    break
+                said = process.said()
+                if "Traceback" in said or "No space left on device" not in said:
+                    raise Wrong(f"at {size} kB: {said[-500:]}")
+                row.saw[last_line(said)] += 1
+                row.times += 1
+                size += bench.draw.randint(20, 400)
+                subprocess.run(["mount", "-o", f"remount,size={size}k", folder], check=True)
+            subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+            finish(lambda: command(TRAIN, bench.root / "log", **environment(bench.root, folder)), row)  # noqa: B023
+            compare(bench, folder)
+
+
+def read_only(bench: Bench, row: Row) -> None:
+    """A runs folder that is read-only from the start, or becomes so after the bases."""
+    folder = bench.root / "fixed"
+    bases = ["train", str(SMOKE), "--network", "random-0/base?", *TRAIN[4:]]
+    for first in (False, True):
+        with mounted(folder, "size=64m"):
+            where = environment(bench.root, folder)
+            if first:
+                finish(lambda: command(bases, bench.root / "log", **where), row)  # noqa: B023
+            subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+            for words in (TRAIN, [*RUN, "--workers", "1"], ["results", str(SMOKE)], ["status", str(SMOKE)]):
+                process = program(words, bench.root / "log", **where)
+                code, said = process.wait(), process.said()
+                row.times += 1
+                if "Traceback" in said or (code == 0) != (words[0] == "status"):
+                    raise Wrong(f"{words[0]}: {said[-500:]}")
+                row.saw[last_line(said) if code else "status: as ever"] += 1
+            subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
+            finish(lambda: command(TRAIN, bench.root / "log", **where), row)  # noqa: B023
+            compare(bench, folder)
+
+
+def damaged_pictures(bench: Bench, row: Row) -> None:
+    """A byte of a packed set is gone or another, at a random place of a random file; or the set is elsewhere."""
+    data, words = bench.root / "damaged", ["run", str(SMOKE), "--workers", "1", "--accelerator", "cpu"]
+    for number in range(bench.times(40)):
+        shutil.rmtree(data, ignore_errors=True)
+        shutil.copytree(bench.root / "data" / "demo", data / "demo")
+        file = data / "demo" / bench.draw.choice([*FILES, "manifest.json"])
+        if number % 10 == 9:
+            (data / "demo").rename(data / "moved")
+        elif number % 2:
+            content = bytearray(file.read_bytes())
+            content[bench.draw.randrange(len(content))] ^= 1 << bench.draw.randrange(8)
+            file.write_bytes(content)
+        else:
+            os.truncate(file, file.stat().st_size - 1)
+        with bench.runs() as runs:
+            where = environment(bench.root, runs) | {"TRANSFERABILITY_DATA": str(data)}
+            process = command(words, bench.root / "log", **where)
+            code, said = process.wait(), process.said()
+            row.times += 1
+            harmless = file.name == "manifest.json"  # a byte in its time or name, say, changes nothing
+            if code == 0 and harmless:
+                row.saw["nothing: a word in the manifest that no result depends on"] += 1
+            elif code != 2 or said.count("\n") != 1 or (runs / "smoke").exists():
+                raise Wrong(f"{file.name}: exit code {code}: {said[-300:]}")
+            else:
+                row.saw[re.sub(r"\S*\.(npy|csv|json)|\(.*\)|\d+", "…", last_line(said))] += 1
+    shutil.rmtree(data)
+
+
+def foreign_locks(bench: Bench, row: Row) -> None:
+    """Locks of another machine: one whose counter moves is respected, one that stands still is taken over."""
+    words = ["train", str(SMOKE), "--network", "random-0/baseA", "--accelerator", "cpu"]
+    with bench.runs() as runs:
+        lock = StudyFolder(runs / "smoke").lock("random-0/baseA/seed-0")
+        said = {**asdict(_myself("t")), "host": "n7", "machine": "another"}
+        write_json(lock, said)
+        process = command(words, bench.root / "log", **environment(bench.root, runs))
+        for counter in range(1, 200):
+            if (code := process.wait(0.3)) is not None:
+                break
+            write_json(lock, {**said, "counter": counter})
+        row.times += 1
+        if code != 2 or "is being trained by host n7" not in process.said():
+            raise Wrong(f"exit code {code}: {process.said()[-300:]}")
+        row.saw[last_line(process.said())] += 1
+        finish(lambda: command(words, bench.root / "log", **environment(bench.root, runs)), row)  # after a minute
+        row.times += 1
+
+
+def two_at_once(bench: Bench, row: Row) -> None:
+    """Two people start the same study in one runs folder at the same time, with other fleet sizes."""
+    for _ in range(bench.times(6)):
+        with bench.runs() as runs:
+            where = environment(bench.root, runs)
+            start = lambda: program([*RUN, "--workers", "1"], bench.root / "log", **where)  # noqa: B023, E731
+            first, second = (
+                start(),
+                program([*RUN, "--workers", "1", "--fleet-size", "3"], bench.root / "log2", **where),
+            )
+            for process in (first, second):
+                if (code := process.wait()) is None or code not in (0, 1, 2):
+                    process.kill()
+                    raise Wrong(f"exit code {code}: {process.said()[-300:]}")
+                if "Traceback" in process.said():
+                    raise Wrong(process.said()[-800:])
+                if code:
+                    row.saw[last_line(process.said())] += 1
+            row.times += 1
+            finish(start, row)
+            compare(bench, runs)
+
+
+# ------------------------------------------------------------------------------------------ determinism
+
+
+def same_bits(bench: Bench, row: Row) -> None:
+    """Workers, fleet sizes, orders, folders: what must change nothing."""
+
+    def trial(start: Callable[[], Process], runs: Path) -> None:
+        row.times += 1
+        finish(start, row, most=1)
+        compare(bench, runs)
+
+    for options in (["1"], ["2"], ["1", "--fleet-size", "1"], ["2", "--fleet-size", "3"]):
+        with bench.runs() as runs:
+            words = [*RUN, "--workers", *options]
+            trial(lambda: program(words, bench.root / "log", **environment(bench.root, runs)), runs)  # noqa: B023
+    with bench.runs() as runs:  # from another folder, relative roots
+        (runs / "data").symlink_to(bench.root / "data")
+
+        def elsewhere() -> Process:
+            def what() -> None:
+                os.chdir(runs)
+                sys.argv = ["transferability", *TRAIN]
+                cli.main()
+
+            return forked(what, bench.root / "log", TRANSFERABILITY_DATA="", TRANSFERABILITY_RUNS="")
+
+        row.times += 1
+        finish(elsewhere, row, most=1)
+        compare(bench, runs / "runs")
+    for _ in range(bench.times(4)):  # one network after the other, in any order that the bases allow
+        with bench.runs() as runs:
+            names = [name.removesuffix("/seed-0") for name in bench.calm if "/" in name]
+            bench.draw.shuffle(names)
+            for name in sorted(names, key=lambda name: "base" not in name):
+                words = ["train", str(SMOKE), "--network", name.replace("[", "[[]"), *TRAIN[4:]]
+                finish(lambda: command(words, bench.root / "log", **environment(bench.root, runs)), row, most=1)  # noqa: B023
+            row.times += 1
+            compare(bench, runs)
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+FAULTS: dict[str, Callable[[Bench, Row], None]] = {
+    "kill: training, any moment": kill_in_one_process,
+    "kill: at a rename": kill_at_renames,
+    "kill: run, the group or its parent": kill_the_group,
+    "kill: run, one worker": kill_one_worker,
+    "kill: one process of two": kill_one_rank,
+    "kill: packing": kill_packing,
+    "kill: collecting, drawing": kill_collecting,
+    "disk full": full_disk,
+    "runs read-only": read_only,
+    "packed set damaged, moved": damaged_pictures,
+    "locks of another machine": foreign_locks,
+    "two users at once": two_at_once,
+    "same bits, whatever the machine does": same_bits,
+}
+
+
+def prepare(bench: Bench) -> None:
+    """Packs the pictures and trains the study undisturbed."""
+    write_tiny(bench.root / "data" / "demo", pixels=32, classes=10, train=12, val=4)
+    with bench.runs() as runs:
+        counted = bench.root / "renames"
+
+        def what() -> None:
+            original = os.replace
+
+            def replace(source: Any, destination: Any) -> None:
+                original(source, destination)
+                with open(counted, "a") as handle:
+                    handle.write(".")
+
+            os.replace = replace  # type: ignore[assignment]
+            sys.argv = ["transferability", *TRAIN]
+            cli.main()
+
+        began = time.monotonic()
+        process = forked(what, bench.root / "log", **environment(bench.root, runs))
+        if process.wait() != 0:
+            raise SystemExit(process.said())
+        bench.seconds, bench.renames = time.monotonic() - began, len(counted.read_text())
+        command(["results", str(SMOKE)], bench.root / "log", **environment(bench.root, runs)).wait()
+        bench.calm = outcome(runs)
+        compare(bench, runs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of trials")
+    parser.add_argument("--only", default="", help="the faults with this word in their name")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    options = parser.parse_args()
+
+    import matplotlib
+    import torch
+
+    import transferability.results
+    import transferability.train  # noqa: F401  (loaded once, for all forks)
+
+    matplotlib.use("agg")
+    torch.set_num_threads(1)
+    console, rows = Console(width=160), []
+    with tempfile.TemporaryDirectory(prefix="torture-") as name:
+        bench = Bench(Path(name), random.Random(options.seed), options.scale)
+        prepare(bench)
+        console.print(f"undisturbed: {len(bench.calm) - 2} networks, {bench.seconds:.1f} s, {bench.renames} renames")
+        for fault, trial in FAULTS.items():
+            if options.only not in fault:
+                continue
+            row, began = Row(fault), time.monotonic()
+            try:
+                trial(bench, row)
+            except Wrong as wrong:
+                row.lost.append(str(wrong))
+            except PermissionError as error:
+                row.saw[f"skipped: {error}"] += 1
+            rows.append(row)
+            console.print(f"{fault}: {row.times} times, {time.monotonic() - began:.0f} s", *row.lost, highlight=False)
+    table = Table(title="Torture", width=160, show_lines=True)
+    for column in ("fault", "times tried", "what the user saw", "lost"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        saw = (
+            "\n".join(f"{count} x {line}" for line, count in row.saw.most_common(4)) or "nothing; the next run went on"
+        )
+        table.add_row(row.fault, str(row.times), saw, "\n".join(row.lost) or "nothing")
+    console.print(table, markup=False)
+    sys.exit(any(row.lost for row in rows))
+
+
+if __name__ == "__main__":
+    main()
