@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo figures test check clean
+.PHONY: help setup demo figures test check torture clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -38,6 +38,9 @@ check: setup ## lint, formatting, types
 
 test: check ## run check, then the tests
 	$(BIN)/python -m pytest --numprocesses 2
+
+torture: setup ## try every fault on purpose, for half an hour; prints what became of each
+	$(BIN)/python tests/torture.py
 
 clean: ## remove the environment and caches (data/, runs/ and figures/ stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
