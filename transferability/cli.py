@@ -368,7 +368,7 @@ def run(
         raise typer.Exit(0 if done else 1)
     refuse_mismatches(study, chosen, packed)
     done = run_study(study, chosen, machine, number, fleet_size, console)
-    _collect(study, console)
+    _collect(study, chosen, console)
     if not done:
         raise typer.Exit(1)
 
@@ -376,26 +376,34 @@ def run(
 # ------------------------------------------------------------------------------------------ results
 
 
-def _collect(study: Any, console: Console) -> None:
+def _collect(study: Any, chosen: Sequence[Any], console: Console) -> None:
+    """Writes the tables of the whole study; prints that of `chosen`, and what is missing of it."""
     from transferability.paths import study_folder
-    from transferability.results import collect, print_table
+    from transferability.results import collect, full_names, print_table
 
     folder = study_folder(study.name)
     results, missing = collect(study)
+    names = {network.name for network in chosen}
+    # With the bases, which differences are paired with.
+    bases = {network.name for network in study.networks if network.stage == 0}
+    shown = results[[name in names | bases for name in full_names(results)]]
+    if len(shown):
+        print_table(shown, console=console)
     if len(results):
-        print_table(results, console=console)
         console.print(f"\nresults: {folder.results}\ncurves:  {folder.curves}", soft_wrap=True)
     for name in missing:
-        console.print(f"missing: {name}")
+        if name in names:
+            console.print(f"missing: {name}")
     console.print(f"{len(results)} of {len(study.networks)} networks are done")
 
 
 @app.command()
-def results(experiment: ExperimentFile) -> None:
+def results(experiment: ExperimentFile, only: Only = None) -> None:
     """Collect results.csv and curves.csv, name every missing network, print the table."""
     from transferability.study import load_study
 
-    _collect(load_study(experiment), _console())
+    study = load_study(experiment)
+    _collect(study, study.select(only or ()), _console())
 
 
 @app.command()
