@@ -33,25 +33,20 @@ STEPS = [50, 60, 100, 120, 150, 180, 200, 240]  # every 50th, and the validation
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
 SCRIPT = """
-import os, signal, sys, time
+import os, signal, sys
 from dataclasses import replace
 sys.path.insert(0, {tests!r})
 from tiny import RECIPE, tiny_study
 from transferability.fleet import FleetModule
-from transferability.paths import study_folder
 from transferability.study import fleets
-from transferability.tracking import fragments, history
 from transferability.train import Machine, quiet, train_fleet
 
-def main(kill_at, wait_for, devices):
+def main(kill_at, devices):
     study = tiny_study({names!r}, replace(RECIPE, steps=240, validate_every=60))
     start = FleetModule.on_train_batch_start
 
     def until_killed(module, batch, index):
         if module.step == kill_at:
-            files = [study_folder("tiny").network(network.name) for network in study.networks]
-            while wait_for and not all(step_of(folder) >= wait_for for folder in files):
-                time.sleep(0.1)
             os.kill(os.getpid(), signal.SIGKILL)
         start(module, batch, index)
 
@@ -60,20 +55,18 @@ def main(kill_at, wait_for, devices):
     (fleet,) = fleets(study.networks)
     train_fleet(study, fleet, Machine("cpu", devices, wandb="offline"))
 
-def step_of(folder):
-    return max((step for file in fragments(folder) for step, _ in history(file)), default=-1)
-
 if __name__ == "__main__":
     main(*map(int, sys.argv[1:]))
 """
 
 
-def train_apart(folder: Path, kill_at: int = -1, wait_for: int = 0, devices: int = 1) -> int:
+def train_apart(folder: Path, kill_at: int = -1, devices: int = 1) -> int:
     """Trains the fleet in a process of its own; its exit status."""
     script = folder / "script.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), names=NAMES))
-    words = [sys.executable, str(script), str(kill_at), str(wait_for), str(devices)]
+    words = [sys.executable, str(script), str(kill_at), str(devices)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_API_KEY": KEY}
+    environment.pop("WANDB_SERVICE", None)  # that of this process, which would outlive the other
     return subprocess.run(words, env=environment, timeout=240, check=False).returncode
 
 
@@ -83,19 +76,33 @@ def rows_of(study: Study) -> dict[str, list[list[tuple[int, dict[str, Any]]]]]:
     return {n.short_name: [list(history(f)) for f in fragments(folder.network(n.name))] for n in study.networks}
 
 
-def test_a_fleet_that_is_killed_twice_logs_every_step_once(packed: PackedImages, roots: Path, server: str) -> None:
+def test_a_fleet_that_fails_and_is_killed_logs_every_step_once(
+    packed: PackedImages, roots: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transferability.fleet import FleetModule
+    from transferability.train import Machine, train_fleet
+
     study = tiny_study(NAMES, COURSE)
-    # Killed 50 steps after its last checkpoint, when a row after the checkpoint is in the files already; then
-    # with rows on their way.
-    assert train_apart(roots, kill_at=170, wait_for=150) == -9
+    (fleet,) = fleets(study.networks)
+
+    def fail(module: FleetModule, batch: Any, index: int, start: Any = FleetModule.on_train_batch_start) -> None:
+        if module.step == 170:
+            raise RuntimeError("the machine is on fire")
+        start(module, batch, index)
+
+    # Fails 50 steps after its last checkpoint: a row after the checkpoint, that of step 150, is in the files.
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="on fire"):
+        patch.setattr(FleetModule, "on_train_batch_start", fail)
+        train_fleet(study, fleet, Machine("cpu", wandb="offline"))
+    assert all([step for step, _ in parts[0]] == STEPS[:5] for parts in rows_of(study).values())
+    # Killed, with rows on their way to the files: wandb writes them every 15 seconds or so.
     assert train_apart(roots, kill_at=205) == -9
-    assert train_apart(roots) == 0
+    train_fleet(study, fleet, Machine("cpu", wandb="offline"))
     found = rows_of(study)
     for network in study.networks:
         parts = found[network.short_name]
         assert len(parts) in (2, 3)  # the second process may have been too short to begin a file
         assert [step for part in parts for step, _ in part] == STEPS
-        assert [step for step, _ in parts[0]] == STEPS[:5]
         result = read_json(study_folder("tiny").result(network.name))
         at = {step: row for part in parts for step, row in part}
         for k, step in enumerate((60, 120, 180, 240)):
