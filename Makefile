@@ -37,7 +37,7 @@ check: setup ## lint, formatting, types
 	$(BIN)/mypy
 
 test: check ## run check, then the tests
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 torture: setup ## try every fault on purpose, for half an hour; prints what became of each
 	$(BIN)/python tests/torture.py

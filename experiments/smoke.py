@@ -3,7 +3,7 @@
     transferability pack demo data/demo
     transferability run experiments/smoke.py
 
-Cost: 26 tiny networks, 12 steps each, about 20 seconds on two cores, most of it start-up. Every kind of treatment
+Cost: 28 tiny networks, 12 steps each, about 20 seconds on two cores, most of it start-up. Every kind of treatment
 is in it. Expect accuracies at chance (.05).
 """
 
