@@ -177,8 +177,11 @@ def _effects(report: Report) -> list[tuple[str, str, Mean]]:
             lowest = min(means, key=lambda n: means[n])
             out.append((group, f"lowest BnB, at n = {lowest}, minus base", mean_of(selffer[selffer["n"] == lowest])))
         for treatment in ("BnB+", "AnB+"):
-            tuned = some[some["treatment"] == treatment]
-            out.append((group, f"{treatment} over all n, minus base", mean_of(tuned)))
+            # Without the network that copies all layers: there is none of AnB+.
+            tuned = some[(some["treatment"] == treatment) & (some["n"] < len(report.study.architecture.layers))]
+            if len(tuned):
+                n = f"n = {tuned['n'].min()} to {tuned['n'].max()}"
+                out.append((group, f"{treatment}, {n}, minus base", mean_of(tuned)))
     return [(group, name, mean) for group, name, mean in out if mean.units]
 
 

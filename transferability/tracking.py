@@ -241,7 +241,7 @@ def last_logged(folder: Path) -> int:
     return -1
 
 
-def wait_for(folder: Path, step: int, seconds: float = 5.0) -> None:
+def wait_for(folder: Path, step: int, seconds: float = 10.0) -> None:
     """Waits until a row of `step` is in the files of `folder`: wandb ends a run before its file is whole."""
     until = time.monotonic() + seconds
     while last_logged(folder) < step and time.monotonic() < until:
