@@ -358,12 +358,15 @@ def run(
     console = _console()
     number = workers or default_workers(accelerator, devices_per_fleet)
     if dry_run_steps is not None:
-        study = dry(study, dry_run_steps, dry_run_batch, packed)
+        names = {network.name for network in chosen}
+        shortened = dry(study, dry_run_steps, dry_run_batch, packed)
+        pairs = zip(study.networks, shortened.networks, strict=True)
+        chosen = tuple(short for network, short in pairs if network.name in names)
         machine = replace(machine, wandb="disabled", most_validated=dry_run_batch)
         with tempfile.TemporaryDirectory(prefix="transferability-dry-run-") as folder:
             os.environ["TRANSFERABILITY_RUNS"] = folder  # for the workers too; nothing of it is kept
-            done = run_study(study, study.select(only or ()), machine, number, fleet_size, console)
-            tried = sum(study_folder(study.name).result(each.name).exists() for each in study.networks)
+            done = run_study(shortened, chosen, machine, number, fleet_size, console)
+            tried = sum(study_folder(shortened.name).result(each.name).exists() for each in shortened.networks)
         console.print(f"dry run: {tried} of {len(study.networks)} networks can be trained; nothing was kept")
         raise typer.Exit(0 if done else 1)
     refuse_mismatches(study, chosen, packed)
