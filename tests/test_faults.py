@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -214,6 +215,25 @@ def test_a_dead_lock_and_a_clock_that_jumps(roots: Path, packed: PackedImages, m
     monkeypatch.setattr(time, "time", lambda: 1.7e9 + (-1) ** next(moments) * 1e8)
     train(study)
     assert study_folder("tiny").result("random-0/baseA/seed-0").exists() and not lock.exists()
+
+
+def test_the_second_process_of_two_ends_with_the_first() -> None:
+    second = "import time; from transferability.run import leave_with_launcher as w; w(); print('on'); time.sleep(60)"
+    first = (
+        "import os, subprocess, sys, time\n"
+        f"p = subprocess.Popen([sys.executable, '-uc', {second!r}], env={{**os.environ, 'LOCAL_RANK': '1'}})\n"
+        "print(p.pid, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", first], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pid = int(process.stdout.readline())
+    assert process.stdout.readline() == "on\n"
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 30
+    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 # ---------------------------------------------------------------------------------- files of earlier runs

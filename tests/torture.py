@@ -47,7 +47,7 @@ from transferability.paths import StudyFolder
 HERE = Path(__file__).resolve().parent
 PROGRAM = Path(sys.executable).with_name("transferability")
 SMOKE = HERE.parent / "experiments" / "smoke.py"
-LIMIT = 300  # seconds for one command
+LIMIT = 1200  # seconds for one command, on a machine that others use too
 TRAIN = ["train", str(SMOKE), "--network", "*", "--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
 RUN = ["run", str(SMOKE), "--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
 
@@ -172,6 +172,13 @@ def children(pid: int) -> list[int]:
         found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         return [each for each in found if "resource_tracker" not in _command_line(each)]
     return []
+
+
+def wait_for_children(process: Process) -> None:
+    """Returns when the first process has started others; a busy machine takes its time for that."""
+    end = time.monotonic() + LIMIT
+    while not children(process.pid) and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 def _command_line(pid: int) -> str:
@@ -320,7 +327,8 @@ def kill_one_worker(bench: Bench, row: Row) -> None:
         with bench.runs() as runs:
             start = lambda: program([*RUN, "--workers", "2"], bench.root / "log", **environment(bench.root, runs))  # noqa: E731
             process = start()
-            time.sleep(bench.draw.uniform(4, 4 + 1.5 * bench.seconds))
+            wait_for_children(process)
+            time.sleep(bench.draw.uniform(0, 4 + 1.5 * bench.seconds))
             if workers := children(process.pid):
                 os.kill(bench.draw.choice(workers), signal.SIGKILL)
                 row.times += 1
@@ -351,7 +359,8 @@ def kill_one_rank(bench: Bench, row: Row) -> None:
             words = run if number % 2 else train
             start = lambda: program(words, bench.root / "log", **environment(bench.root, runs))  # noqa: B023, E731
             process = start()
-            time.sleep(bench.draw.uniform(5, 5 + 2 * bench.seconds))
+            wait_for_children(process)
+            time.sleep(bench.draw.uniform(0, 4 + bench.seconds))
             if ranks := children(process.pid):
                 its = ranks if words is run else [process.pid, ranks[0]]
                 os.kill(bench.draw.choice(its), signal.SIGKILL)

@@ -246,12 +246,20 @@ def train(
     """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
     from transferability.images import open_packed
     from transferability.paths import data_root, study_folder
-    from transferability.run import pending, refuse_mismatches, tidy, with_sources, without_diverged
+    from transferability.run import (
+        leave_with_launcher,
+        pending,
+        refuse_mismatches,
+        tidy,
+        with_sources,
+        without_diverged,
+    )
     from transferability.status import at_chance
     from transferability.study import fleets, load_study
     from transferability.submit import leave_reason, refuse_allocation, refuse_diverged
     from transferability.tracking import ready
 
+    leave_with_launcher()
     refuse_allocation(devices, nodes)
     mode = ready(wandb)
     study = load_study(experiment)
