@@ -381,10 +381,11 @@ def report_command(
     options: Options,
     site: Mapping[str, str],
 ) -> list[str]:
+    modes = [word.removeprefix("--wandb=") for word in options.wandb if word.startswith("--wandb=")]
     return [
         *common_words(f"{name}-report", study, f"{name}-report-%j.log", options, site),
         f"--dependency=afterany:{':'.join(jobs)}",
-        f"--export=ALL,TRANSFERABILITY_SITE={site_file()}",
+        f"--export=ALL,TRANSFERABILITY_SITE={site_file()}" + "".join(f",REPORT_WANDB={mode}" for mode in modes),
         *options.sbatch_options,
         str(project_file("slurm/report.sbatch")),
         str(experiment),
