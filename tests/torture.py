@@ -255,7 +255,7 @@ def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None) ->
 
 def kill_in_one_process(bench: Bench, row: Row) -> None:
     """`train`, killed at random moments; every second time the temporary directory is on another file system."""
-    while row.times < bench.times(100):
+    while row.times < bench.times(160):
         with bench.runs() as runs:
             temporary = {"TMPDIR": "/dev/shm"} if bench.draw.random() < 0.5 and Path("/dev/shm").is_dir() else {}
             start = lambda: command(TRAIN, bench.root / "log", **environment(bench.root, runs, **temporary))  # noqa: B023, E731
@@ -273,7 +273,7 @@ def kill_in_one_process(bench: Bench, row: Row) -> None:
 
 def kill_at_renames(bench: Bench, row: Row) -> None:
     """`train`, killed just before or just after it renames a file: also between result and checkpoint."""
-    while row.times < bench.times(60):
+    while row.times < bench.times(80):
         with bench.runs() as runs:
 
             def start(at: int = 0, after: bool = False) -> Process:
@@ -305,7 +305,7 @@ def kill_at_renames(bench: Bench, row: Row) -> None:
 
 def kill_the_group(bench: Bench, row: Row) -> None:
     """`run` with two workers: all of its processes at once, or the first one alone, whose workers have to follow."""
-    for number in range(bench.times(12)):
+    for number in range(bench.times(8)):
         with bench.runs() as runs:
             start = lambda: program([*RUN, "--workers", "2"], bench.root / "log", **environment(bench.root, runs))  # noqa: E731
             for _ in range(2):
