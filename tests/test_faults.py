@@ -336,8 +336,10 @@ def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: Pa
     names = [network.name for network in study.networks]
     write_json(folder.fleet("done") / "fleet.json", {"networks": names, "records": {}})
     write_json(folder.fleet("begun") / "fleet.json", {"networks": [*names, "random-0/baseA/seed-0"], "records": {}})
+    write_json(folder.fleet("half-removed") / "progress.json", {"networks": names})
+    write_json(folder.fleet("failed") / "failed.json", {"networks": names, "reason": "because"})
     tidy(folder)
-    assert [place.name for place in folder.fleets.iterdir()] == ["begun"]
+    assert sorted(place.name for place in folder.fleets.iterdir()) == ["begun", "failed"]
 
 
 # ---------------------------------------------------------------------------------------------- numbers

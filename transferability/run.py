@@ -96,6 +96,10 @@ def tidy(folder: StudyFolder) -> None:
     for name, members in started(folder).items():
         if all(folder.result(member).exists() for member in members):
             shutil.rmtree(folder.fleet(name), ignore_errors=True)
+    for place in folder.fleets.glob("*/"):  # killed while this was done: fleet.json is the first file that is made
+        begun = any((place / name).exists() for name in ("progress.json", "checkpoint.pt"))
+        if begun and not (place / "fleet.json").exists():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def without_diverged(folder: StudyFolder, fleet: Fleet) -> tuple[Fleet | None, str]:
