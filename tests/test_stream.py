@@ -1,5 +1,6 @@
 """The stream: every image once an epoch, the same from any start and in any number of processes."""
 
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,11 @@ from transferability.stream import (
     TaskImages,
     TrainingBatches,
     ValidationBatches,
+    copy_windows,
     mean_image,
+    resident,
     task_images,
+    windows,
 )
 
 torch.set_num_threads(1)
@@ -218,23 +222,62 @@ def test_images_module_refuses_pictures_smaller_than_the_crop(packed: PackedImag
 # ---------------------------------------------------------------------------------------------- prefetching
 
 
-def unpinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)  # there may be no GPU
+CPU = torch.device("cpu")
 
 
-def test_prefetched_batches_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    unpinned(monkeypatch)
-    batches = TrainingBatches(numbered(37), RECIPE, "owner", 2, 30)
-    assert all(equal(a, b) for a, b in zip(Prefetched(batches), batches, strict=True))
-    assert len(Prefetched(batches)) == 28
+@pytest.mark.parametrize("threads", [1, 3])
+def test_prefetched_batches_are_the_same(threads: int) -> None:
+    for batches in (
+        TrainingBatches(numbered(37), RECIPE, "owner", 2, 30),
+        ValidationBatches(numbered(1203), 14, 1, 2),
+        TrainingBatches(numbered(5), RECIPE, "owner", 0, 2),  # fewer than are made ahead
+    ):
+        made = Prefetched(batches, CPU, threads)
+        assert len(made) == len(batches)
+        assert all(equal(a, b) for a, b in zip(made, batches, strict=True))
+        assert all(equal(a, b) for a, b in zip(made, batches, strict=True))  # and again
 
 
 @pytest.mark.timeout(20)
-def test_prefetching_stops_with_its_reader_and_passes_errors_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    unpinned(monkeypatch)
-    reader = iter(Prefetched(TrainingBatches(numbered(37), RECIPE, "owner", 0, 10_000)))
+@pytest.mark.parametrize("threads", [1, 3])
+def test_prefetching_stops_with_its_reader_and_passes_errors_on(threads: int) -> None:
+    before = threading.active_count()
+    reader = iter(Prefetched(TrainingBatches(numbered(37), RECIPE, "owner", 0, 10_000), CPU, threads))
     next(reader)
     reader.close()  # type: ignore[attr-defined]
     broken = TaskImages(numbered(37).images[:5], np.arange(37), np.zeros(37, np.int64))
     with pytest.raises(IndexError):
-        list(Prefetched(TrainingBatches(broken, RECIPE, "owner", 0, 10)))
+        list(Prefetched(TrainingBatches(broken, RECIPE, "owner", 0, 10), CPU, threads))
+    assert threading.active_count() == before
+
+
+def test_what_is_copied_into_a_buffer_is_what_the_window_gather_takes() -> None:
+    """The form for page-locked memory."""
+    images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
+    rows, ys, xs = np.array([8, 0, 3, 3]), np.array([0, 2, 1, 2]), np.array([2, 0, 1, 1])
+    out = np.full((4, 14, 14, 3), 7, np.uint8)
+    copy_windows(images, rows, ys, xs, out)
+    np.testing.assert_array_equal(out.transpose(0, 3, 1, 2), windows(images, rows, ys, xs, 14))
+
+
+# ---------------------------------------------------------------------------------------------- held on the device
+
+
+def test_pictures_in_the_devices_memory_give_the_same_batches() -> None:
+    """More than go there in one block; scattered over the packed set, and shrunk."""
+    packed = np.random.default_rng(0).integers(0, 256, (2600, 16, 16, 3), dtype=np.uint8)
+    labels = np.repeat(np.arange(26), 100)
+    scattered = task_images(ImageSet(packed, labels), np.array([1, 2, 5, *range(7, 26, 2)]), None, 1)
+    shrunk = task_images(ImageSet(packed, labels), np.array([1, 4]), 90, 2)
+    for images, crop in ((scattered, 14), (scattered, 16), (shrunk, 7)):
+        held = resident(images, CPU)
+        assert held.images.shape == (len(images.rows), images.size, images.size, 3)
+        assert held.images.numel() == images.bytes
+        recipe = replace(RECIPE, crop=crop)
+        for rank, world in ((0, 1), (1, 2)):
+            plain = [*TrainingBatches(images, recipe, "owner", 3, 9, rank, world)]
+            fast = [*TrainingBatches(held, recipe, "owner", 3, 9, rank, world)]
+            plain += [*ValidationBatches(images, crop, rank, world)]
+            fast += [*ValidationBatches(held, crop, rank, world)]
+            assert all(equal(a, b) for a, b in zip(fast, plain, strict=True))
+            assert all(batch.pixels.is_contiguous(memory_format=torch.channels_last) for batch in fast)

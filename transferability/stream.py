@@ -4,13 +4,16 @@ The stream is addressed: batch number `step` is a pure function of (owner of the
 anywhere, and each process takes its own rows of the global batch. Pictures stay uint8 up to the device.
 """
 
-import queue
+import os
 import threading
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -44,15 +47,70 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TaskImages:
-    """The images of one task: `rows` (n,) of `images` (N, S, S, 3) uint8, and their `labels` (n,) int64 from 0."""
+    """The images of one task: `rows` (n,) of `images` (N, S, S, 3) uint8, and their `labels` (n,) int64 from 0.
+
+    `pinned`: crops are gathered into page-locked memory, for a GPU.
+    """
 
     images: np.ndarray
     rows: np.ndarray
+    labels: np.ndarray
+    pinned: bool = False
+
+    @property
+    def size(self) -> int:
+        return int(self.images.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        return len(self.rows) * self.size**2 * 3
+
+    def windows(self, places: np.ndarray, ys: np.ndarray, xs: np.ndarray, crop: int) -> Tensor:
+        """(b, 3, crop, crop) uint8, channels last: one crop of each of the images at `places` (b,)."""
+        rows = self.rows[places]
+        if not self.pinned:
+            return windows(self.images, rows, ys, xs, crop)
+        # torch gives page-locked memory out again as soon as the copy out of it is done.
+        out = torch.empty(len(rows), crop, crop, 3, dtype=torch.uint8, pin_memory=True)
+        copy_windows(self.images, rows, ys, xs, out.numpy())
+        return out.permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class ResidentImages:
+    """The images of one task in a device's memory: `images` (n, S, S, 3) uint8, `labels` (n,) int64 on the host."""
+
+    images: Tensor
     labels: np.ndarray
 
     @property
     def size(self) -> int:
         return int(self.images.shape[1])
+
+    def windows(self, places: np.ndarray, ys: np.ndarray, xs: np.ndarray, crop: int) -> Tensor:
+        """(b, 3, crop, crop) uint8, channels last, on the device: one crop of each of the images at `places` (b,)."""
+        n, size, _, _ = self.images.shape
+        picture, line, pixel, _ = self.images.stride()
+        view = self.images.as_strided(
+            (n, size - crop + 1, size - crop + 1, crop, crop, 3), (picture, line, pixel, line, pixel, 1)
+        )
+        where = (to_device(torch.from_numpy(index), self.images.device) for index in (places, ys, xs))
+        return view[tuple(where)].permute(0, 3, 1, 2)
+
+
+def resident(images: TaskImages, device: torch.device) -> ResidentImages:
+    """`images` in the memory of `device`; a block at a time goes through the host's."""
+    held = torch.empty(len(images.rows), images.size, images.size, 3, dtype=torch.uint8, device=device)
+    for start in range(0, len(images.rows), 1024):
+        held[start : start + 1024] = torch.from_numpy(images.images[images.rows[start : start + 1024]])
+    return ResidentImages(held, images.labels)
+
+
+def to_device(part: Tensor, device: torch.device) -> Tensor:
+    """`part` on `device`. To a GPU from page-locked memory: then nobody waits for the copy."""
+    if device.type != "cuda" or part.is_cuda:
+        return part.to(device)
+    return (part if part.is_pinned() else part.pin_memory()).to(device, non_blocking=True)
 
 
 def task_images(images: ImageSet, classes: np.ndarray, images_per_class: int | None, shrink: int) -> TaskImages:
@@ -91,6 +149,13 @@ def windows(images: np.ndarray, rows: np.ndarray, ys: np.ndarray, xs: np.ndarray
     return torch.from_numpy(view[rows, ys, xs])
 
 
+def copy_windows(images: np.ndarray, rows: np.ndarray, ys: np.ndarray, xs: np.ndarray, out: np.ndarray) -> None:
+    """Writes the windows into `out` (b, crop, crop, 3). For large crops: nothing is allocated, twice as fast."""
+    crop = out.shape[1]
+    for place, (row, y, x) in enumerate(zip(rows.tolist(), ys.tolist(), xs.tolist(), strict=True)):
+        out[place] = images[row, y : y + crop, x : x + crop]
+
+
 @dataclass(frozen=True)
 class TrainingBatches:
     """Batches `start` … `stop` - 1 of the stream `owner`: this process's rows of each. An iterable for Lightning.
@@ -99,7 +164,7 @@ class TrainingBatches:
     once an epoch, and no image is left out at an epoch's end.
     """
 
-    images: TaskImages
+    images: TaskImages | ResidentImages
     recipe: Recipe
     owner: str
     start: int
@@ -107,25 +172,30 @@ class TrainingBatches:
     rank: int = 0
     world: int = 1
     _orders: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def __getitem__(self, index: int) -> Batch:
+        return self.batch(self.start + index)
+
     def __iter__(self) -> Iterator[Batch]:
-        return (self.batch(step) for step in range(self.start, self.stop))
+        return (self[index] for index in range(len(self)))
 
     def order(self, epoch: int) -> np.ndarray:
-        """Permutation (n,) of the task's images in an epoch."""
-        if epoch not in self._orders:
-            for old in [e for e in self._orders if e < epoch - 1]:
-                del self._orders[old]
-            self._orders[epoch] = numpy_generator("order", self.owner, epoch).permutation(len(self.images.rows))
-        return self._orders[epoch]
+        """Permutation (n,) of the task's images in an epoch. Several threads may ask."""
+        with self._lock:
+            if epoch not in self._orders:
+                for old in [e for e in self._orders if e < epoch - 1]:
+                    del self._orders[old]
+                self._orders[epoch] = numpy_generator("order", self.owner, epoch).permutation(len(self.images.labels))
+            return self._orders[epoch]
 
     def places(self, step: int) -> np.ndarray:
         """(global batch,) places in the task's images, of one step."""
         position = np.arange(step * self.recipe.batch, (step + 1) * self.recipe.batch)
-        epochs, places = np.divmod(position, len(self.images.rows))
+        epochs, places = np.divmod(position, len(self.images.labels))
         return np.concatenate([self.order(int(e))[places[epochs == e]] for e in np.unique(epochs)])
 
     def batch(self, step: int) -> Batch:
@@ -138,7 +208,7 @@ class TrainingBatches:
         mine = slice(self.rank * share, (self.rank + 1) * share)
         places = self.places(step)[mine]
         return Batch(
-            windows(self.images.images, self.images.rows[places], ys[mine], xs[mine], crop),
+            self.images.windows(places, ys[mine], xs[mine], crop),
             torch.from_numpy(self.images.labels[places]),
             torch.arange(mine.start, mine.stop),
             torch.from_numpy(ys[mine]),
@@ -155,7 +225,7 @@ class ValidationBatches:
     processes.
     """
 
-    images: TaskImages
+    images: TaskImages | ResidentImages
     crop: int
     rank: int = 0
     world: int = 1
@@ -163,74 +233,84 @@ class ValidationBatches:
     @property
     def size(self) -> int:
         """Images of a batch: fewer where there would be none left for the last process."""
-        return min(VALIDATION_BATCH, max(1, len(self.images.rows) // self.world))
+        return min(VALIDATION_BATCH, max(1, len(self.images.labels) // self.world))
 
     def starts(self) -> range:
-        return range(self.rank * self.size, len(self.images.rows), self.world * self.size)
+        return range(self.rank * self.size, len(self.images.labels), self.world * self.size)
 
     def __len__(self) -> int:
         return len(self.starts())
 
+    def __getitem__(self, index: int) -> Batch:
+        start = self.starts()[index]
+        places = np.arange(start, min(start + self.size, len(self.images.labels)))
+        offset = np.full(len(places), (self.images.size - self.crop) // 2)
+        return Batch(
+            self.images.windows(places, offset, offset, self.crop),
+            torch.from_numpy(self.images.labels[places]),
+            torch.from_numpy(places),
+            torch.from_numpy(offset),
+            torch.from_numpy(offset),
+            torch.zeros(len(places), dtype=torch.bool),
+        )
+
     def __iter__(self) -> Iterator[Batch]:
-        centre = (self.images.size - self.crop) // 2
-        for start in self.starts():
-            rows = self.images.rows[start : start + self.size]
-            offset = np.full(len(rows), centre)
-            yield Batch(
-                windows(self.images.images, rows, offset, offset, self.crop),
-                torch.from_numpy(self.images.labels[start : start + self.size]),
-                torch.arange(start, start + len(rows)),
-                torch.from_numpy(offset),
-                torch.from_numpy(offset),
-                torch.zeros(len(rows), dtype=torch.bool),
-            )
+        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True)
 class Prefetched:
-    """`batches`, made by a thread up to `ahead` batches ahead, in page-locked memory: for a GPU."""
+    """`batches` in the memory of `device`, each made by one of `threads` threads, up to `ahead` ahead of its use.
+
+    On a GPU, copies and crops run in a stream of their own, beside the training step, which waits there for its
+    batch; the host waits for nothing.
+    """
 
     batches: TrainingBatches | ValidationBatches
+    device: torch.device
+    threads: int = 1
     ahead: int = 3
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(self.ahead)
-        stopped = threading.Event()
+        gpu = self.device.type == "cuda"
+        beside: Any = torch.cuda.Stream(self.device) if gpu else None
 
-        def make() -> None:
+        def make(index: int) -> tuple[Batch, Any]:
+            with torch.cuda.stream(beside) if gpu else nullcontext():
+                batch = Batch(*(to_device(part, self.device) for part in self.batches[index]))
+                return batch, beside.record_event() if gpu else None
+
+        def taken(made: Future[tuple[Batch, Any]]) -> Batch:
+            batch, is_there = made.result()
+            if gpu:
+                using = torch.cuda.current_stream(self.device)
+                using.wait_event(is_there)
+                for part in batch:
+                    part.record_stream(using)  # else its memory might be given out again while it is in use
+            return batch
+
+        waiting: deque[Future[tuple[Batch, Any]]] = deque()
+        with ThreadPoolExecutor(self.threads) as pool:
             try:
-                for batch in self.batches:
-                    ready.put(Batch(*(part.pin_memory() for part in batch)))
-                    if stopped.is_set():
-                        return
-                ready.put(None)
-            except BaseException as error:  # raised where the batches are used
-                ready.put(error)
-
-        thread = threading.Thread(target=make, daemon=True)
-        thread.start()
-        try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            stopped.set()
-            while thread.is_alive():  # it may wait for room in the queue
-                try:
-                    ready.get(timeout=0.01)
-                except queue.Empty:
-                    pass
+                for index in range(len(self.batches)):
+                    waiting.append(pool.submit(make, index))
+                    if len(waiting) > self.ahead:
+                        yield taken(waiting.popleft())
+                while waiting:
+                    yield taken(waiting.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)  # the reader may have left
 
 
 class ImagesModule(L.LightningDataModule):
     """The training and validation images of one task of one split, for one fleet.
 
     `position()` gives (first step, end step) of the next stretch of training: up to the next validation.
-    `most_validated`: so many validation images at most, for dry runs.
+    `most_validated`: so many validation images at most, for dry runs. `keep`: whether the pictures are held in the
+    device's memory, "yes", "no", or "auto": on a GPU that has room for them beside `needed` bytes.
     """
 
     def __init__(
@@ -243,11 +323,13 @@ class ImagesModule(L.LightningDataModule):
         owner: str,
         position: Callable[[], tuple[int, int]],
         most_validated: int | None = None,
+        keep: str = "no",
+        needed: float = 0.0,
     ) -> None:
         super().__init__()
         classes = task_classes(packed.classes, split, task)
-        self.training = task_images(packed.train, classes, images_per_class, recipe.shrink)
-        self.validation = task_images(packed.val, classes, None, recipe.shrink)
+        self.training: TaskImages | ResidentImages = task_images(packed.train, classes, images_per_class, recipe.shrink)
+        self.validation: TaskImages | ResidentImages = task_images(packed.val, classes, None, recipe.shrink)
         if self.training.size < recipe.crop:
             raise Refused(
                 f"{packed.folder}: pictures of {self.training.size} pixels cannot be cropped to {recipe.crop}; "
@@ -256,23 +338,56 @@ class ImagesModule(L.LightningDataModule):
         if most_validated is not None:
             few = self.validation
             self.validation = TaskImages(few.images, few.rows[:most_validated], few.labels[:most_validated])
-        self.recipe, self.owner, self.position = recipe, owner, position
+        self.recipe, self.owner, self.position, self.keep, self.needed = recipe, owner, position, keep, needed
 
-    def _process(self) -> tuple[int, int, bool]:
+    @property
+    def resident(self) -> bool:
+        """Whether the pictures are in the device's memory."""
+        return isinstance(self.training, ResidentImages)
+
+    def setup(self, stage: str) -> None:
+        """Called by Lightning when the device is known."""
+        training, validation = self.training, self.validation
+        if isinstance(training, ResidentImages) or isinstance(validation, ResidentImages):
+            return
         trainer = self.trainer
         assert trainer is not None
-        return trainer.global_rank, trainer.world_size, trainer.strategy.root_device.type == "cuda"
+        device = trainer.strategy.root_device
+        gpu = device.type == "cuda"
+        size = training.bytes + validation.bytes
+        room = torch.cuda.mem_get_info(device)[0] if gpu else 0
+        if self.keep == "yes" or (self.keep == "auto" and size + self.needed <= room):
+            if gpu and size > room:
+                raise Refused(
+                    f"--resident yes: the pictures take {size / 1e9:.0f} GB, and {room / 1e9:.0f} GB of the GPU's "
+                    "memory are free; leave it out, and they are prefetched"
+                )
+            self.training, self.validation = resident(training, device), resident(validation, device)
+        elif gpu:
+            self.training, self.validation = replace(training, pinned=True), replace(validation, pinned=True)
 
-    def train_dataloader(self) -> TrainingBatches | Prefetched:
-        rank, world, gpu = self._process()
+    def _prefetched(self, batches: TrainingBatches | ValidationBatches) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        if (device := trainer.strategy.root_device).type != "cuda":
+            return batches
+        # More than one: a page may have to come from the disk.
+        threads = 1 if self.resident else max(1, min(4, len(os.sched_getaffinity(0)) - 1))
+        return Prefetched(batches, device, threads)
+
+    def train_dataloader(self) -> Any:
+        """Batches up to the next validation; for a GPU, in its memory."""
+        trainer = self.trainer
+        assert trainer is not None
         start, stop = self.position()
-        batches = TrainingBatches(self.training, self.recipe, self.owner, start, stop, rank, world)
-        return Prefetched(batches) if gpu else batches
+        rank, world = trainer.global_rank, trainer.world_size
+        return self._prefetched(TrainingBatches(self.training, self.recipe, self.owner, start, stop, rank, world))
 
-    def val_dataloader(self) -> ValidationBatches | Prefetched:
-        rank, world, gpu = self._process()
-        batches = ValidationBatches(self.validation, self.recipe.crop, rank, world)
-        return Prefetched(batches) if gpu else batches
+    def val_dataloader(self) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        batches = ValidationBatches(self.validation, self.recipe.crop, trainer.global_rank, trainer.world_size)
+        return self._prefetched(batches)
 
 
 def mean_image(packed: PackedImages, split: str, task: str, shrink: int, path: Path) -> np.ndarray:
