@@ -165,7 +165,7 @@ class FleetModule(L.LightningModule):
         treatments = [network.treatment for network in self.fleet.networks]
         # The task whose mean image a network subtracts.
         tasks = [t.target if t.source in ("", RANDOM) else t.source for t in treatments]
-        pictures = {task: self.pictures(batch, task) for task in dict.fromkeys(tasks)}
+        pictures = {task: _as_autocast(self.pictures(batch, task)) for task in dict.fromkeys(tasks)}
         features: dict[tuple[str, int], Tensor] = {}
         with torch.no_grad():
             for source, prefix in self.prefixes.items():
@@ -282,8 +282,8 @@ class FleetModule(L.LightningModule):
         self.diverged_at.copy_(self._earliest_divergence())
         # The last step may have been the one that was too far: the next step's loss would be no number either.
         self.diverged_at.masked_fill_(~validation[:, 1].isfinite() & (self.diverged_at < 0), self.step)
-        self.lap()
         rows = zip(self.fleet.networks, training.tolist(), validation.tolist(), strict=True)
+        self.lap()  # now: the numbers were waited for, and with them the device
         for network, (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) in rows:
             self.series[network.name].append(
                 {
@@ -346,6 +346,12 @@ class FleetModule(L.LightningModule):
             self.training_tally.sums.copy_(checkpoint["training_sums"])
         self.series = {name: list(rows) for name, rows in checkpoint["series"].items()}
         self.seconds = checkpoint["seconds"]
+
+
+def _as_autocast(x: Tensor) -> Tensor:
+    """`x` in the type that autocast computes in: once, and not in the first layer of each network."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 @torch.no_grad()
