@@ -27,7 +27,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from scipy import stats
+from scipy import special
 
 from transferability.files import Refused, read_json, write_atomically
 from transferability.paths import study_folder
@@ -88,7 +88,9 @@ def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
     then not touched.
     """
     folder = study_folder(study.name)
-    rows, curves, missing = [], [], []
+    rows: list[dict[str, Any]] = []
+    curves: list[tuple[Any, ...]] = []
+    missing: list[str] = []
     for network in study.networks:
         file = folder.result(network.name)
         if not file.exists():
@@ -112,19 +114,19 @@ def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
                     "git_commit": result["provenance"]["git_commit"],
                 }
             )
-            its_curve = pd.DataFrame({column: series[column] for column in CURVES if column in series})
-            batch = result["recipe"]["batch"]
-            its_curve.insert(0, "images_seen", its_curve["step"] * batch)
-            for column in ("seed", "network", "split", "study"):
-                its_curve.insert(0, column, result[column])
-            curves.append(its_curve)
+            count, batch = len(series["step"]), result["recipe"]["batch"]
+            images = [step * batch for step in series["step"]]
+            columns = {**series, "images_seen": images} | {
+                column: [result[column]] * count for column in ("study", "split", "network", "seed")
+            }
+            curves += zip(*(columns.get(column, [None] * count) for column in CURVES), strict=True)
         except (KeyError, TypeError) as error:
             raise Refused(f"{file} lacks {error}; move it away and train {network.name} again") from None
     table = results_table(rows)
     write_results(table, folder.results)
     if curves:
         with write_atomically(folder.curves, "w") as handle:
-            pd.concat(curves)[CURVES].to_csv(handle, index=False, lineterminator="\n")
+            pd.DataFrame(curves, columns=CURVES).to_csv(handle, index=False, lineterminator="\n")
     return table, missing
 
 
@@ -295,7 +297,7 @@ def mean_over_units(units: "pd.Series[float]", rows: pd.DataFrame) -> Mean:
     value = float(units.mean()) if len(units) else math.nan
     half_width = math.nan
     if len(units) >= MIN_UNITS:
-        half_width = float(stats.t.ppf(0.975, len(units) - 1) * units.std(ddof=1) / math.sqrt(len(units)))
+        half_width = float(special.stdtrit(len(units) - 1, 0.975) * units.std(ddof=1) / math.sqrt(len(units)))
     return Mean(value, value - half_width, value + half_width, len(rows), len(units), _varies(rows))
 
 

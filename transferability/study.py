@@ -8,6 +8,7 @@ import runpy
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Network:
         images = "" if self.images_per_class is None else f"@{self.images_per_class}"
         return f"{self.treatment}{images}" + (f"@{self.variant}" if self.variant else "")
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Full name: `random-0/A3B+/seed-0`."""
         return f"{self.split}/{self.short_name}/seed-{self.seed}"
@@ -52,7 +53,7 @@ class Network:
         """0 for bases, 1 for what copies from them or has random features."""
         return 0 if self.treatment.kind == "base" else 1
 
-    @property
+    @cached_property
     def source_name(self) -> str | None:
         """Full name of the base that this network copies from; None for bases and random features.
 
@@ -64,7 +65,7 @@ class Network:
         images = self.images_per_class if self.treatment.kind == "selffer" else None
         return Network(self.split, Treatment(self.treatment.source), self.recipe, self.seed, images).name
 
-    @property
+    @cached_property
     def stream(self) -> str:
         """Owner of the stream of images that this network is trained on."""
         images = "all" if self.images_per_class is None else self.images_per_class
@@ -124,7 +125,7 @@ class Study:
             network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0))
         shapes(self.architecture)
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Network]:
         return {network.name: network for network in self.networks}
 
@@ -240,24 +241,16 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
     adds orphans no result. The records of the sources are inside.
     """
 
-    def fields(value: Any) -> dict[str, Any]:
-        return {
-            f.name: getattr(value, f.name)
-            for f in dataclasses.fields(value)
-            if f.default is dataclasses.MISSING or getattr(value, f.name) != f.default
-        }
-
-    recipe = fields(chosen.recipe)
-    del recipe["name"]  # a word for people: what it stands for is here
     out: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "split": chosen.split,
         "treatment": str(chosen.treatment),
         "seed": chosen.seed,
-        "recipe": recipe,
+        # Its name is a word for people: what it stands for is here.
+        "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
         "architecture": {
             "crop": study.architecture.crop,
-            "layers": {name: [type(spec).__name__, fields(spec)] for name, spec in study.architecture.layers},
+            "layers": {name: [type(spec).__name__, dict(_fields(spec))] for name, spec in study.architecture.layers},
         },
         "data": checksum,
     }
@@ -269,8 +262,20 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
     return out
 
 
+@lru_cache
+def _fields(value: Any) -> tuple[tuple[str, Any], ...]:
+    """(name, value) of the fields of a recipe or a layer that are not at their default."""
+    return tuple(
+        (f.name, getattr(value, f.name))
+        for f in dataclasses.fields(value)
+        if f.default is dataclasses.MISSING or getattr(value, f.name) != f.default
+    )
+
+
 def difference(then: Any, now: Any, path: str = "") -> str | None:
     """The first field in which two records differ, as "recipe.rate was 0.02, is 0.01"; None if they are equal."""
+    if then == now:
+        return None
     if isinstance(then, dict) and isinstance(now, dict):
         for key in sorted({*then, *now}):
             found = difference(then.get(key), now.get(key), f"{path}.{key}" if path else key)
@@ -282,8 +287,6 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
             found = difference(a, b, f"{path}[{i}]")
             if found:
                 return found
-        return None
-    if then == now:
         return None
 
     def said(value: Any) -> str:
