@@ -229,7 +229,7 @@ def tables(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame | No
         return paper, None
     table = results.read_results(options.table)
     if lost := results.diverged(table):
-        print("diverged, so not drawn: " + " ".join(lost))
+        print("diverged, so not drawn: " + ", ".join(lost))
     return results.networks(table, "val_top1_best10" if options.paper else "val_top1"), paper
 
 
@@ -345,4 +345,4 @@ def publish(
     caption(figure, "\n".join(text for text in (*notes, options.caption, DEMO if demo else "") if text))
     save(figure, options.out, name)
     if absent:
-        print(f"{name}: not in the table, so not drawn: " + " ".join(absent))
+        print(f"{name}: not in the table, so not drawn: " + ", ".join(absent))
