@@ -422,7 +422,7 @@ def test_missing_and_diverged_networks_are_named(tmp_path: Path, capsys: pytest.
     figure2.main([str(tmp_path / "results.csv"), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "diverged, so not drawn: random-0/A3B/seed-0 (step 17)" in printed
-    missing = printed.split("not in the table, so not drawn: ")[1].split()
+    missing = printed.split("not in the table, so not drawn: ")[1].splitlines()[0].split(", ")
     assert missing == ["random-0/B6B/seed-0", "random-0/A3B/seed-0", "random-0/A{2..4}B+/seed-0"]
     for name in ("figure2.png", "figure2.pdf"):
         assert str(tmp_path / name) in printed and (tmp_path / name).stat().st_size > 1000
@@ -433,7 +433,7 @@ def test_a_table_without_bases_is_drawn_and_says_so(tmp_path: Path, capsys: pyte
     table = study(splits=("random-0",))
     results.write_results(table[table.kind != "base"], tmp_path / "results.csv")
     figure2.main([str(tmp_path / "results.csv"), "--out", str(tmp_path)])
-    assert "random-0/baseA/seed-0 random-0/baseB/seed-0" in capsys.readouterr().out
+    assert "random-0/baseA/seed-0, random-0/baseB/seed-0" in capsys.readouterr().out
     assert annotated(results.networks(table[table.kind != "base"])) == []
 
 
