@@ -44,6 +44,23 @@ Wandb = Annotated[
 WandbArtifacts = Annotated[
     bool, typer.Option("--wandb-artifacts", help="With --wandb: the bases' weights as artifacts, too.")
 ]
+
+
+def _when(word: str) -> str:
+    if word not in ("auto", "yes", "no"):
+        raise Refused(f"--resident {word}: write auto, yes or no")
+    return word
+
+
+Resident = Annotated[
+    str,
+    typer.Option(
+        "--resident",
+        metavar="WHEN",
+        callback=_when,
+        help="Pictures in device memory: yes, no, auto (if a GPU has room).",
+    ),
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 
 
@@ -242,6 +259,7 @@ def train(
     ] = False,
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
+    resident: Resident = "auto",
 ) -> None:
     """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
     from transferability.images import open_packed
@@ -296,7 +314,7 @@ def train(
     from transferability.train import Machine, quiet, train_fleet
 
     quiet()
-    machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts)
+    machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts, resident)
     for whole in left:
         each: Any = whole
         blocked = ""
@@ -336,6 +354,7 @@ def run(
     ] = False,
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
+    resident: Resident = "auto",
     dry_run_steps: Annotated[
         int | None, typer.Option(min=1, help="Only try: so many steps of every network, in a temporary folder.")
     ] = None,
@@ -362,6 +381,7 @@ def run(
         keep_weights=keep_weights,
         wandb=mode,
         wandb_artifacts=wandb_artifacts,
+        resident=resident,
     )
     console = _console()
     number = workers or default_workers(accelerator, devices_per_fleet)
@@ -504,6 +524,7 @@ def submit(
     ] = None,
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
+    resident: Resident = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
@@ -513,11 +534,12 @@ def submit(
     from transferability.tracking import ready
 
     ready(wandb)
-    tracked: tuple[str, ...] = (f"--wandb={wandb}",) if wandb != "disabled" else ()
-    tracked += ("--wandb-artifacts",) if wandb_artifacts else ()
+    training: tuple[str, ...] = (f"--wandb={wandb}",) if wandb != "disabled" else ()
+    training += ("--wandb-artifacts",) if wandb_artifacts else ()
+    training += (f"--resident={resident}",) if resident != "auto" else ()
 
     options = Options(
-        devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ()), tracked
+        devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ()), training
     )
     submit_study(load_study(experiment), experiment, only or (), options, dry_run, _console())
 

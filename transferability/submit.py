@@ -50,7 +50,7 @@ class Options:
 
     devices: GPUs (or processes on CPUs) of one fleet on each of `nodes` nodes. fleet_size: most networks of
     one element; None: no limit. max_parallel: elements of one array that run at once. sbatch_options: handed
-    to sbatch as they are. wandb: options of `train` about W&B.
+    to sbatch as they are. training: options that are handed to `train`.
     """
 
     devices: int = 1
@@ -61,7 +61,7 @@ class Options:
     partition: str = ""
     account: str = ""
     sbatch_options: tuple[str, ...] = ()
-    wandb: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -369,7 +369,7 @@ def array_command(
         str(experiment),
         f"--submission={file}",
     ]
-    return [*words, f"--devices={options.devices}", f"--nodes={options.nodes}", *options.wandb]
+    return [*words, f"--devices={options.devices}", f"--nodes={options.nodes}", *options.training]
 
 
 def report_command(
@@ -381,7 +381,7 @@ def report_command(
     options: Options,
     site: Mapping[str, str],
 ) -> list[str]:
-    modes = [word.removeprefix("--wandb=") for word in options.wandb if word.startswith("--wandb=")]
+    modes = [word.removeprefix("--wandb=") for word in options.training if word.startswith("--wandb=")]
     return [
         *common_words(f"{name}-report", study, f"{name}-report-%j.log", options, site),
         f"--dependency=afterany:{':'.join(jobs)}",

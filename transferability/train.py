@@ -11,8 +11,8 @@ import socket
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from transferability.run import refuse_difference, refuse_unfit
 from transferability.splits import task_classes
 from transferability.stream import ImagesModule, mean_image, task_images
 from transferability.study import Fleet, Network, Study, record
+from transferability.submit import fleet_memory
 from transferability.tracking import Tracker
 
 BEST_OF = 10  # the paper's statistic: the mean of the ten highest validation accuracies,
@@ -47,6 +48,7 @@ class Machine:
     checkpoint_minutes: how much work a kill may cost; there is always a checkpoint after a validation.
     keep_weights: keep the last weights of every network, not of the bases alone.
     wandb: disabled, offline or online (`tracking.py`). wandb_artifacts: the bases' weights go there too.
+    resident: hold the pictures in the device's memory, "yes", "no", or "auto": on a GPU where they fit (`stream.py`).
     """
 
     accelerator: str = "auto"
@@ -56,6 +58,7 @@ class Machine:
     keep_weights: bool = False
     wandb: str = "disabled"
     wandb_artifacts: bool = False
+    resident: str = "auto"
     most_validated: int | None = None
 
 
@@ -159,10 +162,20 @@ def _train(
 
     # ---------------------------------------------------------------- training
     if module.start_step < recipe.steps and not module.all_diverged:
-        images = ImagesModule(
-            packed, one.split, target, one.images_per_class, recipe, one.stream, module.stretch, machine.most_validated
-        )
         processes = machine.devices * machine.nodes
+        images = ImagesModule(
+            packed,
+            one.split,
+            target,
+            one.images_per_class,
+            recipe,
+            one.stream,
+            module.stretch,
+            machine.most_validated,
+            machine.resident,
+            # Half as much again: it is calculated, and the allocator wastes some.
+            1.5 * fleet_memory(study, fleet, processes),
+        )
         if recipe.batch % processes:
             raise Refused(
                 f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {processes} processes; "
@@ -190,7 +203,8 @@ def _train(
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, images)
+        with gpu_arithmetic():
+            trainer.fit(module, images)
     if not first:
         meet()
         return
@@ -291,6 +305,24 @@ class Keeper(L.Callback):
         }
         write_json(self.place / "progress.json", progress)
         self.report(step)
+
+
+@contextmanager
+def gpu_arithmetic() -> Iterator[None]:
+    """Within, float32 is float32 on a GPU too, and cuDNN keeps the fastest of its algorithms for each shape.
+
+    PyTorch's default lets cuDNN round the factors of float32 convolutions to 10 bits of mantissa (TF32). A recipe
+    that wants it faster says bfloat16.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()
+    cudnn.allow_tf32, cudnn.benchmark = False, True  # type: ignore[assignment]
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cudnn.benchmark, matmul = before  # type: ignore[assignment]
+        torch.set_float32_matmul_precision(matmul)
 
 
 def quiet() -> None:
