@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transferability import results
-from transferability.files import Refused, write_atomically
+from transferability.files import Refused, in_words, write_atomically
 from transferability.paper import paper_results
 
 # A plot is a script of its own, so the settings are set once, here, for the process. Type 42 embeds the fonts as
@@ -327,8 +327,10 @@ def run(main: Callable[[], None]) -> None:
     """Run a plot's `main`; an error for people is one line and exit code 2."""
     try:
         main()
-    except Refused as error:
-        print(error, file=sys.stderr)
+    except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
+        if isinstance(error, OSError) and error.filename is None:
+            raise
+        print(in_words(error), file=sys.stderr)
         sys.exit(2)
 
 

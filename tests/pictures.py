@@ -1,5 +1,8 @@
-"""Small pictures and data sets for the tests of packing."""
+"""Small pictures and data sets for the tests of packing, and somebody else who looks at them."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -38,3 +41,15 @@ def folder(root: Path, classes: tuple[str, ...] = ("cat", "ant", "bus"), train: 
         for i in range(val):
             put(root / "val" / name / f"{i}.png", picture(1000 * c + 500 + i))
     return root
+
+
+@contextmanager
+def somebody(user: int = 65534) -> Iterator[None]:
+    """Inside, a process of root's is that user's; others stay who they are."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(before)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from pictures import somebody
 from tiny import RECIPE, tiny_study, write_tiny
 
 from transferability import cli
 from transferability.files import Refused, read_json, write_atomically, write_json
 from transferability.images import PackedImages
-from transferability.locks import _myself
+from transferability.locks import _myself, hold
+from transferability.networks import small_caffenet
 from transferability.paths import StudyFolder, study_folder
 from transferability.recipe import Recipe
 from transferability.results import collect
@@ -146,22 +149,85 @@ def test_a_runs_folder_of_another_user_is_named(command: Command, monkeypatch: p
         train(tiny_study(["baseA"], SHORT))
         before = tree(root)
         file = experiment(root, ["baseA", "A1A"], steps=4, validate_every=2)
-        os.seteuid(65534)
-        try:
+        with somebody():
             # What the other user has trained can be read, and what is left cannot be written beside it.
             code, _, said = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
-        finally:
-            os.seteuid(0)
         assert code == 2 and said.count("\n") == 1, said
         assert f"{root}/runs/tiny/random-0/A1A" in said and "Permission denied; change its permissions, or" in said
         assert tree(root).keys() - before.keys() == {"mistaken.py"}
         file = experiment(root, ["baseA", "A1A"])  # with another recipe: what is wrong is still said
-        os.seteuid(65534)
-        try:
+        with somebody():
             code, _, said = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
-        finally:
-            os.seteuid(0)
         assert code == 2 and "recipe.steps was 4, is 12" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two others")
+def test_two_users_in_one_runs_folder(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one user's killed process left, another goes on with where permissions allow it, and else is told."""
+    monkeypatch.setattr("transferability.train.hold", partial(hold, stale=0.5))
+    umask = os.umask(0)  # as where a group shares its files
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            root.chmod(0o777)
+            monkeypatch.setenv("TRANSFERABILITY_DATA", str(root / "data"))
+            monkeypatch.setenv("TRANSFERABILITY_RUNS", str(root / "runs"))
+            write_tiny(root / "data" / "tiny")
+            undisturbed = tiny_study(["baseA", "A1A"], SHORT, name="undisturbed")
+            train(undisturbed)
+            file, folder = experiment(root, ["baseA", "A1A"], steps=4, validate_every=2), study_folder("tiny")
+            words = ("train", file, "--network", "*", "--accelerator", "cpu", "--keep-weights")
+            base, next_one = (folder.lock(f"random-0/{each}/seed-0") for each in ("baseA", "A1A"))
+            dead = {**asdict(_myself("token")), "start": "1"}
+            with somebody(1001):
+                with stopped_at(3, monkeypatch):
+                    train(tiny_study(["baseA"], SHORT))
+                write_json(base, dead)
+                base.parent.chmod(0o1777)  # as in /tmp: nobody removes or replaces another user's file
+            before = tree(root)
+            with somebody(1002):
+                code, _, said = command(*words)
+            assert code == 2 and said.count("\n") == 1, said
+            assert f"{base}: Operation not permitted; change its permissions, or set TRANSFERABILITY_RUNS" in said
+            assert tree(root) == before
+            base.parent.chmod(0o777)
+            with somebody(1001):
+                write_json(next_one, dead)
+                next_one.chmod(0o600)
+            with somebody(1002):
+                assert command(*words)[0] == 0
+            assert base.with_name("result.json").stat().st_uid == 1002
+            for each in ("baseA", "A1A"):
+                assert outcome(tiny_study(["baseA", "A1A"], SHORT), each) == outcome(undisturbed, each)
+            assert not list(folder.root.rglob("lock*"))
+    finally:
+        os.umask(umask)
+
+
+def test_tables_for_which_there_is_no_room_stay_as_they_were(
+    roots: Path, packed: PackedImages, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study(["R1A"], SHORT)
+    train(study)
+    collect(study)
+    train(tiny_study(["R2A"], SHORT))
+    before, original = tree(roots), os.fsync
+    file = experiment(roots, ["R1A", "R2A"], steps=4, validate_every=2)
+    for name in ("results.csv", "curves.csv"):
+
+        def fsync(handle: int, name: str = name) -> None:
+            if name in os.readlink(f"/proc/self/fd/{handle}"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            original(handle)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            code, _, said = command("results", file)
+        assert (code, said.count("\n")) == (2, 1) and f"/{name}: No space left on device; make room" in said, said
+        after = tree(roots)
+        assert after[f"runs/tiny/{name}"] == before[f"runs/tiny/{name}"]
+        assert after.keys() - before.keys() == {"mistaken.py"}
+    assert command("results", file)[0] == 0
 
 
 def test_runs_that_cannot_be_a_folder(
@@ -355,6 +421,21 @@ def test_overflow_in_bfloat16_is_marked_and_touches_no_neighbour(roots: Path, pa
     assert marked is not None and 0 < marked <= 12
     assert outcome(study, "R1A+") == outcome(alone, "R1A+")
     assert np.isfinite(outcome(study, "R1A+")[0]["val_loss"]).all()
+
+
+def test_a_rate_a_hundred_times_too_high_is_marked_and_touches_no_neighbour(roots: Path) -> None:
+    write_tiny(roots / "data" / "tiny", pixels=32)
+    architecture = small_caffenet(crop=28, width=0.08)
+    recipe = replace(RECIPE, steps=10, validate_every=5, crop=28, rate=0.04, batch=16)
+    healthy = ["baseB", "B3B", "B3B+", "B8B+"]
+    together = tiny_study([*healthy, "B8B+100"], recipe, architecture)
+    alone = tiny_study(healthy, recipe, architecture, name="alone")
+    train(together)
+    train(alone)
+    marked = read_json(study_folder("tiny").result("random-0/B8B+100/seed-0"))["diverged_at"]
+    assert marked is not None and 0 < marked < 10
+    for name in healthy:
+        assert outcome(together, name) == outcome(alone, name)
 
 
 def test_a_base_at_chance_is_said_before_others_copy_from_it(

@@ -143,6 +143,13 @@ def test_an_edited_or_damaged_manifest_is_refused(tmp_path: Path) -> None:
         path.write_text(json.dumps(manifest | edit))
         with pytest.raises(Refused):
             open_packed(packed.folder)
+    path.write_text(json.dumps(manifest))
+    file = packed.folder / "val-images.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"(", b"{", 1))  # NumPy itself would stumble over it
+    with pytest.raises(Refused, match=r"set is damaged .*val-images.npy has another header"):
+        open_packed(packed.folder)
+    file.write_bytes(whole)
     path.write_text(json.dumps(manifest)[:-5])
     with pytest.raises(Refused, match=r"manifest.json"):
         open_packed(packed.folder)

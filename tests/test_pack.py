@@ -5,13 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import encoded, folder, picture, pixels, put
+from pictures import encoded, folder, picture, pixels, put, somebody
 from PIL import Image
+from test_decode import png
 
 from transferability import pack as module
 from transferability.files import Refused
@@ -310,12 +312,62 @@ def test_without_skipping_again_the_bad_pictures_are_tried_again(tmp_path: Path)
         pack(str(source), tmp_path / "packed", None)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_picture_without_permission_is_named(tmp_path: Path) -> None:
-    source = folder(tmp_path / "set")
-    (source / "train" / "bus" / "1.png").chmod(0)
-    with pytest.raises(Refused, match=r"train/bus/1.png cannot be read .*Permission denied"):
-        pack(str(source), tmp_path / "packed", None)
+def test_pictures_and_folders_without_permission_are_named() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to other users
+        root = Path(name)
+        root.chmod(0o777)
+        source = folder(root / "set")
+        (source / "train" / "bus" / "1.png").chmod(0)
+        with somebody(), pytest.raises(Refused, match=r"train/bus/1.png cannot be read .*Permission denied"):
+            pack(str(source), root / "packed", None)
+        (source / "train" / "bus").chmod(0)
+        with somebody(), pytest.raises(Refused, match=r"train/bus cannot be read: permission denied"):
+            pack(str(source), root / "packed", None)
+        (source / "train" / "bus").chmod(0o755)
+
+
+def odd_pictures() -> dict[str, tuple[bytes, np.ndarray | str]]:
+    """File name → (content, the picture as it has to come out, or the reason that has to be said)."""
+    rgb = pixels(3, 40, 40)
+    colours = Image.fromarray(rgb)
+    sixteen = np.repeat((rgb[:, :, 0].astype(np.uint16) << 8)[:, :, None], 3, axis=2)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # stored lying on its side
+    whole = encoded(rgb, "JPEG", quality=95)
+    few, black = colours.quantize(16).convert("RGB"), np.zeros((40, 40, 3), np.uint8)
+    return {
+        "a picture.txt": (encoded(rgb), rgb),
+        "no extension": (encoded(rgb), rgb),
+        "new\nline.png": (encoded(rgb), rgb),
+        os.fsdecode(b"not \xff utf-8.png"): (encoded(rgb), rgb),
+        "cmyk.jpg": (encoded(colours.convert("CMYK"), "JPEG", quality=95), rgb),
+        "16 bits.png": (encoded(Image.fromarray(sixteen[:, :, 0])), (sixteen >> 8).astype(np.uint8)),
+        "animated.gif": (encoded(few, "GIF", save_all=True, append_images=[Image.fromarray(black)]), np.asarray(few)),
+        "turned.jpg": (encoded(np.ascontiguousarray(np.rot90(rgb)), "JPEG", quality=95, exif=turned), rgb),
+        "1x1.png": (encoded(np.full((1, 1, 3), 9, np.uint8)), np.full((40, 40, 3), 9, np.uint8)),
+        "60000x10.png": (encoded(np.full((10, 60_000, 3), 7, np.uint8)), np.full((40, 40, 3), 7, np.uint8)),
+        "truncated.jpg": (whole[: len(whole) // 2], "is damaged"),
+        "empty.jpg": (b"", "is empty"),
+        "page.jpg": (b"<html><body>404 Not Found</body></html>", "is damaged or in no known picture format"),
+        "bomb.png": (png(11_000, 11_000, 8, 2, b""), "has 11000x11000 pixels, more than 100,000,000"),
+        "larger bomb.png": (png(60_000, 60_000, 8, 2, b""), "is damaged (Image size (3600000000 pixels) exceeds limit"),
+    }
+
+
+@pytest.mark.parametrize("name", odd_pictures())
+def test_an_odd_picture_is_right_or_refused_by_name(name: str, tmp_path: Path) -> None:
+    data, expected = odd_pictures()[name]
+    source = folder(tmp_path / "set", ("ant", "bus"), train=1, val=1)
+    (source / "train" / "ant" / "0.png").unlink()
+    put(source / "train" / "ant" / name, data)
+    if isinstance(expected, str):
+        with pytest.raises(Refused) as refused:
+            pack(str(source), tmp_path / "packed", 40)
+        said = str(refused.value)
+        assert f"train/ant/{name} cannot be read as a picture: it {expected}" in said and "\n" not in said
+    else:
+        found = pack(str(source), tmp_path / "packed", 40).train.images[0]
+        assert np.abs(found.astype(int) - expected).mean() < 5
 
 
 # ------------------------------------------------------------------------------------------------- sizes

@@ -1,6 +1,7 @@
 """Figures come from results tables alone, without torch; they show the paper's panels point for point; no text
 overlaps; nothing that is missing goes unsaid."""
 
+import errno
 import itertools
 import os
 import re
@@ -474,6 +475,27 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=120)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "nothing.csv does not exist" in done.stderr
+
+
+def test_a_figure_for_which_there_is_no_room_is_one_line_and_the_old_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results.write_results(study(), tmp_path / "results.csv")
+    words = [str(tmp_path / "results.csv"), "--out", str(tmp_path / "figures")]
+    figure2.main(words)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
+
+    def fsync(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        style.run(lambda: figure2.main([*words, "--caption", "another"]))
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1
+    assert "figure2.png: No space left on device; make room" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()} == before
 
 
 def environment() -> dict[str, str]:

@@ -3,7 +3,9 @@
 import io
 import os
 import pickle
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from pictures import encoded, folder, picture, pixels, put
 from PIL import Image
 
 from transferability.files import Refused
-from transferability.images import PackedImages
+from transferability.images import PackedImages, open_packed, verify
 from transferability.pack import pack
-from transferability.sources import open_source
+from transferability.sources import devkit_truth, open_source
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 WNIDS = ("n01440764", "n01443537", "n03000134")  # tench, goldfish: natural; chainlink fence: man-made
@@ -75,6 +77,9 @@ def test_odd_names_and_links(tmp_path: Path) -> None:
     assert len(found.train["new\nline"]) == 2
     again = open_source(str(source))
     assert again == found
+    good = pack(str(source), tmp_path / "good", None, workers=1)
+    assert {c.id for c in open_packed(good.folder).classes} == set(found.train)
+    assert len(good.train.labels) == sum(map(len, found.train.values())) and verify(good)
     put(source / "train" / "new\nline" / "bad", b"")
     with pytest.raises(Refused) as refused:
         packed(source, tmp_path)
@@ -155,6 +160,34 @@ def test_a_damaged_zip_names_the_picture(tmp_path: Path) -> None:
     archive.write_bytes(data)
     with pytest.raises(Refused, match=r"set.zip/train/bus/2.png cannot be read"):
         packed(archive, tmp_path)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_bombs_in_a_zip_are_refused_unread(honest: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few kB that unpack to 50 MB, and that say so, or say that they are small."""
+    monkeypatch.setattr("transferability.sources.MAX_FILE_BYTES", 2**20)
+    archive = zipped(folder(tmp_path / "set"), tmp_path / "set.zip")
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as handle:
+        handle.writestr("train/bus/bomb.png", bytes(50_000_000))
+    if not honest:
+        data = archive.read_bytes()
+        assert data.count(struct.pack("<L", 50_000_000)) == 2
+        archive.write_bytes(data.replace(struct.pack("<L", 50_000_000), struct.pack("<L", 1000)))
+    tracemalloc.start()
+    with pytest.raises(
+        Refused,
+        match=r"set.zip/train/bus/bomb.png cannot be read as a picture: it (has 50,000,000 bytes, more than|.*CRC)",
+    ):
+        packed(archive, tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_bombs_in_the_development_kit_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferability.sources.MAX_FILE_BYTES", 2**20)
+    kit = {name: bytes(2**21) if name.endswith("meta.mat") else data for name, data in devkit(TRUTH).items()}
+    with pytest.raises(Refused, match=r"holds no meta.mat"):
+        devkit_truth(Path("kit.tar.gz"), io.BytesIO(tar_of(kit, "w:gz")))
 
 
 def test_many_classes_of_one_picture_each(tmp_path: Path) -> None:
@@ -249,6 +282,12 @@ def test_tiny_imagenet_that_does_not_fit_together(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"val_3.JPEG of val_annotations.txt is not in val/images"):
         packed(source, tmp_path)
     os.rename(tmp_path / "val_3.JPEG", source / "val" / "images" / "val_3.JPEG")
+    annotations = source / "val" / "val_annotations.txt"
+    lines = annotations.read_text()
+    put(annotations, f"{lines}val_12.JPEG\n".encode())
+    with pytest.raises(Refused, match=r"val_annotations.txt gives val_12.JPEG no class"):
+        packed(source, tmp_path)
+    put(annotations, lines.encode())
     put(source / "wnids.txt", "\n".join((*WNIDS, "n07711569")).encode())
     with pytest.raises(Refused, match=r"class n07711569 has no folder in train/"):
         packed(source, tmp_path)

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -40,7 +41,7 @@ from tiny import write_tiny
 
 from transferability import cli
 from transferability.files import write_json
-from transferability.images import FILES
+from transferability.images import FILES, open_packed
 from transferability.locks import _myself
 from transferability.paths import StudyFolder
 
@@ -48,8 +49,9 @@ HERE = Path(__file__).resolve().parent
 PROGRAM = Path(sys.executable).with_name("transferability")
 SMOKE = HERE.parent / "experiments" / "smoke.py"
 LIMIT = 1200  # seconds for one command, on a machine that others use too
-TRAIN = ["train", str(SMOKE), "--network", "*", "--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
-RUN = ["run", str(SMOKE), "--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
+OPTIONS = ["--accelerator", "cpu", "--keep-weights", "--checkpoint-minutes", "0"]
+TRAIN = ["train", str(SMOKE), "--network", "*", *OPTIONS]
+RUN = ["run", str(SMOKE), *OPTIONS]
 
 
 class Wrong(Exception):
@@ -232,20 +234,21 @@ def outcome(runs: Path, study: str = "smoke") -> dict[str, str]:
     return out
 
 
-def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None) -> None:
+def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None, experiment: Path = SMOKE) -> None:
     """Collects and compares; also that nothing unfinished lies about."""
-    process = command(["results", str(SMOKE)], bench.root / "results.log", **environment(bench.root, runs))
+    process = command(["results", str(experiment)], bench.root / "results.log", **environment(bench.root, runs))
     if process.wait() != 0:
         raise Wrong(f"collecting: {process.said()[-500:]}")
-    expected, found = expected or bench.calm, outcome(runs)
+    study = runs / experiment.stem
+    expected, found = expected or bench.calm, outcome(runs, experiment.stem)
     differing = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
     if differing:
         raise Wrong(f"{len(differing)} of {len(expected)} differ, as {differing[0]}")
     # The lock of a network that is done keeps nobody from anything: a kill just before its end leaves it there.
-    left = [path for path in (runs / "smoke").rglob("lock*") if not path.with_name("result.json").exists()]
-    left += [path for path in (runs / "smoke" / "fleets").glob("*") if path.is_dir()]
-    beside = {runs / "smoke", runs / "smoke" / "means"}  # where several processes may be writing, and none can tidy
-    left += [path for path in (runs / "smoke").rglob(".*.tmp") if path.parent not in beside]
+    left = [path for path in study.rglob("lock*") if not path.with_name("result.json").exists()]
+    left += [path for path in (study / "fleets").glob("*") if path.is_dir()]
+    beside = {study, study / "means"}  # where several processes may be writing, and none can tidy
+    left += [path for path in study.rglob(".*.tmp") if path.parent not in beside]
     if left:
         raise Wrong(f"left over: {left[0].relative_to(runs)}")
 
@@ -255,7 +258,7 @@ def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None) ->
 
 def kill_in_one_process(bench: Bench, row: Row) -> None:
     """`train`, killed at random moments; every second time the temporary directory is on another file system."""
-    while row.times < bench.times(160):
+    while row.times < bench.times(80):
         with bench.runs() as runs:
             temporary = {"TMPDIR": "/dev/shm"} if bench.draw.random() < 0.5 and Path("/dev/shm").is_dir() else {}
             start = lambda: command(TRAIN, bench.root / "log", **environment(bench.root, runs, **temporary))  # noqa: B023, E731
@@ -271,9 +274,54 @@ def kill_in_one_process(bench: Bench, row: Row) -> None:
             compare(bench, runs)
 
 
+# Half A's networks of the demo study and the two bases, on its pictures, with fewer and smaller steps.
+PART = """
+import runpy
+from dataclasses import replace
+demo = runpy.run_path({demo!r})["study"]
+recipe = replace(demo.networks[0].recipe, name="part", steps=100, batch=16, warmup=10, validate_every=50)
+chosen = demo.select(["random-0/base?", "random-0/??A", "random-0/??A+"])
+study = replace(demo, name="part", data="drawn", networks=tuple(replace(each, recipe=recipe) for each in chosen))
+"""
+
+
+def kill_one_study_twenty_times(bench: Bench, row: Row) -> None:
+    """A part of the demo study, killed twenty times before its end; with the temporary directory here and elsewhere."""
+    experiment = put(bench.root / "part.py", PART.format(demo=str(SMOKE.with_name("demo.py"))).encode())
+    words = ["train", str(experiment), "--network", "*", *OPTIONS]
+    pack_demo(bench)
+    kills, seconds, calm = bench.times(20), 0.0, {}
+    for temporary in ("", str(bench.root), "/dev/shm"):
+        with bench.runs() as runs:
+            where = environment(bench.root, runs) | {"TMPDIR": temporary or str(bench.root)}
+            began, killed = time.monotonic(), 0
+            while temporary and killed < kills:
+                process = command(words, bench.root / "log", **where)
+                if process.wait(bench.draw.uniform(0, 2 * seconds / kills)) is not None:
+                    break
+                process.kill()
+                process.wait()
+                killed += 1
+            finish(lambda: command(words, bench.root / "log", **where), row)  # noqa: B023
+            if not temporary:  # undisturbed
+                seconds = time.monotonic() - began
+                command(["results", str(experiment)], bench.root / "log", **where).wait()
+                calm = outcome(runs, "part")
+            compare(bench, runs, calm, experiment)
+            row.times += killed
+            if temporary:
+                row.saw[f"{killed} kills of one study of {len(calm) - 2} networks, TMPDIR in {kind(temporary)}"] += 1
+
+
+def kind(folder: str) -> str:
+    """The kind of file system that `folder` is on."""
+    done = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 def kill_at_renames(bench: Bench, row: Row) -> None:
     """`train`, killed just before or just after it renames a file: also between result and checkpoint."""
-    while row.times < bench.times(80):
+    while row.times < bench.times(60):
         with bench.runs() as runs:
 
             def start(at: int = 0, after: bool = False) -> Process:
@@ -345,7 +393,7 @@ def kill_one_worker(bench: Bench, row: Row) -> None:
 def kill_one_rank(bench: Bench, row: Row) -> None:
     """Two processes to a fleet, one of them killed: the other one ends; again, and the same bits as undisturbed."""
     chosen = ["--network", "random-0/baseA", "--network", "random-0/A?A"]
-    train = ["train", str(SMOKE), *chosen, "--devices", "2", *TRAIN[4:]]
+    train = ["train", str(SMOKE), *chosen, "--devices", "2", *OPTIONS]
     only = ["--only", "random-0/baseA", "--only", "random-0/A?A"]
     run = [*RUN, *only, "--devices-per-fleet", "2", "--workers", "1"]
     expected: dict[str, str] = {}
@@ -381,37 +429,55 @@ def kill_one_rank(bench: Bench, row: Row) -> None:
             compare(bench, runs, expected)
 
 
+def pack_demo(bench: Bench) -> None:
+    """The demo's pictures, packed undisturbed, where the part of the demo study looks for them."""
+    if (calm := bench.root / "data" / "drawn").exists():
+        return
+    process = program(["pack", "demo", str(calm), "--workers", "2"], bench.root / "log")
+    if process.wait() != 0:
+        raise Wrong(process.said()[-500:])
+
+
 def kill_packing(bench: Bench, row: Row) -> None:
-    """`pack` of JPEG pictures with two workers, killed at random moments."""
+    """`pack` of JPEG pictures, and of the demo's, with two workers, killed at random moments."""
     source = bench.root / "pictures"
-    if not source.exists():
-        data = [encoded(pixels(seed, 300, 400), "JPEG") for seed in range(8)]
-        for c in range(8):
-            for which, count in (("train", 40), ("val", 8)):
-                for i in range(count):
-                    put(source / which / f"class {c}" / f"{i}.jpg", data[(c + i) % 8])
+    data = [encoded(pixels(seed, 300, 400), "JPEG") for seed in range(8)]
+    for c in range(8):
+        for which, count in (("train", 40), ("val", 8)):
+            for i in range(count):
+                put(source / which / f"class {c}" / f"{i}.jpg", data[(c + i) % 8])
+    pack_demo(bench)
+    jpeg = bench.root / "packed"
+    for source_word, calm, size, number in (
+        (str(source), jpeg, ["--size", "256"], bench.times(15)),
+        ("demo", bench.root / "data" / "drawn", [], bench.times(10)),
+    ):
 
-    def start(destination: Path) -> Process:
-        return program(["pack", str(source), str(destination), "--size", "256", "--workers", "2"], bench.root / "log")
+        def start(destination: Path) -> Process:
+            words = ["pack", source_word, str(destination), *size, "--workers", "2"]  # noqa: B023
+            return program(words, bench.root / "log")
 
-    calm = bench.root / "packed"
-    began = time.monotonic()
-    if not calm.exists() and start(calm).wait() != 0:
-        raise Wrong((bench.root / "log").read_text()[-500:])
-    seconds = time.monotonic() - began
-    while row.times < bench.times(20):
-        with bench.runs() as folder:
-            for _ in range(4):
-                process = start(folder / "packed")
-                if process.wait(bench.draw.uniform(0.2, seconds)) is None:
-                    process.kill() if bench.draw.random() < 0.5 else os.kill(process.pid, signal.SIGKILL)
-                    process.wait()
-                    row.times += 1
-                    if (folder / "packed").exists() and not (folder / "packed" / "manifest.json").exists():
-                        raise Wrong("a half-packed set at the destination")
-            finish(lambda: start(folder / "packed"), row)
-            if any((calm / name).read_bytes() != (folder / "packed" / name).read_bytes() for name in FILES):
-                raise Wrong("other bytes")
+        with bench.runs() as folder:  # how long it takes
+            began = time.monotonic()
+            finish(lambda: start(folder / "packed"), row, most=1)
+            seconds = time.monotonic() - began
+            if not calm.exists():
+                (folder / "packed").rename(calm)
+        killed = 0
+        while killed < number:
+            with bench.runs() as folder:
+                for _ in range(5):
+                    process = start(folder / "packed")
+                    if process.wait(bench.draw.uniform(0, 0.5 * seconds)) is None:
+                        process.kill() if bench.draw.random() < 0.5 else os.kill(process.pid, signal.SIGKILL)
+                        process.wait()
+                        killed += 1
+                        if (folder / "packed").exists() and not (folder / "packed" / "manifest.json").exists():
+                            raise Wrong("a half-packed set at the destination")
+                finish(lambda: start(folder / "packed"), row)
+                if any((calm / name).read_bytes() != (folder / "packed" / name).read_bytes() for name in FILES):
+                    raise Wrong("other bytes")
+        row.times += killed
 
 
 def kill_collecting(bench: Bench, row: Row) -> None:
@@ -498,7 +564,7 @@ def full_disk(bench: Bench, row: Row) -> None:
 def read_only(bench: Bench, row: Row) -> None:
     """A runs folder that is read-only from the start, or becomes so after the bases."""
     folder = bench.root / "fixed"
-    bases = ["train", str(SMOKE), "--network", "random-0/base?", *TRAIN[4:]]
+    bases = ["train", str(SMOKE), "--network", "random-0/base?", *OPTIONS]
     for first in (False, True):
         with mounted(folder, "size=64m"):
             where = environment(bench.root, folder)
@@ -587,6 +653,26 @@ def two_at_once(bench: Bench, row: Row) -> None:
             compare(bench, runs)
 
 
+def many_classes(bench: Bench, row: Row) -> None:
+    """A zip of 100,000 classes with one picture each."""
+    archive, data = bench.root / "many.zip", encoded(pixels(0, 2, 2))
+    with zipfile.ZipFile(archive, "w") as handle:
+        for which in ("train", "val"):
+            for number in range(bench.times(100_000)):
+                handle.writestr(f"{which}/class {number}/one", data)
+    process = program(["pack", str(archive), str(bench.root / "many"), "--workers", "2"], bench.root / "log")
+    if process.wait() != 0:
+        raise Wrong(process.said()[-500:])
+    row.times += 1
+    found = open_packed(bench.root / "many")
+    ids = [each.id for each in found.classes]
+    if ids != sorted(f"class {number}" for number in range(bench.times(100_000))):
+        raise Wrong("other classes")
+    if found.train.labels.tolist() != list(range(len(ids))) or found.val.labels.tolist() != list(range(len(ids))):
+        raise Wrong("other labels")
+    row.saw[f"a packed set of {len(ids):,} classes"] += 1
+
+
 # ------------------------------------------------------------------------------------------ determinism
 
 
@@ -621,7 +707,7 @@ def same_bits(bench: Bench, row: Row) -> None:
             names = [name.removesuffix("/seed-0") for name in bench.calm if "/" in name]
             bench.draw.shuffle(names)
             for name in sorted(names, key=lambda name: "base" not in name):
-                words = ["train", str(SMOKE), "--network", name.replace("[", "[[]"), *TRAIN[4:]]
+                words = ["train", str(SMOKE), "--network", name.replace("[", "[[]"), *OPTIONS]
                 finish(lambda: command(words, bench.root / "log", **environment(bench.root, runs)), row, most=1)  # noqa: B023
             row.times += 1
             compare(bench, runs)
@@ -631,6 +717,7 @@ def same_bits(bench: Bench, row: Row) -> None:
 
 FAULTS: dict[str, Callable[[Bench, Row], None]] = {
     "kill: training, any moment": kill_in_one_process,
+    "kill: one study, twenty times": kill_one_study_twenty_times,
     "kill: at a rename": kill_at_renames,
     "kill: run, the group or its parent": kill_the_group,
     "kill: run, one worker": kill_one_worker,
@@ -640,6 +727,7 @@ FAULTS: dict[str, Callable[[Bench, Row], None]] = {
     "disk full": full_disk,
     "runs read-only": read_only,
     "packed set damaged, moved": damaged_pictures,
+    "100,000 classes": many_classes,
     "locks of another machine": foreign_locks,
     "two users at once": two_at_once,
     "same bits, whatever the machine does": same_bits,

@@ -112,10 +112,12 @@ def open_packed(folder: Path) -> PackedImages:
 
 
 def _open_set(folder: Path, which: str, size: int, classes: int, count: int) -> ImageSet:
+    header = npy_header((count, size, size, 3), "|u1")
+    with open(folder / f"{which}-images.npy", "rb") as handle:
+        if handle.read(len(header)) != header:
+            raise ValueError(f"{which}-images.npy has another header than it was packed with")
     images = np.load(folder / f"{which}-images.npy", mmap_mode="r", allow_pickle=False)
     labels = np.load(folder / f"{which}-labels.npy", allow_pickle=False)
-    if images.shape != (count, size, size, 3) or images.dtype != np.uint8:
-        raise ValueError(f"{which}-images.npy holds {images.dtype} {images.shape}")
     if labels.shape != (count,) or labels.dtype != np.int64:
         raise ValueError(f"{which}-labels.npy holds {labels.dtype} {labels.shape}")
     if count == 0 or labels[0] < 0 or labels[-1] >= classes or np.any(np.diff(labels) < 0):

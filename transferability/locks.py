@@ -262,8 +262,15 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
         before = _look(path)
         if before is not None and before.token == seen.token:
             # Nobody else may replace or remove the lock with this token now.
-            with suppress(FileNotFoundError):  # renamed for us by one who was taken for dead in just this place
+            try:
                 os.rename(claim, path)
+            except FileNotFoundError:  # renamed for us by one who was taken for dead in just this place
+                pass
+            except OSError as error:  # another user's lock, in a folder where that is protected
+                os.close(handle)
+                with suppress(OSError):  # or it would keep that user, too, from the lock
+                    claim.unlink()
+                raise OSError(error.errno, error.strerror, str(path)) from None
             after = _look(path)
             if after is not None and after.token == mine.token:
                 return handle

@@ -121,7 +121,8 @@ def read(picture: Picture) -> bytes | np.ndarray:
     if picture.length > MAX_FILE_BYTES:
         raise Unreadable(f"has {picture.length:,} bytes, more than any picture")
     if picture.kind == "zip":
-        return _open_zip(picture.container).read(picture.name)
+        with _open_zip(picture.container).open(picture.name) as handle:
+            return handle.read(picture.length)  # so much: what is there may unpack to more than the zip says
     if picture.kind == "slice":
         with open(picture.container, "rb") as handle:
             handle.seek(picture.offset)
@@ -209,7 +210,7 @@ def zip_entries(path: Path) -> Entries:
                 if not info.is_dir():
                     picture = Picture("zip", str(path), info.filename, 0, info.file_size, info.CRC)
                     entries[info.filename] = picture
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:  # the latter: of a version that there is not
         raise Refused(f"{shown(path)} is damaged ({error}): download it again") from None
     return entries
 
@@ -295,7 +296,10 @@ def tiny_imagenet_source(path: Path, entries: Entries, inner: str, train_folder:
     }
     for line in _text(entries, f"{val_folder}/val_annotations.txt").splitlines():
         if line.strip():
-            name, wnid = line.split("\t")[:2]
+            name, _, rest = line.partition("\t")
+            wnid = rest.partition("\t")[0]
+            if not wnid:
+                raise Refused(f"{shown(path)}: val_annotations.txt gives {shown(name)} no class: download it again")
             picture = images.pop(f"{val_folder}/images/{name}", None)
             if picture is None:
                 raise Refused(f"{shown(path)}: {shown(name)} of val_annotations.txt is not in val/images/")
