@@ -1,7 +1,8 @@
 """Every fault that can be made on purpose, many times over, and a table of what became of it.
 
     make torture                                     all, about half an hour on two cores
-    python tests/torture.py --scale 0.1 --only kill  a tenth of the trials, of the faults that have "kill" in their name
+    python tests/torture.py --scale 0.1 --only kill  a tenth of the trials, of the faults whose name matches "kill"
+    python tests/torture.py --out docs/torture.md    and the table as Markdown
 
 Each trial trains the smoke study (on a small set of its own), disturbs it, runs the same command again until it is
 done, and compares with an undisturbed run: weights of every network, series, results.csv and curves.csv, everything
@@ -762,10 +763,36 @@ def prepare(bench: Bench) -> None:
         compare(bench, runs)
 
 
+def markdown(rows: list[Row], scale: float) -> str:
+    """The table, with what it was made on."""
+    from transferability.train import provenance
+
+    found = provenance()
+    lines = [
+        "# Torture",
+        "",
+        f"`make torture` on {time.strftime('%Y-%m-%d')}, commit {found['git_commit'][:12]}"
+        f"{'' if scale == 1 else f', --scale {scale:g}'}: {len(os.sched_getaffinity(0))} cores of "
+        f"{found['hardware']['cpu']}, Python {found['versions']['python']}, torch {found['versions']['torch']}.",
+        "What each row does stands in `tests/torture.py`. *Lost*: whatever differs, bit for bit, from the undisturbed "
+        "run: weights, series, tables.",
+        "",
+        "| fault | times tried | what the user saw | lost |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        saw = "<br>".join(f"{count} × {line}" for line, count in row.saw.most_common(4)) or "nothing, and it went on"
+        lines.append(
+            f"| {row.fault} | {row.times} | {saw.replace('|', chr(92) + '|')} | {'; '.join(row.lost) or '–'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the numbers of trials")
-    parser.add_argument("--only", default="", help="the faults with this word in their name")
+    parser.add_argument("--only", default="", help="the faults whose name matches this regular expression")
+    parser.add_argument("--out", type=Path, help="a file for the table, as Markdown")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     options = parser.parse_args()
 
@@ -783,7 +810,7 @@ def main() -> None:
         prepare(bench)
         console.print(f"undisturbed: {len(bench.calm) - 2} networks, {bench.seconds:.1f} s, {bench.renames} renames")
         for fault, trial in FAULTS.items():
-            if options.only not in fault:
+            if not re.search(options.only, fault):
                 continue
             row, began = Row(fault), time.monotonic()
             try:
@@ -801,6 +828,8 @@ def main() -> None:
         saw = "\n".join(f"{count} x {line}" for line, count in row.saw.most_common(4)) or "nothing, and it went on"
         table.add_row(row.fault, str(row.times), saw, "\n".join(row.lost) or "nothing")
     console.print(table, markup=False)
+    if options.out:
+        options.out.write_text(markdown(rows, options.scale))
     sys.exit(any(row.lost for row in rows))
 
 
