@@ -103,12 +103,14 @@ class Study:
         names: set[str] = set()
         for network in self.networks:
             if network.name in names:
-                raise Refused(f"study {self.name!r} names {network.name} twice")
+                raise Refused(f"study {self.name!r} names {network.name} twice; leave one of them out")
             names.add(network.name)
         for network in self.networks:
             source = network.source_name
             if source is not None and source not in names:
-                raise Refused(f"study {self.name!r}: {network.name} copies from {source}, which is not in the study")
+                raise Refused(
+                    f"study {self.name!r}: {network.name} copies from {source}, which is not in the study; add it"
+                )
             if not SPLIT_NAME.fullmatch(network.split):
                 raise Refused(f"{network.name}: no split {network.split!r}; write random-0, manmade-natural or whole")
             if network.recipe.crop != self.architecture.crop:
