@@ -197,6 +197,13 @@ def plan(
     experiment: ExperimentFile,
     only: Only = None,
     fleet_size: FleetSize = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Train each kind of fleet for a few steps; print what the study takes.")
+    ] = False,
+    measure_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images a step for that.", show_default="the recipe's; fewer on a CPU"),
+    ] = None,
     csv: Csv = False,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
@@ -207,6 +214,9 @@ def plan(
     study = load_study(experiment)
     chosen = study.select(only or ())
     divided = fleets(chosen, fleet_size)
+    if measure:
+        _measure(study, divided, measure_batch, csv)
+        return
     columns = ("stage", "fleet", "split", "network", "source", "target", "n", "seed")
     rows = [
         (
@@ -237,6 +247,32 @@ def plan(
     console.print(f"\n{len(chosen)} networks ({counts}) in {len(divided)} fleets")
     console.print(estimate(study, divided, len(os.sched_getaffinity(0))))
     console.print(sizes_that_fit(study, chosen))
+
+
+def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -> None:
+    # One thread a process, as `run` does: before torch loads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from transferability.measure import COLUMNS, measure_study, summary, table
+    from transferability.paths import data_root
+
+    measured = measure_study(study, divided, batch, Console(stderr=True))
+    rows = table(study, measured)
+    if csv:
+        _print_csv(COLUMNS, rows)
+        return
+    console = _console()
+    # What fits into a line: `--csv` has all.
+    heads = {"images_per_second": "images/s", "ms_per_step": "ms", "memory_gb": "GB", "tflops": "TFLOP/s"}
+    left_out = ("networks", "classes", "why")
+    heads |= {"peak_share": "of peak", "hours_each": "hours each"}
+    kept = [i for i, column in enumerate(COLUMNS) if column not in left_out]
+    shown = Table(*(heads.get(COLUMNS[i], COLUMNS[i]) for i in kept), box=None)
+    for row in rows:
+        shown.add_row(*(str(row[i]) for i in kept))
+    console.print(shown)
+    for line in summary(measured, (data_root() / study.data / "manifest.json").exists()):
+        console.print(line, soft_wrap=True)
 
 
 @app.command()

@@ -69,6 +69,19 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
     return out
 
 
+def flops(architecture: Architecture, classes: int) -> list[int]:
+    """Floating-point operations of each layer's matrix product, forward, on one image: two a multiplication."""
+    sizes = shapes(architecture)
+    out = []
+    for (_, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
+        if isinstance(spec, Conv):
+            places = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2
+            out.append(2 * places * spec.channels * spec.kernel**2 * channels // spec.groups)
+        else:
+            out.append(2 * channels * side**2 * (spec.outputs or classes))
+    return out
+
+
 def pooled(side: int) -> int:
     """Side of a map after 3x3/2 max-pooling that rounds up, as in Caffe: 55 → 27, 13 → 6, 6 → 3."""
     return -(-(side - 3) // 2) + 1

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferability.files import Refused, in_words, read_json
 from transferability.images import PackedImages
-from transferability.networks import Conv, shapes
+from transferability.networks import flops
 from transferability.paths import StudyFolder, study_folder
 from transferability.splits import split_tasks, task_classes
 from transferability.status import at_chance
@@ -208,35 +208,23 @@ def fleet_size(chosen: Sequence[Network], workers: int) -> int | None:
     return max(1, -(-sum(len(group.networks) for group in groups) // workers))
 
 
-def operations(study: Study, network: Network) -> tuple[float, float]:
+def operations(study: Study, network: Network, classes: int = 100) -> tuple[float, float]:
     """(frozen, trained): floating-point operations per training image in a network's frozen and trained layers.
 
-    A multiplication and an addition are two; the backward pass costs twice the forward pass.
+    The backward pass costs twice the forward pass, but for the first trained layer, whose input needs no gradient.
     """
-    sizes = shapes(study.architecture)
-    frozen = trained = 0.0
     plans = network.treatment.layers(study.architecture.depth)
-    for (_, spec), plan, (inputs, side), (outputs, _) in zip(
-        study.architecture.layers, plans, sizes, sizes[1:], strict=False
-    ):
-        if isinstance(spec, Conv):
-            side = (side + 2 * spec.pad - spec.kernel) // spec.stride + 1
-            cost = 2.0 * side * side * spec.channels * spec.kernel**2 * inputs / spec.groups
-        else:
-            cost = 2.0 * inputs * side * side * (outputs or 100)
-        if plan.rate:
-            trained += 3 * cost
-        else:
-            frozen += cost
-    return frozen, trained
+    costs = flops(study.architecture, classes)
+    trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
+    return float(sum(costs) - sum(trained)), float(3 * sum(trained) - trained[0])
 
 
-def fleet_operations(study: Study, fleet: Fleet) -> float:
+def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
     """Floating-point operations of a whole fleet's training: each shared frozen prefix counts once."""
     prefixes: dict[str, float] = {}
     trained = 0.0
     for network in fleet.networks:
-        its_frozen, its_trained = operations(study, network)
+        its_frozen, its_trained = operations(study, network, classes)
         trained += its_trained
         prefixes[network.treatment.source] = max(its_frozen, prefixes.get(network.treatment.source, 0.0))
     recipe = fleet.networks[0].recipe

@@ -518,7 +518,7 @@ def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) ->
     words = [
         f"memory, calculated: the largest fleet ({largest} networks) takes about {max(whole, 0.1):,.1f} GB of a GPU"
     ]
-    for gigabytes in (16, 24, 40, 80):
+    for gigabytes in (16, 24, 40, 80, 141):
         if whole <= 0.9 * gigabytes:
             words.append(f"{gigabytes} GB take it")
             break
