@@ -1,0 +1,288 @@
+"""`plan --measure`: a few steps of each kind of fleet on the machine at hand, and what the study takes by them."""
+
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from transferability.draws import torch_generator
+from transferability.fleet import FleetModule
+from transferability.images import open_packed
+from transferability.layers import build, draw
+from transferability.paths import data_root
+from transferability.run import fleet_operations, hours
+from transferability.splits import ilsvrc_classes, task_classes
+from transferability.stream import Prefetched, TaskImages, TrainingBatches, task_images
+from transferability.study import Fleet, Study
+from transferability.submit import fleet_memory
+from transferability.train import gpu_arithmetic, quiet
+
+# Dense bfloat16, floating-point operations a second, by the vendor's data sheets.
+PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
+# On a CPU a step is measured with so few images that it takes about so many operations: some seconds.
+CPU_STEP = 200e9
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Fleets that cost the same: same recipe, same number of classes, same treatments but for the letters."""
+
+    fleets: tuple[Fleet, ...]
+    classes: int
+
+    @property
+    def name(self) -> str:
+        """`baseA`, or `A1A + 27`."""
+        networks = self.fleets[0].networks
+        return networks[0].short_name + (f" + {len(networks) - 1}" if len(networks) > 1 else "")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A kind of fleet in one precision. batch: images a step, as measured. seconds: of a step. memory: bytes at most.
+
+    `why`: why it was not measured, in words; then the numbers are 0.
+    """
+
+    kind: Kind
+    precision: str
+    batch: int
+    seconds: float = 0.0
+    memory: float = 0.0
+    why: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Images of the stream a second."""
+        return self.batch / self.seconds if self.seconds else 0.0
+
+    def hours(self) -> float:
+        """Of one whole fleet."""
+        recipe = self.kind.fleets[0].networks[0].recipe
+        return recipe.steps * recipe.batch / self.rate / 3600 if self.rate else 0.0
+
+
+def class_counts(study: Study) -> dict[tuple[str, str], int]:
+    """(split, target) → classes: of the packed set, of ILSVRC 2012 where it is not packed yet, else 100."""
+    folder = data_root() / study.data
+    if (folder / "manifest.json").exists():
+        table = open_packed(folder).classes
+    elif study.data.startswith(("ilsvrc", "imagenet")):
+        table = ilsvrc_classes()
+    else:
+        table = None
+    pairs = {(network.split, network.treatment.target) for network in study.networks}
+    return {pair: 100 if table is None else len(task_classes(table, *pair)) for pair in pairs}
+
+
+def kinds(divided: Sequence[Fleet], counts: dict[tuple[str, str], int]) -> list[Kind]:
+    """`divided` by what it costs."""
+    groups: dict[Any, list[Fleet]] = {}
+    for fleet in divided:
+        first = fleet.networks[0]
+        classes = counts[first.split, first.treatment.target]
+        alike = tuple(
+            (treatment.kind, treatment.n, treatment.preserved, treatment.rate)
+            for treatment in (network.treatment for network in fleet.networks)
+        )
+        groups.setdefault((first.recipe, first.images_per_class, classes, alike), []).append(fleet)
+    return [Kind(tuple(group), key[2]) for key, group in groups.items()]
+
+
+def makespan(measured: Sequence[Measured], devices: int) -> float:
+    """Hours until all fleets are trained, each on one of `devices` as soon as one is free and its bases are done."""
+    cost = {fleet: each.hours() for each in measured for fleet in each.kind.fleets}
+    free = [0.0] * devices
+    heapify(free)
+    done: dict[str, float] = {}
+    for fleet in sorted(cost, key=lambda fleet: (fleet.stage, -cost[fleet])):  # the long ones first
+        ready = max((done.get(network.source_name or "", 0.0) for network in fleet.networks), default=0.0)
+        end = max(heappop(free), ready) + cost[fleet]
+        heappush(free, end)
+        done.update({network.name: end for network in fleet.networks})
+    return max(done.values())
+
+
+# ------------------------------------------------------------------------------------------ measuring
+
+
+class Clock(L.Callback):
+    """Takes the time after `warm` steps and after `steps` more, when the device has done them."""
+
+    def __init__(self, warm: int, steps: int) -> None:
+        self.warm, self.steps = warm, steps
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        if batch_index + 1 in (self.warm, self.warm + self.steps):
+            if module.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.times.append(time.perf_counter())
+
+
+def pictures(study: Study, fleet: Fleet, classes: int) -> TaskImages:
+    """The fleet's images; random ones of the right size if the set is not packed."""
+    first, folder = fleet.networks[0], data_root() / study.data
+    if (folder / "manifest.json").exists():
+        packed = open_packed(folder)
+        chosen = task_classes(packed.classes, first.split, first.treatment.target)
+        return task_images(packed.train, chosen, first.images_per_class, first.recipe.shrink)
+    side = first.recipe.crop * 256 // 227
+    random = np.random.default_rng(0).integers(0, 256, (512, side, side, 3), dtype=np.uint8)
+    return TaskImages(random, np.arange(512), np.arange(512) % classes)
+
+
+def measure(study: Study, kind: Kind, precision: str, batch: int, device: torch.device) -> Measured:
+    """Trains a fleet of this kind, with weights and mean images that mean nothing, for a few steps."""
+    gpu = device.type == "cuda"
+    recipe = replace(kind.fleets[0].networks[0].recipe, batch=batch, precision=precision)
+    fleet = Fleet(tuple(replace(network, recipe=recipe) for network in kind.fleets[0].networks))
+    needed, there = fleet_memory(study, fleet), free_memory(device)
+    if needed > there:
+        return Measured(kind, precision, batch, why=f"takes about {needed / 1e9:.0f} GB, {there / 1e9:.0f} are free")
+    images = pictures(study, fleet, kind.classes)
+    sources = {network.treatment.source for network in fleet.networks if network.source_name}
+    weights: dict[str, torch.Tensor] = {}
+    for (name, layer), (_, spec) in zip(
+        build(study.architecture, kind.classes), study.architecture.layers, strict=True
+    ):
+        draw(layer, spec, recipe.initialisation, torch_generator("measure", name))
+        weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
+    mean = np.full((images.size, images.size, 3), 128, np.float32)
+    tasks = {fleet.networks[0].treatment.target, *sources}
+    clock = Clock(20, 50) if gpu else Clock(1, 3)
+    steps = clock.warm + clock.steps
+    batches: Any = TrainingBatches(replace(images, pinned=gpu), recipe, "measure", 0, steps)
+    if gpu:
+        batches = Prefetched(batches, device, max(1, min(4, len(os.sched_getaffinity(0)) - 1)))
+    before = start_memory(device)
+    module = FleetModule(study, fleet, kind.classes, dict.fromkeys(sources, weights), dict.fromkeys(tasks, mean))
+    trainer = L.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
+        max_steps=steps,
+        use_distributed_sampler=False,
+        callbacks=[clock],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    try:
+        with gpu_arithmetic():
+            trainer.fit(module, batches)
+    except torch.cuda.OutOfMemoryError:
+        return Measured(kind, precision, batch, why=f"does not fit into {there / 1e9:.0f} GB")
+    first, last = clock.times
+    return Measured(kind, precision, batch, (last - first) / clock.steps, most_memory(device) - before)
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes: of the GPU, or of this machine."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return float(torch.cuda.mem_get_info(device)[0])
+    words = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return 1024.0 * int(words["MemAvailable"].split()[0])
+
+
+def start_memory(device: torch.device) -> float:
+    """Bytes in use; `most_memory` counts from now on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return 0.0
+    Path("/proc/self/clear_refs").write_text("5")  # the most becomes what is in use now
+    return most_memory(device)
+
+
+def most_memory(device: torch.device) -> float:
+    """Bytes in use at most since `start_memory`: what torch took of the GPU, or what this process holds."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    words = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024.0 * int(words["VmHWM"].split()[0])
+
+
+# ------------------------------------------------------------------------------------------ for people
+
+COLUMNS = (
+    "kind", "fleets", "networks", "classes", "precision", "batch", "images_per_second", "ms_per_step", "memory_gb",
+    "tflops", "peak_share", "hours_each", "why",
+)  # fmt: skip
+
+
+def measure_study(study: Study, divided: Sequence[Fleet], batch: int | None, console: Console) -> list[Measured]:
+    """Each kind of fleet in its recipe's precision and, for advice, in bfloat16; on the first GPU, else on one core."""
+    quiet()
+    warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+    gpu = torch.cuda.is_available()
+    device = torch.device("cuda", 0) if gpu else torch.device("cpu")
+    if not gpu:
+        torch.set_num_threads(1)  # as `run` does: a process a core
+    todo = []
+    for kind in kinds(divided, class_counts(study)):
+        recipe = kind.fleets[0].networks[0].recipe
+        few = max(2, int(CPU_STEP / (fleet_operations(study, kind.fleets[0]) / recipe.steps / recipe.batch)))
+        size = batch or (recipe.batch if gpu else min(recipe.batch, few))
+        todo += [(kind, precision, size) for precision in dict.fromkeys((recipe.precision, "bfloat16"))]
+    shown = track(todo, "measuring", console=console, transient=True, disable=not console.is_terminal)
+    return [measure(study, kind, precision, size, device) for kind, precision, size in shown]
+
+
+def table(study: Study, measured: Sequence[Measured]) -> list[tuple[Any, ...]]:
+    """The rows under COLUMNS; empty where something is not known."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    peak = next((value for word, value in PEAKS.items() if word in name), 0.0)
+    rows = []
+    for each in measured:
+        fleet = each.kind.fleets[0]
+        recipe = fleet.networks[0].recipe
+        speed = fleet_operations(study, fleet, each.kind.classes) / recipe.steps / recipe.batch * each.rate
+        known: tuple[Any, ...] = ("",) * 6
+        if each.rate:
+            share = f"{speed / peak:.1%}" if peak and each.precision == "bfloat16" else ""
+            known = (
+                f"{each.rate:.4g}", f"{1000 * each.seconds:.4g}", f"{each.memory / 1e9:.3g}", f"{speed / 1e12:.3g}",
+                share, f"{each.hours():.3g}",
+            )  # fmt: skip
+        counts = (len(each.kind.fleets), len(fleet.networks), each.kind.classes)
+        rows.append((each.kind.name, *counts, each.precision, each.batch, *known, each.why))
+    return rows
+
+
+def summary(measured: Sequence[Measured], packed: bool) -> list[str]:
+    """What the study takes on this machine and what bfloat16 would change, in lines for people."""
+    gpu = torch.cuda.is_available()
+    lines = [] if packed else ["The set is not packed: measured with random pictures, which come from memory."]
+    asked = [each for each in measured if each.precision == each.kind.fleets[0].networks[0].recipe.precision]
+    scaled = [each for each in asked if each.batch != each.kind.fleets[0].networks[0].recipe.batch]
+    if scaled:
+        what = f"{len(scaled)} of {len(asked)} kinds"
+        lines.append(f"Measured with fewer images a step than their recipe has: {what}.")
+    several = 8 if gpu else len(os.sched_getaffinity(0))
+    unit = "GPU" if gpu else "core"
+    low = {each.kind: each for each in measured if each.precision == "bfloat16"}
+    for each in asked:
+        if each.why:
+            lines.append(f"{each.kind.name} was not measured: it {each.why}; see --fleet-size.")
+    if not any(each.why for each in asked):
+        alone, together = hours(makespan(asked, 1)), hours(makespan(asked, several))
+        lines.append(
+            f"The study, calculated from these: {alone} on one {unit}, {together} on {several}, a fleet on each."
+        )
+    gains = [low[each.kind].rate / each.rate for each in asked if each is not low[each.kind] and each.rate]
+    if gains:
+        times = " to ".join(dict.fromkeys(f"{gain:.2g}" for gain in (min(gains), max(gains))))
+        lines.append(f"In bfloat16 {times} times as fast here. Precision belongs to the recipe: this is advice.")
+    return lines
