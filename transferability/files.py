@@ -2,9 +2,10 @@
 
 import errno
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -75,10 +76,18 @@ def in_words(error: BaseException) -> str:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically."""
+    """Writes `value` as indented JSON, atomically; NaN and the infinite, which JSON does not know, as null."""
     with write_atomically(path, "w") as handle:
-        json.dump(value, handle, indent=1, ensure_ascii=False)
+        json.dump(_finite(value), handle, indent=1, ensure_ascii=False, allow_nan=False)
         handle.write("\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def read_json(path: Path | str) -> Any:
