@@ -286,7 +286,7 @@ def test_a_dead_lock_and_a_clock_that_jumps(roots: Path, packed: PackedImages, m
 def test_the_second_process_of_two_ends_with_the_first() -> None:
     second = "import time; from transferability.run import leave_with_launcher as w; w(); print('on'); time.sleep(60)"
     first = (
-        "import os, subprocess, sys, time\n"
+        "import os, subprocess, sys, time; from transferability.run import leave_with_launcher as w; w()\n"
         f"p = subprocess.Popen([sys.executable, '-uc', {second!r}], env={{**os.environ, 'LOCAL_RANK': '1'}})\n"
         "print(p.pid, flush=True); time.sleep(60)"
     )
@@ -300,6 +300,9 @@ def test_the_second_process_of_two_ends_with_the_first() -> None:
     while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < end
         time.sleep(0.1)
+    # Killed before the second one looks for it.
+    orphan = {**os.environ, "LOCAL_RANK": "1", "TRANSFERABILITY_LAUNCHER": str(pid)}
+    assert subprocess.run([sys.executable, "-c", second], env=orphan, timeout=30, check=False).returncode == 1
 
 
 # ---------------------------------------------------------------------------------- files of earlier runs

@@ -274,7 +274,9 @@ def test_an_allocation_that_differs_is_refused() -> None:
         here = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "s-1", "SLURM_STEP_ID": "0"}
         return {**here, "SLURM_STEP_NUM_TASKS": str(tasks), "SLURM_STEP_NUM_NODES": str(nodes), **more}
 
-    refuse_allocation(4, 2, {})
+    refuse_allocation(4, 1, {})
+    with pytest.raises(Refused, match="--nodes 2: several nodes need SLURM"):
+        refuse_allocation(4, 2, {})
     refuse_allocation(1, 1, allocation(1, 1))
     refuse_allocation(2, 2, allocation(4, 2))
     for devices, nodes, tasks, there in ((1, 1, 2, 1), (2, 1, 1, 1), (2, 2, 4, 1), (4, 1, 4, 2)):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -301,6 +302,7 @@ def train(
     from transferability.images import open_packed
     from transferability.paths import data_root, study_folder
     from transferability.run import (
+        is_first,
         leave_with_launcher,
         pending,
         refuse_mismatches,
@@ -313,6 +315,9 @@ def train(
     from transferability.submit import leave_reason, refuse_allocation, refuse_diverged
     from transferability.tracking import ready
 
+    # The warning before a time limit, which slurm/fleet.sbatch hands on.
+    warning = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: warning.set())
     leave_with_launcher()
     refuse_allocation(devices, nodes)
     mode = ready(wandb)
@@ -337,7 +342,7 @@ def train(
             leave_reason(study, chosen, str(error))  # for `status`: nobody looks at the logs of 300 elements
         raise
     folder = study_folder(study.name)
-    if int(os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0"))) == 0:
+    if is_first():
         tidy(folder)
         for line in at_chance(study, [each for each in with_sources(study, chosen) if each not in chosen]):
             print(line, flush=True)
@@ -347,7 +352,7 @@ def train(
         print(f"{len(chosen)} networks are done")
         return
 
-    from transferability.train import Machine, quiet, train_fleet
+    from transferability.train import Machine, Warned, quiet, train_fleet
 
     quiet()
     machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts, resident)
@@ -362,7 +367,11 @@ def train(
         if each is None:
             continue
         print(f"{each.name}: {len(each.networks)} networks, {each.networks[0].recipe.steps} steps", flush=True)
-        train_fleet(study, each, machine)
+        try:
+            train_fleet(study, each, machine, warning=warning)
+        except Warned as error:
+            print(f"{error}; run the same command again to go on", flush=True)
+            raise typer.Exit(1) from None
         for line in at_chance(study, each.networks):
             print(line, flush=True)
     refuse_diverged(study, chosen)

@@ -320,15 +320,23 @@ def leave_with_launcher() -> None:
     It would wait half an hour for a first process that was killed before they met.
     """
     if "LOCAL_RANK" not in os.environ:
+        os.environ["TRANSFERABILITY_LAUNCHER"] = str(os.getpid())  # for those that Lightning starts from here
         return
-    launcher = os.getppid()
+    launcher = os.environ.get("TRANSFERABILITY_LAUNCHER")  # none: started by torchrun, which sees to it itself
 
     def watch() -> None:
-        while os.getppid() == launcher:
+        while str(os.getppid()) == launcher:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    if launcher is not None:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def is_first() -> bool:
+    """Whether this is the first of the processes that train a fleet together: the one that writes."""
+    ranks = (os.environ.get(word) for word in ("SLURM_PROCID", "RANK", "LOCAL_RANK"))
+    return int(next((rank for rank in ranks if rank is not None), "0")) == 0
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import getpass
 import os
 import re
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -176,12 +177,14 @@ def refuse_options(study: Study, chosen: Sequence[Network], options: Options) ->
 
 
 def refuse_allocation(devices: int, nodes: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Refuses to train in an allocation of SLURM other than `devices` x `nodes`; nothing outside SLURM.
+    """Refuses to train in an allocation of SLURM other than `devices` x `nodes`; outside SLURM, on several nodes.
 
     Too many tasks would each train the same networks into the same folder; with too few, they would wait for
     each other for half an hour.
     """
     if "SLURM_JOB_ID" not in environment:
+        if nodes > 1:
+            raise Refused(f"--nodes {nodes}: several nodes need SLURM (`transferability submit`); leave it out here")
         return
     wanted = devices * nodes
     name = environment.get("SLURM_JOB_NAME", "")
@@ -426,7 +429,7 @@ def _write_list(folder: StudyFolder, number: int, study: Study, experiment: Path
     }
     while True:
         file = submission(folder, number)
-        beside = file.with_name(f".{number}.{os.getpid()}")
+        beside = file.with_name(f".{number}.{secrets.token_hex(8)}")
         with write_atomically(beside):
             pass
         write_json(beside, content)

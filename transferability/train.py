@@ -7,8 +7,10 @@ import os
 import pickle
 import platform
 import shutil
+import signal
 import socket
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +32,7 @@ from transferability.fleet import FleetModule
 from transferability.images import PackedImages, open_packed, verify_at_first_use
 from transferability.locks import Grip, Lost, hold
 from transferability.paths import StudyFolder, data_root, study_folder
-from transferability.run import refuse_difference, refuse_unfit
+from transferability.run import is_first, refuse_difference, refuse_unfit
 from transferability.splits import task_classes
 from transferability.stream import ImagesModule, mean_image, task_images
 from transferability.study import Fleet, Network, Study, record
@@ -43,8 +45,11 @@ BEST_NEEDS = 100  # which is biased unless they are few among many
 
 @dataclass(frozen=True)
 class Machine:
-    """What may change from machine to machine and changes no result (beyond the stated tolerances).
+    """What may change from machine to machine and changes no result, but for rounding where devices differ.
 
+    Several processes see the same pictures and masks as one, and add up in another order. The tolerance: after 20
+    steps in 1, 2 and 4 processes, losses agree to 1e-4 of their value, each layer's weights to 1e-4 of their norm,
+    accuracies, counts of images and steps of divergence exactly; frozen layers to the bit (tests/test_train.py).
     checkpoint_minutes: how much work a kill may cost; there is always a checkpoint after a validation.
     keep_weights: keep the last weights of every network, not of the bases alone.
     wandb: disabled, offline or online (`tracking.py`). wandb_artifacts: the bases' weights go there too.
@@ -65,16 +70,28 @@ class Machine:
 Report = Callable[[int], None]  # called with the step that a fleet has reached
 
 
-def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = lambda step: None) -> None:
+class Warned(Exception):
+    """This process was told that its time is over: a checkpoint is written, and training has ended there."""
+
+
+def train_fleet(
+    study: Study,
+    fleet: Fleet,
+    machine: Machine,
+    report: Report = lambda step: None,
+    warning: threading.Event | None = None,
+) -> None:
     """Trains `fleet` to its end, from its last checkpoint if there is one, and writes its networks' results.
 
     Safe to call again after any kill. Raises `locks.Held` if another process trains one of its networks,
     Refused where something is missing or does not match; the reason is left in the fleet's failed.json.
+    `warning`: once it is set, in any of the processes, all write a checkpoint together and raise Warned. So does
+    SIGTERM, where a warning is given.
     """
     folder = study_folder(study.name)
     place = folder.fleet(fleet.name)
     # Under DDP all processes come through here; the first one holds the locks and writes the files.
-    first = int(os.environ.get("SLURM_PROCID", os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))) == 0
+    first = is_first()
     with hold([folder.lock(n.name) for n in fleet.networks]) if first else nullcontext() as grip:
         if all(folder.result(network.name).exists() for network in fleet.networks):
             shutil.rmtree(place, ignore_errors=True)
@@ -85,8 +102,8 @@ def train_fleet(study: Study, fleet: Fleet, machine: Machine, report: Report = l
                 remove_unfinished(each)
         try:
             with ExitStack() as at_end:
-                _train(study, fleet, machine, folder, report, first, grip, at_end)
-        except Lost:  # another process trains these networks now, and what is in their files is its own
+                _train(study, fleet, machine, folder, report, warning, first, grip, at_end)
+        except (Lost, Warned):  # another process trains these networks now, or will go on; nothing has failed
             raise
         except Exception as error:
             # Any process may be the one that fails; that the others lose their connection to it says nothing.
@@ -105,6 +122,7 @@ def _train(
     machine: Machine,
     folder: StudyFolder,
     report: Report,
+    warning: threading.Event | None,
     first: bool,
     grip: Grip | None,
     at_end: ExitStack,
@@ -181,6 +199,12 @@ def _train(
                 f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {processes} processes; "
                 f"use a number of devices that divides it"
             )
+        visible = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
+        if 0 < visible < machine.devices:  # each process picks its own among all GPUs of the node
+            raise Refused(
+                f"{machine.devices} devices on each node, but this process sees {visible} GPUs; let each see all: "
+                f"--gres=gpu:{machine.devices} for the node, no --gpus-per-task, no --gpu-bind"
+            )
         trainer = L.Trainer(
             accelerator=machine.accelerator,
             devices=machine.devices,
@@ -195,7 +219,7 @@ def _train(
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            callbacks=[Keeper(place, machine.checkpoint_minutes, report, grip, tracker)],
+            callbacks=[Keeper(place, machine.checkpoint_minutes, report, warning, grip, tracker)],
             # Its own requeueing deadlocks under DDP and picks up foreign checkpoints; `slurm/` does it.
             plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
             logger=False,
@@ -243,15 +267,22 @@ def meet() -> None:
 
 
 class Keeper(L.Callback):
-    """Writes the fleet's checkpoint: after each validation, and when the last is older than some minutes.
+    """Writes the fleet's checkpoint: after each validation, when the last is older than some minutes, at a warning.
 
     Also the fleet's progress.json, for whoever asks how far it is.
     """
 
     def __init__(
-        self, place: Path, minutes: float, report: Report, grip: Grip | None, tracker: Tracker | None = None
+        self,
+        place: Path,
+        minutes: float,
+        report: Report,
+        warning: threading.Event | None,
+        grip: Grip | None,
+        tracker: Tracker | None,
     ) -> None:
         self.place, self.seconds, self.report, self.grip, self.tracker = place, 60 * minutes, report, grip, tracker
+        self.warning = warning
         self.saved = self.shown = time.monotonic()
         self.shown_step = -1
 
@@ -266,6 +297,12 @@ class Keeper(L.Callback):
                 torch.save(checkpoint, handle)
         self.saved = time.monotonic()
 
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
+        # In the place of Lightning's handler, which speaks with the other processes from within the signal, and
+        # hangs where they are out of step; Lightning takes it back at the end.
+        if (warning := self.warning) is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: warning.set())
+
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
         now, step = time.monotonic(), module.step
         if self.tracker is not None:
@@ -276,10 +313,17 @@ class Keeper(L.Callback):
             self._show(module, now)
         if step % module.recipe.validate_every == 0 or step == module.recipe.steps:
             return  # a validation comes now, then a checkpoint
-        # The first process's clock decides for all.
-        if step % 20 == 0 and trainer.strategy.broadcast(now - self.saved >= self.seconds):
+        warned = self.warning is not None and self.warning.is_set()
+        if step % 20 and (trainer.world_size > 1 or not warned):
+            return
+        # The first process's clock decides for all, and any process's warning; all of them ask in the same step.
+        due = warned or (trainer.is_global_zero and now - self.saved >= self.seconds)
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
             module.lap()
             self._save(trainer, module)
+            if trainer.strategy.reduce_boolean_decision(warned, all=False):
+                meet()  # what ends first may end the others
+                raise Warned(f"warned: a checkpoint is written at step {step} of {module.recipe.steps}")
 
     def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
         if self.tracker is not None:
