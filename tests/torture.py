@@ -821,6 +821,8 @@ def main() -> None:
                 row.saw[f"skipped: {error}"] += 1
             rows.append(row)
             console.print(f"{fault}: {row.times} times, {time.monotonic() - began:.0f} s", *row.lost, highlight=False)
+            if options.out:  # after each row: the next one may take minutes
+                options.out.write_text(markdown(rows, options.scale))
     table = Table(title="Torture", width=160, show_lines=True)
     for column in ("fault", "times tried", "what the user saw", "lost"):
         table.add_column(column, overflow="fold")
@@ -828,8 +830,6 @@ def main() -> None:
         saw = "\n".join(f"{count} x {line}" for line, count in row.saw.most_common(4)) or "nothing, and it went on"
         table.add_row(row.fault, str(row.times), saw, "\n".join(row.lost) or "nothing")
     console.print(table, markup=False)
-    if options.out:
-        options.out.write_text(markdown(rows, options.scale))
     sys.exit(any(row.lost for row in rows))
 
 
