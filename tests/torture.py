@@ -245,11 +245,15 @@ def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None, ex
     differing = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
     if differing:
         raise Wrong(f"{len(differing)} of {len(expected)} differ, as {differing[0]}")
-    # The lock of a network that is done keeps nobody from anything: a kill just before its end leaves it there.
-    left = [path for path in study.rglob("lock*") if not path.with_name("result.json").exists()]
+
+    def is_done(path: Path) -> bool:
+        """A lock of a network that is done keeps nobody from anything: a kill while it is released leaves it there."""
+        return "lock" in path.name and path.with_name("result.json").exists()
+
+    left = [path for path in study.rglob("lock*") if not is_done(path)]
     left += [path for path in (study / "fleets").glob("*") if path.is_dir()]
     beside = {study, study / "means"}  # where several processes may be writing, and none can tidy
-    left += [path for path in study.rglob(".*.tmp") if path.parent not in beside]
+    left += [path for path in study.rglob(".*.tmp") if path.parent not in beside and not is_done(path)]
     if left:
         raise Wrong(f"left over: {left[0].relative_to(runs)}")
 
