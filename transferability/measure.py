@@ -31,6 +31,7 @@ from transferability.train import gpu_arithmetic, quiet
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
 # On a CPU a step is measured with so few images that it takes about so many operations: some seconds.
 CPU_STEP = 200e9
+PATIENCE = 15.0  # bfloat16 takes ten times as long on a CPU without instructions for it
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,25 @@ def makespan(measured: Sequence[Measured], devices: int) -> float:
 
 
 class Clock(L.Callback):
-    """Takes the time after `warm` steps and after `steps` more, when the device has done them."""
+    """Takes the time of `steps` steps after the first `warm`; of fewer, but one at least, after PATIENCE seconds."""
 
     def __init__(self, warm: int, steps: int) -> None:
         self.warm, self.steps = warm, steps
-        self.times: list[float] = []
+        self.begun = self.seconds = 0.0
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
-        if batch_index + 1 in (self.warm, self.warm + self.steps):
-            if module.device.type == "cuda":
-                torch.cuda.synchronize()
-            self.times.append(time.perf_counter())
+        done, now = batch_index + 1 - self.warm, time.perf_counter()
+        late = done > 0 and now - self.begun > PATIENCE
+        if done not in (0, self.steps) and not late:
+            return
+        if module.device.type == "cuda":
+            torch.cuda.synchronize()
+        now = time.perf_counter()
+        if done:
+            self.seconds = (now - self.begun) / done
+            trainer.should_stop = True
+        else:
+            self.begun = now
 
 
 def pictures(study: Study, fleet: Fleet, classes: int) -> TaskImages:
@@ -184,8 +193,7 @@ def measure(study: Study, kind: Kind, precision: str, batch: int, device: torch.
             trainer.fit(module, batches)
     except torch.cuda.OutOfMemoryError:
         return Measured(kind, precision, batch, why=f"does not fit into {there / 1e9:.0f} GB")
-    first, last = clock.times
-    return Measured(kind, precision, batch, (last - first) / clock.steps, most_memory(device) - before)
+    return Measured(kind, precision, batch, clock.seconds, most_memory(device) - before)
 
 
 def free_memory(device: torch.device) -> float:
