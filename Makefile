@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo figures test check torture clean
+.PHONY: help setup demo figures test check torture bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -41,6 +41,9 @@ test: check ## run check, then the tests
 
 torture: setup ## try every fault on purpose, for half an hour; prints what became of each
 	$(BIN)/python tests/torture.py
+
+bench: setup ## measure speed side by side with other ways, half an hour; data/demo and data/tiny-imagenet first
+	$(BIN)/python experiments/benchmark.py
 
 clean: ## remove the environment and caches (data/, runs/ and figures/ stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
