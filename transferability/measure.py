@@ -248,6 +248,11 @@ def measure_study(study: Study, divided: Sequence[Fleet], batch: int | None, con
     return [measure(study, kind, precision, size, device) for kind, precision, size in shown]
 
 
+def short(value: float) -> str:
+    """Three digits, and no exponent for large numbers."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def table(study: Study, measured: Sequence[Measured]) -> list[tuple[Any, ...]]:
     """The rows under COLUMNS; empty where something is not known."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
@@ -260,10 +265,8 @@ def table(study: Study, measured: Sequence[Measured]) -> list[tuple[Any, ...]]:
         known: tuple[Any, ...] = ("",) * 6
         if each.rate:
             share = f"{speed / peak:.1%}" if peak and each.precision == "bfloat16" else ""
-            known = (
-                f"{each.rate:.4g}", f"{1000 * each.seconds:.4g}", f"{each.memory / 1e9:.3g}", f"{speed / 1e12:.3g}",
-                share, f"{each.hours():.3g}",
-            )  # fmt: skip
+            numbers = (each.rate, 1000 * each.seconds, each.memory / 1e9, speed / 1e12)
+            known = (*map(short, numbers), share, short(each.hours()))
         counts = (len(each.kind.fleets), len(fleet.networks), each.kind.classes)
         rows.append((each.kind.name, *counts, each.precision, each.batch, *known, each.why))
     return rows
