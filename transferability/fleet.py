@@ -147,13 +147,14 @@ class FleetModule(L.LightningModule):
         """(b, 3, c, c) float32: pixels minus the mean image of `task` at the crop's place, mirrored, scaled."""
         mean: Tensor = getattr(self, f"mean_{task}")
         size, crop = mean.shape[0], self.recipe.crop
-        reach = torch.arange(crop, device=mean.device)
+        places, mirror = size - crop + 1, batch.mirror
+        # Every crop of the mean image and of its mirror image, as a view: lines are copied out of it, not pixels.
+        both = torch.stack([mean, mean.flip(1)])
+        crops = both.as_strided((2, places, places, crop, crop, 3), (size * size * 3, size * 3, 3, size * 3, 3, 1))
+        its = crops[mirror.long(), batch.ys, torch.where(mirror, places - 1 - batch.xs, batch.xs)]
         # Mirrored before they are floats: a quarter of the traffic.
-        across = torch.where(batch.mirror[:, None], crop - 1 - reach, reach)
-        ys, xs = batch.ys[:, None] + reach, batch.xs[:, None] + across
-        crops = mean.view(-1, 3)[ys[:, :, None] * size + xs[:, None, :]].permute(0, 3, 1, 2)
-        pixels = torch.where(batch.mirror[:, None, None, None], batch.pixels.flip(3), batch.pixels)
-        return (pixels - crops).mul_(self.recipe.scale)
+        pixels = torch.where(mirror[:, None, None, None], batch.pixels.flip(3), batch.pixels)
+        return (pixels - its.permute(0, 3, 1, 2)).mul_(self.recipe.scale)
 
     def _run(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
         """One layer and, in training, its dropout, whose mask belongs to `owner`."""
