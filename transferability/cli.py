@@ -267,9 +267,11 @@ def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -
     # What fits into a line: `--csv` has all.
     heads = {"images_per_second": "images/s", "ms_per_step": "ms", "memory_gb": "GB", "tflops": "TFLOP/s"}
     left_out = ("networks", "classes", "why")
-    heads |= {"peak_share": "of peak", "hours_each": "hours each"}
-    kept = [i for i, column in enumerate(COLUMNS) if column not in left_out]
-    shown = Table(*(heads.get(COLUMNS[i], COLUMNS[i]) for i in kept), box=None)
+    heads |= {"peak_share": "of peak", "hours_each": "hours"}
+    kept = [i for i, column in enumerate(COLUMNS) if column not in left_out and any(row[i] != "" for row in rows)]
+    shown = Table(box=None)
+    for i in kept:
+        shown.add_column(heads.get(COLUMNS[i], COLUMNS[i]), justify="left" if COLUMNS[i] == "kind" else "right")
     for row in rows:
         shown.add_row(*(str(row[i]) for i in kept))
     console.print(shown)

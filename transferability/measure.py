@@ -249,8 +249,8 @@ def measure_study(study: Study, divided: Sequence[Fleet], batch: int | None, con
 
 
 def short(value: float) -> str:
-    """Three digits, and no exponent for large numbers."""
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    """Three digits at most, two for what is small; no exponent for large numbers."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}" if value >= 0.1 else f"{value:.2g}"
 
 
 def table(study: Study, measured: Sequence[Measured]) -> list[tuple[Any, ...]]:
