@@ -72,7 +72,7 @@ def test_pictures_in_device_memory_give_the_same_bits(
 def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
     packed: PackedImages, plain: dict[str, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Autocast: losses to 2 %, weights (their whole vector) to five roundings; weights, momentum and checkpoint in float32."""
+    """Autocast: losses to 2 %, weights (their whole vector) to five roundings; what is kept is in float32."""
     kinds = set()
 
     def looks(file: Path) -> None:
