@@ -302,7 +302,7 @@ def kill_one_study_twenty_times(bench: Bench, row: Row) -> None:
             began, killed = time.monotonic(), 0
             while temporary and killed < kills:
                 process = command(words, bench.root / "log", **where)
-                if process.wait(bench.draw.uniform(0, 2 * seconds / kills)) is not None:
+                if process.wait(bench.draw.uniform(0, seconds / kills)) is not None:
                     break
                 process.kill()
                 process.wait()
