@@ -250,10 +250,7 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
         "seed": chosen.seed,
         # Its name is a word for people: what it stands for is here.
         "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
-        "architecture": {
-            "crop": study.architecture.crop,
-            "layers": {name: [type(spec).__name__, dict(_fields(spec))] for name, spec in study.architecture.layers},
-        },
+        "architecture": _architecture(study.architecture),
         "data": checksum,
     }
     if chosen.images_per_class is not None:
@@ -262,6 +259,13 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
         source = study.by_name[chosen.source_name]
         out["source"] = record(study, source, checksum)
     return out
+
+
+@lru_cache
+def _architecture(architecture: Architecture) -> dict[str, Any]:
+    """What a record says of an architecture; the same object each time, not to be changed."""
+    layers = {name: [type(spec).__name__, dict(_fields(spec))] for name, spec in architecture.layers}
+    return {"crop": architecture.crop, "layers": layers}
 
 
 @lru_cache
