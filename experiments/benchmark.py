@@ -8,6 +8,7 @@ Rows, all of them by default; each can be run alone:
     fleet     seven frozen networks with a shared prefix, and all 28 treatments of a target, against one by one
     step      training steps under Lightning, with metrics and divergence checks, against a loop written by hand
     study     a whole study against one Lightning run a network (careful_user.py); needs data/demo, data/tiny-imagenet
+    ddp       two fleets on two processes: side by side with one each, against one after the other with both (DDP)
     growth    time and memory of fleets of 1, 7, 28, 56; commands on studies of 10, 300, 10,000 networks
     logging   what offline logging to W&B costs
 
@@ -54,6 +55,7 @@ from transferability.fleet import FleetModule
 from transferability.images import ImageClass, ImageSet, PackedImages, open_packed, write_packed
 from transferability.paths import data_root, study_folder
 from transferability.recipe import Recipe
+from transferability.run import run_study
 from transferability.splits import task_classes
 from transferability.stream import Batch, TaskImages, TrainingBatches, task_images
 from transferability.study import Fleet, Network, Study, load_study, network, record
@@ -560,6 +562,47 @@ def pngs(packed: PackedImages, its: Study, folder: Path) -> None:
                     Image.fromarray(chosen.images[row]).save(to, compress_level=1)
 
 
+# ---------------------------------------------------------------------------------------------- ddp
+
+
+def ddp_row(options: Options) -> Iterator[Line]:
+    """When one process for each fleet is faster than two processes for one fleet after the other."""
+    noise(options.folder)
+    fleets = {
+        "a base a fleet": (["baseA", "baseB"], 25_600),
+        "7 fine-tuned networks a fleet": (treatments("B*A+", "A*B+"), 5_120),
+        "7 frozen networks a fleet": (treatments("B*A", "A*B"), 12_800),
+    }
+    for case, (names, images) in fleets.items():
+        for batch in (32, 128, 512):
+            steps = 2 if options.quick else images // batch
+            ways = {
+                "two fleets side by side": partial(on_two_processes, names, steps, batch, 1),
+                "one after the other, DDP": partial(on_two_processes, names, steps, batch, 2),
+            }
+            measured = in_turn(ways, options.repeats)
+            speeds = {way: [2 * steps * batch / seconds for seconds in values] for way, values in measured.items()}
+            yield from compared("ddp", f"{case}, batch {batch}", "images/s", speeds)
+
+
+def on_two_processes(names: Sequence[str], steps: int, batch: int, devices: int) -> float:
+    """Seconds of both fleets' training, as train_fleet counts them, with `devices` processes for each fleet."""
+    study = bench_study(names, steps)
+    networks = tuple(replace(each, recipe=replace(each.recipe, batch=batch)) for each in study.networks)
+    study = replace(study, networks=networks)
+    with tempfile.TemporaryDirectory() as runs:
+        os.environ["TRANSFERABILITY_RUNS"] = runs
+        folder = study_folder(study.name)
+        for base in study.networks[:2]:
+            if base.short_name not in names:
+                train_fleet(study, Fleet((base,)), Machine("cpu", most_validated=1))
+        chosen = [each for each in study.networks if each.short_name in names]
+        machine = Machine("cpu", devices=devices, most_validated=2)
+        run_study(study, chosen, machine, 2 // devices, None, Console(quiet=True))
+        by_fleet = {each.treatment.target: read_json(folder.result(each.name))["seconds"] for each in chosen}
+    return float(max(by_fleet.values()) if devices == 1 else sum(by_fleet.values()))
+
+
 # ---------------------------------------------------------------------------------------------- growth
 
 FLEETS = (1, 7, 28, 56)
@@ -762,6 +805,7 @@ ROWS: dict[str, Callable[[Options], Iterator[Line]]] = {
     "fleet": fleet_row,
     "step": step_row,
     "study": study_row,
+    "ddp": ddp_row,
     "growth": growth_row,
     "logging": logging_row,
 }

@@ -1,4 +1,4 @@
-"""Training one fleet: killed and run again, refused, in two processes, its files."""
+"""Training one fleet: killed and run again, refused, in several processes, its files."""
 
 import math
 import os
@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +23,11 @@ from transferability.files import Refused, read_json, write_json
 from transferability.fleet import FleetModule
 from transferability.images import PackedImages
 from transferability.paths import StudyFolder, study_folder
+from transferability.results import collect
 from transferability.run import pending
 from transferability.stream import Batch
 from transferability.study import Fleet, Study, fleets
-from transferability.train import Machine, quiet, train_fleet
+from transferability.train import Machine, Warned, quiet, read_checkpoint, train_fleet
 
 torch.set_num_threads(1)
 quiet()
@@ -216,6 +219,39 @@ def test_resuming_at_every_kind_of_checkpoint_across_a_drop_of_the_rate(
     assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
 
 
+def test_warned_it_writes_a_checkpoint_and_ends(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the same step; the second time by SIGTERM. Nothing says that it failed, and the bits are the same."""
+    study = tiny_study(["baseA"], LONG)
+    train(study)
+    (roots / "runs").rename(roots / "undisturbed")
+    place, before = study_folder("tiny").fleet("random-0.baseA.seed-0"), signal.getsignal(signal.SIGTERM)
+    for step in (13, 57):
+        with monkeypatch.context() as patch:
+            warning, original = threading.Event(), FleetModule.training_step
+
+            def training_step(
+                self: FleetModule,
+                batch: Batch,
+                index: int,
+                step: int = step,
+                warning: threading.Event = warning,
+                original: Any = original,
+            ) -> torch.Tensor:
+                if self.step == step:
+                    warning.set() if step == 13 else os.kill(os.getpid(), signal.SIGTERM)
+                return original(self, batch, index)  # type: ignore[no-any-return]
+
+            patch.setattr(FleetModule, "training_step", training_step)
+            with pytest.raises(Warned, match=f"a checkpoint is written at step {step + 1} of 70"):
+                train_fleet(study, fleets(study.networks)[0], MACHINE, warning=warning)
+        assert read_checkpoint(place / "checkpoint.pt")["step"] == step + 1
+        assert not (place / "failed.json").exists() and signal.getsignal(signal.SIGTERM) == before
+    train(study)
+    assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
+
+
 def test_a_torn_temporary_file_is_ignored(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny_study(["baseA"], LONG)
     train(study)
@@ -375,6 +411,14 @@ def test_a_batch_that_does_not_divide_is_refused(roots: Path, packed: PackedImag
         train(study, replace(MACHINE, devices=3))
 
 
+def test_a_task_that_sees_one_gpu_of_several_is_refused(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(Refused, match=r"4 devices on each node, but this process sees 1 GPUs; .* no --gpus-per-task"):
+        train(tiny_study(["baseA"]), replace(MACHINE, accelerator="auto", devices=4))
+
+
 # ---------------------------------------------------------------------------------------------- divergence
 
 
@@ -413,6 +457,14 @@ def test_where_one_network_diverged_the_others_go_on(
     found = {name: outcome(roots / "runs", name)[0] for name in ("A1A", "A2A")}
     assert [found[name]["diverged_at"] for name in found] == [None, 2]
     assert [found[name]["steps"] for name in found] == [12, 12]
+    # What is not a number is null in the file, and empty in the tables.
+    assert "NaN" not in study_folder("tiny").result("random-0/A2A/seed-0").read_text()
+    assert found["A2A"]["series"]["val_loss"] == [None, None] and found["A2A"]["val_top1"] >= 0
+    table, missing = collect(study)
+    assert missing == [] and math.isnan(table.loc[table["network"] == "A2A", "val_loss"].item())
+    rows = study_folder("tiny").curves.read_text().splitlines()
+    lost = rows[0].split(",").index("val_loss")
+    assert [row.split(",")[lost] == "" for row in rows[1:]] == [",A2A," in row for row in rows[1:]]
 
 
 def test_killed_after_all_diverged_it_ends_as_it_would_have(
@@ -495,14 +547,24 @@ def test_best_ten_are_of_a_hundred_validations(roots: Path, packed: PackedImages
         assert found["val_top1_best10"] == (pytest.approx(sum(ten) / 10) if known else None)
 
 
-# ---------------------------------------------------------------------------------------------- two processes
+# ---------------------------------------------------------------------------------------------- several processes
+
+SLOWLY = """
+import time
+from transferability.fleet import FleetModule
+original = FleetModule.on_train_batch_start
+def slowly(self, batch, index):
+    time.sleep(0.03)
+    original(self, batch, index)
+FleetModule.on_train_batch_start = slowly
+"""
 
 
-def two_processes(root: Path, file: Path, *names: str, devices: int = 2) -> subprocess.CompletedProcess[str]:
+def started(root: Path, file: Path, *names: str, devices: int = 2) -> subprocess.Popen[str]:
     words = [word for name in names for word in ("--network", f"random-0/{name}")]
     command = [sys.executable, "-m", "transferability.cli", "train", file, *words]
     command += ["--devices", str(devices), "--accelerator", "cpu", "--keep-weights"]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         command,
         env=environment(root),
         stdout=subprocess.PIPE,
@@ -510,57 +572,102 @@ def two_processes(root: Path, file: Path, *names: str, devices: int = 2) -> subp
         text=True,
         start_new_session=True,
     )
+
+
+def ended(process: subprocess.Popen[str], limit: float = LIMIT) -> tuple[int, str, str]:
+    """(exit code, output, errors) of the first process, when all have ended."""
     try:
-        out, err = process.communicate(timeout=LIMIT)
+        out, err = process.communicate(timeout=limit)  # the others write there, too
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # the second process too
-        raise AssertionError(f"two processes did not end: {process.communicate()}") from None
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(f"several processes did not end: {process.communicate()}") from None
+    return process.returncode, out, err
 
 
-@pytest.mark.timeout(600)
-def test_two_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
-    """DDP over gloo, dropout on, one network NaN: losses and weights to 1e-4, accuracies and counts exactly."""
-    fast = "A2A+1" + "0" * 30
-    names = ["baseA", "A2A", "A3A", "A1A+", fast]
+@pytest.mark.timeout(900)
+def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
+    """DDP over gloo in 2 and 4 processes, dropout on, to the tolerance that `Machine` states.
+
+    A base, and in the same command what copies from it: no process goes on before the first one has written what the
+    next fleet needs. One network becomes NaN among others, and one alone, whose fleet then stops.
+    """
+    fast, alone = "A2A+1" + "0" * 30, "R1B+1" + "0" * 30
+    names = ["baseA", "A2A", "A3A", "A1A+", fast, alone]
     changes = {"steps": 20, "validate_every": 10}
-    study = tiny_study(names, replace(RECIPE, **changes))  # type: ignore[arg-type]
-    train(study)
+    train(tiny_study(names, replace(RECIPE, **changes)))  # type: ignore[arg-type]
     (roots / "runs").rename(roots / "one")
     file = experiment(roots / "study.py", names, **changes)
-    for each in (["baseA"], names[1:]):
-        done = two_processes(roots, file, *each)
-        assert done.returncode == 0, done.stderr
     count = sum(label in task_a(packed) for label in packed.val.labels.tolist())
-    for name in names:
-        (alone, weights), (both, its_weights) = outcome(roots / "one", name), outcome(roots / "runs", name)
-        assert both["series"]["val_images"] == [count, count]
-        assert both["diverged_at"] == alone["diverged_at"]
-        assert (alone["diverged_at"] is None) == (name != fast)
-        if name == fast:
-            continue
-        for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
-            assert both["series"][key] == pytest.approx(alone["series"][key], rel=1e-4), (name, key)
-        for key, value in weights.items():
-            one, two = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
-            assert float((one - two).norm()) <= 1e-4 * float(one.norm()), (name, key)
-    found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))
-    assert found["provenance"]["devices"] == 2
-    assert not (study_folder("tiny").fleets / "random-0.A2A.seed-0").exists()
+    for devices in (2, 4):
+        code, _, err = ended(started(roots, file, *names, devices=devices))
+        assert code == 0, err
+        base = outcome(roots / "runs", "baseA")[1]
+        for name in names:
+            (its, weights), (both, its_weights) = outcome(roots / "one", name), outcome(roots / "runs", name)
+            assert both["diverged_at"] == its["diverged_at"]
+            assert (its["diverged_at"] is None) == (name not in (fast, alone))
+            assert (both["steps"], its["steps"]) == ((10, 10) if name == alone else (20, 20))
+            if name in (fast, alone):
+                continue
+            assert both["series"]["val_images"] == [count, count]
+            for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
+                assert both["series"][key] == pytest.approx(its["series"][key], rel=1e-4), (devices, name, key)
+            for key, value in weights.items():
+                a, b = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
+                assert float((a - b).norm()) <= 1e-4 * float(a.norm()), (devices, name, key)
+            for layer in {"A2A": ("conv1", "conv2"), "A3A": ("conv1", "conv2", "fc3")}.get(name, ()):
+                assert its_weights[f"{layer}.weight"] == base[f"{layer}.weight"]
+        found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))
+        assert found["provenance"]["devices"] == devices
+        assert list(study_folder("tiny").fleets.iterdir()) == []
+        (roots / "runs").rename(roots / f"in-{devices}")
 
 
-@pytest.mark.timeout(600)
-def test_two_processes_train_a_base_and_what_copies_from_it(roots: Path, packed: PackedImages) -> None:
-    """Two fleets in one command: no process goes on before the first one has written what the next fleet needs."""
-    file = experiment(roots / "study.py", ["baseA", "A2A"])
-    done = two_processes(roots, file, "baseA", "A2A")
-    assert done.returncode == 0, done.stderr
-    assert {name: outcome(roots / "runs", name)[0]["steps"] for name in ("baseA", "A2A")} == {"baseA": 12, "A2A": 12}
+@pytest.mark.timeout(900)
+def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedImages) -> None:
+    """Warned, if only one of them, all write a checkpoint and end; killed, if only one of them, all end.
+
+    Then one process goes on with what two have begun.
+    """
+    changes = {"steps": 400, "validate_every": 200}
+    study = tiny_study(["baseA"], replace(RECIPE, **changes))  # type: ignore[arg-type]
+    train(study)
+    (roots / "runs").rename(roots / "one")
+    file = experiment(roots / "study.py", ["baseA"], **changes)
+    file.write_text(file.read_text() + SLOWLY)
+    place = study_folder("tiny").fleet("random-0.baseA.seed-0")
+
+    def second(process: subprocess.Popen[str], file: Path) -> int:
+        """The number of the second process, as soon as `file` is there."""
+        end = time.monotonic() + LIMIT
+        while not file.exists():
+            assert process.poll() is None and time.monotonic() < end, ended(process)
+            time.sleep(0.05)
+        return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+    process = started(roots, file, "baseA")
+    os.kill(second(process, place / "progress.json"), signal.SIGUSR1)
+    code, out, err = ended(process)
+    step = read_checkpoint(place / "checkpoint.pt")["step"]
+    assert (code, step % 20, step % 200 > 0) == (1, 0, True), err
+    assert f"warned: a checkpoint is written at step {step} of 400; run the same command again to go on" in out
+    assert not (place / "failed.json").exists()
+
+    (place / "progress.json").unlink()
+    process = started(roots, file, "baseA")
+    os.kill(second(process, place / "progress.json"), signal.SIGKILL)
+    code, *_ = ended(process, limit=60)
+    assert code != 0
+
+    train(study)
+    its, both = outcome(roots / "one", "baseA")[0]["series"], outcome(roots / "runs", "baseA")[0]["series"]
+    assert both["val_images"] == its["val_images"]
+    for key in ("train_loss", "val_loss"):
+        assert both[key] == pytest.approx(its[key], rel=1e-3)
 
 
 @pytest.mark.timeout(300)
-def test_two_processes_refuse_what_one_refuses(roots: Path, packed: PackedImages) -> None:
-    file = experiment(roots / "study.py", ["baseA", "A2A"])
-    done = two_processes(roots, file, "baseA", devices=3)
-    assert done.returncode == 2 and "does not divide among 3 processes" in done.stderr
-    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
+def test_several_processes_refuse_what_one_refuses(roots: Path, packed: PackedImages) -> None:
+    code, _, err = ended(started(roots, experiment(roots / "study.py", ["baseA"]), "baseA", devices=3))
+    assert code == 2 and "does not divide among 3 processes" in err
+    assert "Traceback" not in err and len(err.strip().splitlines()) == 1
