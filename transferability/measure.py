@@ -193,7 +193,8 @@ def measure(study: Study, kind: Kind, precision: str, batch: int, device: torch.
             trainer.fit(module, batches)
     except torch.cuda.OutOfMemoryError:
         return Measured(kind, precision, batch, why=f"does not fit into {there / 1e9:.0f} GB")
-    return Measured(kind, precision, batch, clock.seconds, most_memory(device) - before)
+    # The kernel's count of a process's memory is off by some pages: what takes none may seem to give some back.
+    return Measured(kind, precision, batch, clock.seconds, max(0.0, most_memory(device) - before))
 
 
 def free_memory(device: torch.device) -> float:
