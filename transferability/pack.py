@@ -528,7 +528,8 @@ def run_parallel(blocks: list[Block], workers: int, note: Callable[[Outcome], No
     try:
         pending: set[Future[Outcome]] = set()
         for block in blocks:
-            pending.add(pool.submit(pack_block, block))
+            with _without_ctrl_c():
+                pending.add(pool.submit(pack_block, block))
             if len(pending) >= 3 * workers:
                 ready, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in ready:
@@ -546,9 +547,20 @@ def run_parallel(blocks: list[Block], workers: int, note: Callable[[Outcome], No
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Ctrl-C waits; for a process that is started here, for ever, from before its first instruction.
+
+    It reaches every process of a terminal; the parent alone says so.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start_worker() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone says so.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
     def end_with_parent() -> None:
