@@ -35,9 +35,9 @@ say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2'
 wait_for '^running: '
 say 'transferability status experiments/smoke.py'
 job=$(grep -o "job [0-9_]*" <<<"$(transferability status experiments/smoke.py | grep ^running:)" | head -1 | cut -d" " -f2)
-echo '# As before a time limit: the element goes back to the queue, and on from its last checkpoint if it has one.'
+echo '# As before a time limit: the element writes a checkpoint, goes back to the queue, and on from there.'
 say "scancel --batch --signal=USR1 $job"
-sleep 2
+until [ "$(squeue -h -j "$job" -O RestartCnt | tr -d ' ')" = 1 ]; do sleep 0.2; done
 say 'transferability status experiments/smoke.py'
 wait_for ': \([0-9]*\) of \1 networks done'
 while [ -n "$(squeue -h)" ]; do sleep 0.5; done

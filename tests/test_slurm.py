@@ -1,12 +1,14 @@
 """A study on a real SLURM: two nodes on this machine, started and stopped by `slurm/cluster.sh` beside this file."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,23 @@ study = Study("{name}", "noise", architecture, tuple({networks}))
 """
 
 
+# In its first life each element takes its time, so that what happens to it happens in its middle.
+SLOWLY = """
+import os
+if "SLURM_STEP_ID" in os.environ:
+    import time
+    from transferability.fleet import FleetModule
+    original = FleetModule.on_train_batch_start
+    def slowly(self, batch, index):
+        if index == 0:
+            print(f"from step {self.step}", flush=True)
+        if os.environ["SLURM_JOB_NAME"] == "long-1" and "SLURM_RESTART_COUNT" not in os.environ and self.step > 50:
+            time.sleep(0.25)
+        original(self, batch, index)
+    FleetModule.on_train_batch_start = slowly
+"""
+
+
 class Cluster:
     """A folder with packed noise, and the commands of a user who is logged in to the cluster."""
 
@@ -71,6 +90,22 @@ class Cluster:
 
     def folder(self, study: str) -> StudyFolder:
         return StudyFolder(self.root / "runs" / study)
+
+    def crash(self, node: str) -> None:
+        """Ends all processes of a node, as when its power fails, and tells SLURM, which would see it after minutes."""
+        victims = [int((self.root / "cluster" / "run" / f"slurmd-{node}.pid").read_text())]
+        its = (f"SLURM_CONF={self.environment['SLURM_CONF']}", f"SLURMD_NODENAME={node}")
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if {*its} <= {*(place / "environ").read_text(errors="replace").split("\0")}:
+                    victims.append(int(place.name))
+                    parent = (place / "stat").read_text().rpartition(")")[2].split()[1]
+                    if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"slurmstepd"):
+                        victims.insert(0, int(parent))  # before it can see what becomes of its processes
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
     def wait(self, what: str, true: Callable[[], Any]) -> None:
         end = time.monotonic() + LIMIT
@@ -120,7 +155,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     its = Cluster(root, environment)
     try:
         # Of its own: pytest-xdist may start one for each of its processes.
-        its.run(CLUSTER, "start", root / "cluster", PORT=str(10_000 + os.getpid() % 2000 * 10))
+        its.run(CLUSTER, "start", root / "cluster", PORT=str(10_000 + os.getpid() % 2000 * 10), CPUS="2")
         yield its
     finally:
         subprocess.run(
@@ -134,60 +169,91 @@ def outcome(folder: StudyFolder, name: str) -> tuple[dict[str, Any], bytes]:
     return series, folder.weights(name).read_bytes()
 
 
-def test_signalled_and_killed_elements_end_with_the_same_bits(cluster: Cluster) -> None:
-    networks = '[network(f"random-{s}/baseA", recipe) for s in (0, 1)]'
-    experiment = cluster.experiment("long", networks, steps=1200, every=40)
+def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(cluster: Cluster) -> None:
+    """Four at once: a time limit, a kill, a preemption with a time of grace, a node that fails."""
+    networks = '[network(f"random-{s}/baseA", recipe) for s in range(4)]'
+    experiment = cluster.experiment("long", networks, steps=400, every=40)
+    experiment.write_text(experiment.read_text() + SLOWLY)
     folder = cluster.folder("long")
-    cluster.transferability("submit", experiment)
+    job = cluster.transferability("submit", experiment).partition("job ")[2].partition(":")[0]
     undisturbed = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "train", experiment, *(f"--network=random-{s}/baseA" for s in (0, 1))],
+        [sys.executable, "-c", MAIN, "train", experiment, "--network=random-*/baseA"],
         env={**cluster.environment, "TRANSFERABILITY_RUNS": str(cluster.root / "undisturbed")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    first, second = "random-0/baseA/seed-0", "random-1/baseA/seed-0"
+    names = [f"random-{s}/baseA/seed-0" for s in range(4)]
 
-    def checkpoint(name: str) -> Path:
-        return folder.fleet(name.replace("/", ".")) / "checkpoint.pt"
+    def log(element: int, submission: int = 1) -> str:
+        found = list((folder.root / "logs").glob(f"long-{submission}-*_{element}.log"))
+        return found[0].read_text() if found else ""
 
+    def checkpoint(element: int) -> Path:
+        return folder.fleet(names[element].replace("/", ".")) / "checkpoint.pt"
+
+    cluster.wait("checkpoints", lambda: all(checkpoint(element).exists() for element in range(4)))
+    assert "4 running" in cluster.transferability("status", experiment)
+    squeue = cluster.run("squeue", "-h", "-r", "-o", "%i %N").splitlines()
+    nodes = {int(line.split()[0].split("_")[1]): line.split()[1] for line in squeue if line.startswith(f"{job}_")}
+    limited, killed = (element for element in range(4) if nodes[element] == "n1")
+    on_n2 = [element for element in range(4) if nodes[element] == "n2"]
+    # Its warning comes two minutes before, thus when SLURM looks next: every half minute.
+    cluster.run("scontrol", "update", f"JobId={job}_{limited}", "EndTime=now+110")
     # Killed as by the kernel for want of memory: the shell of the element sees its step end.
-    cluster.wait("a checkpoint", lambda: checkpoint(second).exists() and holder(folder.lock(second)))
-    its = holder(folder.lock(second))
-    assert its and its.job.endswith("_1")
+    its = holder(folder.lock(names[killed]))
+    assert its and its.job == f"{job}_{killed}" and its.restarts == 0
     os.kill(its.pid, 9)
-    cluster.wait("a checkpoint", lambda: checkpoint(first).exists() and holder(folder.lock(first)))
-    its = holder(folder.lock(first))
-    assert its and its.job.endswith("_0") and its.restarts == 0
-    # Warned as before a time limit: SIGUSR1 to the shell of the element.
-    assert "running" in cluster.transferability("status", experiment)
-    cluster.run("scancel", "--batch", "--signal=USR1", its.job)
-    assert not folder.result(first).exists(), "it was done before it could be warned"
+    # One of the two has to go for this, and is told so by SIGTERM.
+    cluster.run("sbatch", "--partition=urgent", "--nodelist=n2", "--output=/dev/null", "--wrap=true")
+    cluster.wait("preemption", lambda: any("goes back to the queue" in log(element) for element in on_n2))
+    preempted, failed = sorted(on_n2, key=lambda element: "goes back to the queue" not in log(element))
+    cluster.crash("n2")
+    cluster.wait("the failed node's element", lambda: "n2" not in cluster.run("squeue", "-h", "-o", "%N"))
+    cluster.run("slurmd", "-N", "n2")  # and there it is again
+    cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME")
+    cluster.wait("the time limit", lambda: "goes back to the queue" in log(limited))
+    cluster.run("scontrol", "update", f"JobId={job}_{limited}", "TimeLimit=30")
+    for element in (limited, preempted, failed):
+        assert not folder.result(names[element]).exists(), "it was done before anything happened to it"
 
-    cluster.wait("the requeued element", lambda: (now := holder(folder.lock(first))) and now.restarts == 1)
-    assert ", requeued once, " in cluster.transferability("status", experiment)
-
-    cluster.wait("the killed element", lambda: its.job[:-2] + "_1" not in cluster.run("squeue", "-h", "-r", "-o", "%i"))
-    assert f"{second}" not in cluster.transferability("status", experiment).split("queue:")[0].partition("running:")[2]
+    cluster.wait(
+        "a requeued element", lambda: any((now := holder(folder.lock(name))) and now.restarts for name in names)
+    )
+    said = cluster.transferability("status", experiment)
+    assert ", requeued once, " in said and names[killed] not in said.partition("running:")[2].split("queue:")[0]
     said = cluster.transferability("submit", experiment)
-    assert "1 base in 1 fleet" in said  # the killed one alone: the other is in the queue, or done
+    assert "1 base in 1 fleet" in said  # the killed one alone: the others are in the queue, or done
     cluster.wait_until_idle("long")
     assert undisturbed.wait(timeout=LIMIT) == 0
-    for name in (first, second):
+    for name in names:
         assert outcome(folder, name) == outcome(StudyFolder(cluster.root / "undisturbed" / "long"), name)
-    log = (folder.root / "logs" / f"long-1-{its.job}.log").read_text()
-    assert "goes back to the queue" in log and "requeued 1 times" in log and "ended with code 0" in log
+    for element in (limited, preempted):  # to the step
+        saved = re.search(r"warned: a checkpoint is written at step (\d+) of 400", log(element))
+        assert saved and int(saved.group(1)) % 40
+        assert f"from step {saved.group(1)}\n" in log(element).partition("requeued 1 times")[2]
+    lives = [log(failed).partition("requeued 1 times")[2], log(0, submission=2)]
+    for life in lives:  # since the last validation
+        begun = re.search(r"from step (\d+)", life)
+        assert begun and int(begun.group(1)) >= 40 and int(begun.group(1)) % 40 == 0
+    assert all("ended with code 0" in log(element) for element in (limited, preempted, failed))
 
 
 def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
-    """And a base that fails for good, at the same time: what waits for it is ended, and nothing else."""
+    """And a base that fails for good, at the same time: what waits for it is ended, and nothing else.
+
+    And one fleet over both nodes.
+    """
     kinds = 'kinds=("base", "BnB", "AnB+")'
     experiment = cluster.experiment("whole", f'grid(recipe, 3, ["random-0"], {kinds})', steps=30, every=15)
     bad = cluster.experiment("bad", f'grid(recipe, 2, ["random-0"], {kinds})', steps=6, every=6)
+    across = cluster.experiment("across", '[network("random-0/baseA", recipe)]', steps=30, every=15)
     folder = cluster.folder("whole")
-    said = cluster.transferability("submit", experiment, "--devices", "2")
+    said = cluster.transferability("submit", experiment, "--devices=2", TRANSFERABILITY_GPUS="--gres=gpu:{devices}")
     assert "2 bases in 2 fleets" in said and "8 networks in 2 fleets, after" in said
     # A second submission while the first is in the queue.
     assert "nothing to submit" in cluster.transferability("submit", experiment, "--devices", "2")
+    two = ("--nodes=2", "--ntasks-per-node=1", "--job-name=across-1", "--output=across.log", "--array=0")
+    cluster.run("sbatch", *two, SLURM_FILES / "fleet.sbatch", across, "--nodes=2")
     cluster.transferability("submit", bad, "--fleet-size", "1")
     pending = cluster.transferability("status", bad)
     assert "queued" in pending and " pending " in pending
@@ -202,7 +268,11 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     }
     assert {states[f"random-0/{short}/seed-0"] for short in ("baseB", "B1B", "B1A+")} == {"done"}
 
+    cluster.wait_until_idle("across")
     cluster.wait_until_idle("whole")
+    # The batch script, and each of the two tasks, see the GPUs of the node.
+    elements = sorted((folder.root / "logs").glob("whole-1-*_*.log"))
+    assert len(elements) == 4 and all(file.read_text().count("GPUs 0,1\n") == 3 for file in elements)
     said = cluster.transferability("status", experiment)
     assert "10 of 10 networks done" in said
     for name in ("baseA", "A1B+", "B2B"):
@@ -213,17 +283,21 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     assert (folder.root / "figures" / "figure2.png").exists()
     said = cluster.transferability("submit", experiment, "--devices", "2")
     assert "10 of 10 networks are done" in said and "nothing to submit" in said
-    # The two processes together trained what one trains: the same draws, rounded in another order.
+    # Two processes, on one node or on two, trained what one trains: the same draws, rounded in another order.
     cluster.transferability("train", experiment, "--network", "random-0/baseA", TRANSFERABILITY_RUNS="alone")
-    its, one = cluster.root / "runs", cluster.root / "alone"
-    both, alone = (read_json(StudyFolder(root / "whole").result("random-0/baseA/seed-0")) for root in (its, one))
-    for series in ("train_loss", "val_loss"):
-        np.testing.assert_allclose(both["series"][series], alone["series"][series], rtol=1e-4)
-    assert both["series"]["val_images"] == alone["series"]["val_images"] == [28, 28]
-    assert both["series"]["val_top1"] == pytest.approx(alone["series"]["val_top1"], abs=1 / 28)
-    weights = [load_file(StudyFolder(root / "whole").weights("random-0/baseA/seed-0")) for root in (its, one)]
-    for name in weights[0]:
-        np.testing.assert_allclose(weights[0][name], weights[1][name], rtol=1e-3, atol=1e-5)
+    name = "random-0/baseA/seed-0"
+    one = StudyFolder(cluster.root / "alone" / "whole")
+    alone = read_json(one.result(name))
+    for both in (folder, cluster.folder("across")):
+        found = read_json(both.result(name))
+        assert (found["provenance"]["devices"], alone["provenance"]["devices"]) == (2, 1)
+        for series in ("train_loss", "val_loss"):
+            np.testing.assert_allclose(found["series"][series], alone["series"][series], rtol=1e-4)
+        assert found["series"]["val_images"] == alone["series"]["val_images"] == [28, 28]
+        assert found["series"]["val_top1"] == pytest.approx(alone["series"]["val_top1"], abs=1 / 28)
+        weights = load_file(both.weights(name)), load_file(one.weights(name))
+        for key in weights[0]:
+            np.testing.assert_allclose(weights[0][key], weights[1][key], rtol=1e-3, atol=1e-5)
 
 
 def test_refused_on_the_node(cluster: Cluster) -> None:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A throw-away SLURM cluster of real daemons on this machine, as the calling user: two nodes, no GPUs.
+# A throw-away SLURM cluster of real daemons on this machine, as the calling user: two nodes with two GPUs each, which
+# are stand-ins: SLURM hands them out, and no program can use them.
 #
 #     eval "$(tests/slurm/cluster.sh start FOLDER)"        sets SLURM_CONF
 #     tests/slurm/cluster.sh stop FOLDER                   cancels its jobs, ends its daemons, keeps the logs
@@ -33,12 +34,13 @@ chmod 0755 run
 munged --force --key-file="$state/munge.key" --socket="$state/run/munge.sock" --pid-file="$state/run/munged.pid" \
     --log-file="$state/log/munged.log" --seed-file="$state/run/munge.seed"
 # The names of the nodes do not resolve, and Lightning would wait for the first of them for half an hour.
-printf '#!/bin/sh\necho export MASTER_ADDR=127.0.0.1\n' >prolog.sh
+printf '#!/bin/sh\necho export MASTER_ADDR=127.0.0.1\necho "print GPUs $CUDA_VISIBLE_DEVICES"\n' >prolog.sh
 chmod +x prolog.sh
+printf 'Name=gpu File=%s\n' /dev/null /dev/zero >gres.conf # any device that every machine has
 nodes=""
 for i in $(seq "$NODES"); do
     mkdir -p "spool/n$i"
-    nodes+="NodeName=n$i NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((PORT + i)) CPUs=$CPUS RealMemory=8000 State=UNKNOWN"$'\n'
+    nodes+="NodeName=n$i NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$((PORT + i)) CPUs=$CPUS RealMemory=8000 Gres=gpu:2 State=UNKNOWN"$'\n'
 done
 cat >slurm.conf <<CONF
 ClusterName=throwaway
@@ -55,11 +57,12 @@ TaskPlugin=task/none
 TaskProlog=$state/prolog.sh
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
+GresTypes=gpu
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-ReturnToService=2
+ReturnToService=1
 JobRequeue=1
 KillWait=3
 MinJobAge=3600
@@ -77,7 +80,7 @@ SlurmdLogFile=$state/log/slurmd-%n.log
 SlurmctldDebug=info
 SlurmdDebug=info
 ${nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=120
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 CONF
 slurmctld -i >&2
