@@ -213,9 +213,6 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
     cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME")
     cluster.wait("the time limit", lambda: "goes back to the queue" in log(limited))
     cluster.run("scontrol", "update", f"JobId={job}_{limited}", "TimeLimit=30")
-    for element in (limited, preempted, failed):
-        assert not folder.result(names[element]).exists(), "it was done before anything happened to it"
-
     cluster.wait(
         "a requeued element", lambda: any((now := holder(folder.lock(name))) and now.restarts for name in names)
     )
