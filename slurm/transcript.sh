@@ -23,7 +23,7 @@ say() {
 wait_for() { # what status has to say
     for _ in $(seq "${PATIENCE:-1200}"); do
         grep -q "$1" <<<"$(transferability status experiments/smoke.py 2>/dev/null)" && return
-        sleep 0.5
+        sleep 0.1
     done
     echo "it took too long until status said: $1" >&2
     exit 1
@@ -34,10 +34,14 @@ say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2 --
 say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2'
 wait_for '^running: '
 say 'transferability status experiments/smoke.py'
-job=$(grep -o "job [0-9_]*" <<<"$(transferability status experiments/smoke.py | grep ^running:)" | head -1 | cut -d" " -f2)
+job=2_0
+until grep -qs ' steps$' "$cluster"/runs/smoke/logs/*-"$job".log; do sleep 0.02; done # it begins to train
 echo '# As before a time limit: the element writes a checkpoint, goes back to the queue, and on from there.'
 say "scancel --batch --signal=USR1 $job"
-until [ "$(squeue -h -j "$job" -O RestartCnt | tr -d ' ')" = 1 ]; do sleep 0.2; done
+until [ "$(squeue -h -j "$job" -O RestartCnt | tr -d ' ')" = 1 ]; do
+    [ -n "$(squeue -h -j "$job")" ] || { echo "$job had ended before its signal came: try again" >&2; exit 1; }
+    sleep 0.2
+done
 say 'transferability status experiments/smoke.py'
 wait_for ': \([0-9]*\) of \1 networks done'
 while [ -n "$(squeue -h)" ]; do sleep 0.5; done

@@ -321,9 +321,14 @@ class Keeper(L.Callback):
         if trainer.strategy.reduce_boolean_decision(due, all=False):
             module.lap()
             self._save(trainer, module)
-            if trainer.strategy.reduce_boolean_decision(warned, all=False):
-                meet()  # what ends first may end the others
-                raise Warned(f"warned: a checkpoint is written at step {step} of {module.recipe.steps}")
+            self._end_if_warned(trainer, step, module.recipe.steps)
+
+    def _end_if_warned(self, trainer: L.Trainer, step: int, steps: int) -> None:
+        """After a checkpoint: raises Warned in all processes if any of them was."""
+        warned = self.warning is not None and self.warning.is_set()
+        if trainer.strategy.reduce_boolean_decision(warned, all=False):
+            meet()  # what ends first may end the others
+            raise Warned(f"warned: a checkpoint is written at step {step} of {steps}")
 
     def on_validation_end(self, trainer: L.Trainer, module: Any) -> None:
         if self.tracker is not None:
@@ -333,6 +338,8 @@ class Keeper(L.Callback):
             self._show(module, time.monotonic())
         if module.all_diverged:
             trainer.should_stop = True
+        elif module.step < module.recipe.steps:
+            self._end_if_warned(trainer, module.step, module.recipe.steps)
 
     def _show(self, module: FleetModule, now: float) -> None:
         step, batch = module.step, module.recipe.batch
