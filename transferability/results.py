@@ -180,8 +180,9 @@ def full_names(results: pd.DataFrame) -> list[str]:
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as dictionaries of plain values. `to_dict("records")` is several times slower."""
-    columns = [rows[column].to_numpy().tolist() for column in rows]
-    return [dict(zip(rows.columns, values, strict=True)) for values in zip(*columns, strict=True)]
+    names = rows.columns.tolist()  # what pandas holds strings in is slow to go through, here and below
+    columns = [rows[name].to_numpy().tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 # ----------------------------------------------------------------------------------- networks and their pairs
@@ -295,9 +296,10 @@ def mean_of(rows: pd.DataFrame, column: str = "difference") -> Mean:
 
     Within a unit the networks of each target are averaged first, then the targets that there are.
     """
-    rows = rows.loc[rows[column].notna(), ["split", "seed", "unit", "target", column]]
+    there = rows[column].notna()
+    if not there.all():
+        rows = rows.loc[there, ["split", "seed", "unit", "target", column]]
     values: dict[str, dict[str, list[float]]] = {}
-    # As arrays: a column of strings is several times slower to go through.
     for unit, target, value in zip(*(rows[name].to_numpy() for name in ("unit", "target", column)), strict=True):
         values.setdefault(unit, {}).setdefault(target, []).append(value)
     units = {unit: fmean(map(fmean, targets.values())) for unit, targets in values.items()}
