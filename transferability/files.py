@@ -1,14 +1,14 @@
 """Files that are whole or not there, and the one exception that speaks to people."""
 
 import errno
-import json
-import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+import orjson
 
 
 class Refused(Exception):
@@ -16,6 +16,10 @@ class Refused(Exception):
 
     The command line prints it and exits with code 2.
     """
+
+
+class Missing(Refused):
+    """A file that does not exist."""
 
 
 @contextmanager
@@ -77,25 +81,16 @@ def in_words(error: BaseException) -> str:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Writes `value` as indented JSON, atomically; NaN and the infinite, which JSON does not know, as null."""
-    with write_atomically(path, "w") as handle:
-        json.dump(_finite(value), handle, indent=1, ensure_ascii=False, allow_nan=False)
-        handle.write("\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+    with write_atomically(path) as handle:
+        handle.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def read_json(path: Path | str) -> Any:
-    """The value in a JSON file; Refused, naming the file, if it is missing or not JSON."""
+    """The value in a JSON file. Missing if there is none; Refused, naming the file, if it is not JSON."""
     try:
-        with open(path, encoding="utf-8") as handle:
-            return json.load(handle)
+        with open(path, "rb") as handle:
+            return orjson.loads(handle.read())
     except FileNotFoundError:
-        raise Refused(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Missing(f"{path} does not exist") from None
+    except orjson.JSONDecodeError as error:
         raise Refused(f"{path} is not readable as JSON ({error}); move it away and run again") from None

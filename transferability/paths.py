@@ -36,7 +36,7 @@ class StudyFolder:
         return self.root / name
 
     def result(self, name: str) -> Path:
-        return self.root / name / "result.json"
+        return self.root / f"{name}/result.json"
 
     def weights(self, name: str) -> Path:
         return self.root / name / "weights.safetensors"

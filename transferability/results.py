@@ -16,22 +16,22 @@ differences. The one exception is `boosts`, which repeats the paper's Table 1 an
 Nothing here needs torch. Accuracies and differences are fractions (0.01 is one point) until they are printed.
 """
 
-import csv
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import orjson
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy import special
 
-from transferability.files import Refused, read_json, write_atomically
+from transferability.files import Missing, Refused, read_json, write_atomically
 from transferability.paths import study_folder
 from transferability.study import Study, difference, record
 
@@ -68,8 +68,8 @@ COLUMNS: dict[str, type] = {
 }
 
 # The columns of curves.csv: one row a validation.
-CURVES = ["study", "split", "network", "seed", "step", "images_seen", "rate", "val_top1", "val_top5", "val_loss"]
-CURVES += ["train_loss", "train_top1", "seconds"]
+CURVES = ["study", "split", "network", "seed"]
+CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
 
 MARGIN = 0.01  # "the same": one point of top-1 accuracy, fixed before any run
 NOT_ENOUGH = "not enough networks"
@@ -91,14 +91,15 @@ def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
     """
     folder = study_folder(study.name)
     rows: list[dict[str, Any]] = []
-    curves: list[tuple[Any, ...]] = []
+    curves: list[str] = []
     missing: list[str] = []
     for network in study.networks:
         file = folder.result(network.name)
-        if not file.exists():
+        try:
+            result = read_json(file)
+        except Missing:
             missing.append(network.name)
             continue
-        result = read_json(file)
         try:
             # Whatever set it was trained on: the pictures need not be here to draw figures.
             changed = difference(result["record"], record(study, network, result["record"]["data"]))
@@ -107,29 +108,34 @@ def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
                     f"{network.name} ({file}): {changed}; name the study differently, or move that folder away to "
                     "train it anew"
                 )
-            series = result["series"]
             rows.append(
                 {
                     **{column: result[column] for column in COLUMNS if column in result},
                     "recipe": result["recipe"]["name"],
-                    "validations": len(series["step"]),
+                    "validations": len(result["series"]["step"]),
                     "git_commit": result["provenance"]["git_commit"],
                 }
             )
-            count, batch = len(series["step"]), result["recipe"]["batch"]
-            images = [step * batch for step in series["step"]]
-            columns = {**series, "images_seen": images} | {
-                column: [result[column]] * count for column in ("study", "split", "network", "seed")
-            }
-            curves += zip(*(columns.get(column, [None] * count) for column in CURVES), strict=True)
+            curves.append(_curve(result))
         except (KeyError, TypeError) as error:
             raise Refused(f"{file} lacks {error}; move it away and train {network.name} again") from None
     table = results_table(rows)
     write_results(table, folder.results)
     if curves:
         with write_atomically(folder.curves, "w") as handle:
-            csv.writer(handle, lineterminator="\n").writerows([CURVES, *curves])
+            handle.writelines([",".join(CURVES) + "\n", *curves])
     return table, missing
+
+
+def _curve(result: Mapping[str, Any]) -> str:
+    """The lines of a result in curves.csv. No name in a study needs quotes, and orjson is quick to spell numbers."""
+    network, series = [str(result[column]) for column in CURVES[:4]], result["series"]
+    count, batch = len(series["step"]), result["recipe"]["batch"]
+    columns = {**series, "images_seen": [step * batch for step in series["step"]]}
+    lines = zip(*(columns.get(column, [None] * count) for column in CURVES[4:]), strict=True)
+    numbers = orjson.dumps([*lines]).decode()[2:-2].replace("null", "")
+    begin = ",".join(network) + ","
+    return begin + numbers.replace("],[", "\n" + begin) + "\n" if count else ""
 
 
 def read_results(path: Path | str) -> pd.DataFrame:
@@ -160,9 +166,8 @@ def results_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     empty: dict[type, Any] = {str: "", int: 0, float: math.nan}
     table: dict[str, Any] = {}
     for column, kind in COLUMNS.items():
-        values = [row.get(column) for row in rows]
-        missing = [value is None or value != value for value in values]
-        filled = [empty[kind] if gone else kind(value) for gone, value in zip(missing, values, strict=True)]
+        values = (row.get(column) for row in rows)
+        filled = [empty[kind] if value is None or value != value else kind(value) for value in values]
         table[column] = pd.Series(filled, dtype=kind)
     return pd.DataFrame(table)
 
@@ -302,17 +307,20 @@ def mean_of(rows: pd.DataFrame, column: str = "difference") -> Mean:
     values: dict[str, dict[str, list[float]]] = {}
     for unit, target, value in zip(*(rows[name].to_numpy() for name in ("unit", "target", column)), strict=True):
         values.setdefault(unit, {}).setdefault(target, []).append(value)
-    units = {unit: fmean(map(fmean, targets.values())) for unit, targets in values.items()}
-    return mean_over_units(pd.Series(units, dtype=float), rows)
+    units = {unit: fmean([fmean(some) for some in targets.values()]) for unit, targets in values.items()}
+    return mean_over_units(units.values(), rows)
 
 
-def mean_over_units(units: "pd.Series[float]", rows: pd.DataFrame) -> Mean:
+def mean_over_units(units: Iterable[float], rows: pd.DataFrame) -> Mean:
     """The mean of one value per unit, with its t interval. `rows`: the networks behind the values."""
-    value = float(units.mean()) if len(units) else math.nan
-    half_width = math.nan
-    if len(units) >= MIN_UNITS:
-        half_width = float(special.stdtrit(len(units) - 1, 0.975) * units.std(ddof=1) / math.sqrt(len(units)))
-    return Mean(value, value - half_width, value + half_width, len(rows), len(units), _varies(rows))
+    values = list(units)
+    count, value, half_width = len(values), math.nan, math.nan
+    if values:
+        value = fmean(values)
+    if count >= MIN_UNITS:
+        variance = math.fsum((each - value) ** 2 for each in values) / (count - 1)
+        half_width = float(special.stdtrit(count - 1, 0.975)) * math.sqrt(variance / count)
+    return Mean(value, value - half_width, value + half_width, len(rows), count, _varies(rows))
 
 
 def pooled_mean(rows: pd.DataFrame, column: str = "accuracy") -> Mean:
@@ -323,7 +331,8 @@ def pooled_mean(rows: pd.DataFrame, column: str = "accuracy") -> Mean:
 
 
 def _varies(rows: pd.DataFrame) -> str:
-    return " and ".join(word for word, column in (("splits", "split"), ("seeds", "seed")) if rows[column].nunique() > 1)
+    words = {"splits": rows["split"], "seeds": rows["seed"]}
+    return " and ".join(word for word, values in words.items() if len(set(values.to_numpy())) > 1)
 
 
 def verdict(mean: Mean, margin: float = MARGIN) -> str:

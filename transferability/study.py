@@ -131,6 +131,12 @@ class Study:
     def by_name(self) -> dict[str, Network]:
         return {network.name: network for network in self.networks}
 
+    @cached_property
+    def architecture_record(self) -> dict[str, Any]:
+        """What a network's record says of the architecture; the same object each time, not to be changed."""
+        layers = {name: [type(spec).__name__, dict(_fields(spec))] for name, spec in self.architecture.layers}
+        return {"crop": self.architecture.crop, "layers": layers}
+
     def select(self, only: Sequence[str]) -> tuple[Network, ...]:
         """The networks whose name matches one of the patterns, in the study's order; all for no pattern.
 
@@ -250,7 +256,7 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
         "seed": chosen.seed,
         # Its name is a word for people: what it stands for is here.
         "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
-        "architecture": _architecture(study.architecture),
+        "architecture": study.architecture_record,
         "data": checksum,
     }
     if chosen.images_per_class is not None:
@@ -259,13 +265,6 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
         source = study.by_name[chosen.source_name]
         out["source"] = record(study, source, checksum)
     return out
-
-
-@lru_cache
-def _architecture(architecture: Architecture) -> dict[str, Any]:
-    """What a record says of an architecture; the same object each time, not to be changed."""
-    layers = {name: [type(spec).__name__, dict(_fields(spec))] for name, spec in architecture.layers}
-    return {"crop": architecture.crop, "layers": layers}
 
 
 @lru_cache
