@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from transferability.files import Refused
 from transferability.networks import Architecture, Conv, Linear, caffenet, pooled, shapes, small_caffenet
 
 NAMES = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
@@ -19,6 +20,12 @@ def parameters(architecture: Architecture, classes: int) -> int:
             outputs = spec.outputs or classes
             total += outputs * channels * side * side + outputs
     return total
+
+
+def test_too_small_a_picture_for_the_layers_is_refused() -> None:
+    assert [side for _, side in shapes(small_caffenet(15, 0.25))] == [15, 4, 2, 2, 2, 1, 1, 1, 1]
+    with pytest.raises(Refused, match=r"caffenet-14-0\.25 sees 14 pixels: conv5 has no pixel left of them"):
+        shapes(small_caffenet(14, 0.25))
 
 
 def test_caffenet() -> None:

@@ -6,6 +6,8 @@ normalisation that follow it. A network's depth is the number of its layers.
 
 from dataclasses import dataclass
 
+from transferability.files import Refused
+
 
 @dataclass(frozen=True)
 class Conv:
@@ -54,15 +56,21 @@ class Architecture:
 def shapes(architecture: Architecture) -> list[tuple[int, int]]:
     """(channels, side) of the input and of what each layer puts out; a fully connected layer has side 1.
 
-    The last layer's channels are given as 0: they are the task's number of classes.
+    The last layer's channels are given as 0: they are the task's number of classes. Refused if the input is too
+    small for the layers.
     """
     channels, side = 3, architecture.crop
     out = [(channels, side)]
-    for _, spec in architecture.layers:
+    for name, spec in architecture.layers:
         if isinstance(spec, Conv):
             channels, side = spec.channels, (side + 2 * spec.pad - spec.kernel) // spec.stride + 1
             if spec.pool:
                 side = pooled(side)
+            if side < 1:
+                raise Refused(
+                    f"{architecture.name} sees {architecture.crop} pixels: {name} has no pixel left of them; "
+                    "see more, or pool less"
+                )
         else:
             channels, side = spec.outputs or 0, 1
         out.append((channels, side))
@@ -115,7 +123,7 @@ def small_caffenet(crop: int, width: float, fc_width: float | None = None, dropo
     width is 1,024.
 
     # Paper: no local response normalisation (with inputs of unit variance its alpha of 1e-4 does nothing),
-    # and conv1 is 5x5, stride 1 up to 32 pixels and stride 2 above, in place of 11x11 stride 4.
+    # and conv1 is 5x5, stride 2, in place of 11x11, stride 4; below 56 pixels conv2 is 3x3 in place of 5x5.
     """
 
     def channels(full: int) -> int:
