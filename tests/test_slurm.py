@@ -25,7 +25,7 @@ from transferability.submit import SLURM_FILES
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 # Seconds that any wait may take. On two idle cores all of them together take a minute or two.
-LIMIT = float(os.environ.get("SLURM_TEST_LIMIT", "150"))
+LIMIT = float(os.environ.get("SLURM_TEST_LIMIT", "300"))
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"SLURM is not installed (no {', '.join(MISSING)}): slurm-wlm, munge"),
     pytest.mark.timeout(4 * LIMIT),
