@@ -42,7 +42,7 @@ test: check ## run check, then the tests
 torture: setup ## try every fault on purpose, for half an hour; prints what became of each
 	$(BIN)/python tests/torture.py
 
-bench: setup ## measure speed side by side with other ways, half an hour; data/demo and data/tiny-imagenet first
+bench: setup ## measure speed side by side with other ways, two hours; data/demo and data/tiny-imagenet first
 	$(BIN)/python experiments/benchmark.py
 
 clean: ## remove the environment and caches (data/, runs/ and figures/ stay)

@@ -17,8 +17,8 @@ and highest, and the median of the ratios of neighbours. One process with one th
 `input` takes JPEGs from --pictures FOLDER, or draws some; the rest, but for `study`, trains on noise. litdata is an
 extra: pip install 'transferability[bench]'.
 
-Cost: about half an hour on two cores (most of it `study`), two minutes with --quick, which shows that it runs and
-measures nothing well.
+Cost: nearly two hours on two cores (`ddp` 50 minutes, `study` 27), two minutes with --quick, which shows that it runs
+and measures nothing well.
 """
 
 import argparse
@@ -53,6 +53,7 @@ from rich.table import Table
 from transferability.files import Refused, read_json
 from transferability.fleet import FleetModule
 from transferability.images import ImageClass, ImageSet, PackedImages, open_packed, write_packed
+from transferability.measure import most_memory
 from transferability.paths import data_root, study_folder
 from transferability.recipe import Recipe
 from transferability.run import run_study
@@ -658,9 +659,7 @@ def fleet_memory(names: Sequence[str], steps: int) -> tuple[float, float]:
     """(seconds of the steps, peak memory in MB) of one fleet."""
     quiet()
     seconds = trained(names, steps)
-    # Not ru_maxrss, which begins with that of the process that started this one.
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return seconds, int(peak.split()[1]) / 1024
+    return seconds, most_memory(torch.device("cpu")) / 2**20
 
 
 def its_own() -> float:
