@@ -28,13 +28,13 @@ from pictures import somebody
 from tiny import RECIPE, tiny_study, write_tiny
 
 from transferability import cli
+from transferability.collect import collect
 from transferability.files import Refused, read_json, write_atomically, write_json
 from transferability.images import PackedImages
 from transferability.locks import _myself, hold
 from transferability.networks import small_caffenet
 from transferability.paths import StudyFolder, study_folder
 from transferability.recipe import Recipe
-from transferability.results import collect
 from transferability.run import pending, tidy
 from transferability.status import at_chance
 from transferability.study import Network, Study, fleets
@@ -395,7 +395,7 @@ def test_a_fleet_that_another_process_started_differently(
     with pytest.raises(Refused, match=r"was started with other networks by another process; run the same command"):
         train_fleet(study, all_three, MACHINE)
     train(study)  # which plans anew
-    assert not collect(study)[1]
+    assert not collect(study)
 
 
 def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: PackedImages) -> None:
@@ -578,7 +578,7 @@ def test_seeds_may_be_added_afterwards(roots: Path, packed: PackedImages, comman
         "tiny", "tiny", study.architecture, (Network("random-0", Treatment("A", "R", 1), SHORT, 1), *study.networks)
     )
     train(more)
-    assert not collect(more)[1]
+    assert not collect(more)
     after = tree(roots / "runs")
     assert {name: after[name] for name in before} == before
     assert StudyFolder(roots / "runs" / "tiny").result("random-0/R1A/seed-1").exists()

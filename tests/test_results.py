@@ -12,9 +12,9 @@ import pytest
 from rich.console import Console
 
 from transferability import treatment as treatments
+from transferability.collect import COLUMNS
 from transferability.files import Refused
 from transferability.results import (
-    COLUMNS,
     PUBLISHED,
     Mean,
     boosts,
@@ -26,7 +26,6 @@ from transferability.results import (
     pooled_mean,
     print_table,
     read_results,
-    results_table,
     summary,
     unpaired,
     verdict,
@@ -332,30 +331,6 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
     again_integers = again[["n", "seed", "validations"]].dtypes
     assert set(map(str, again_integers)) == {"int64"}
     pd.testing.assert_frame_equal(again, table, check_dtype=False)
-
-
-def test_rows_become_the_table_that_the_file_gives_back(tmp_path: Path) -> None:
-    rows: list[dict[str, Any]] = [
-        {
-            "study": "s",
-            "split": "random-0",
-            "network": "baseA",
-            "kind": "base",
-            "target": "A",
-            "val_top1": 0.5,
-        },
-        {"study": "s", "network": "A3B+0.1", "n": 3, "plus": 0.1, "images_per_class": 250, "diverged_at": 7},
-        {"study": "s", "network": "A3B", "images_per_class": None, "val_top1_best10": None, "seed": 2},
-    ]
-    table = results_table(rows)
-    assert list(table.columns) == list(COLUMNS)
-    assert list(table["plus"]) == ["", "0.1", ""] and list(table["images_per_class"]) == ["", "250", ""]
-    assert list(table["seed"]) == [0, 0, 2] and math.isnan(table["val_top1"][2])
-    write_results(table, tmp_path / "results.csv")
-    pd.testing.assert_frame_equal(read_results(tmp_path / "results.csv"), table)
-    assert len(results_table([])) == 0 and networks(results_table([])).empty
-    with pytest.raises(ValueError, match="colour"):
-        results_table([{"colour": "red"}])
 
 
 def test_tables_and_claims_do_without_torch() -> None:

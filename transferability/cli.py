@@ -457,11 +457,15 @@ def run(
 
 def _collect(study: Any, chosen: Sequence[Any], console: Console) -> None:
     """Writes the tables of the whole study; prints that of `chosen`, and what is missing of it."""
+    from transferability.collect import collect
     from transferability.paths import study_folder
-    from transferability.results import collect, full_names, print_table
 
     folder = study_folder(study.name)
-    results, missing = collect(study)
+    missing = collect(study)
+
+    from transferability.results import full_names, print_table, read_results
+
+    results = read_results(folder.results)
     names = {network.name for network in chosen}
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}

@@ -23,6 +23,7 @@ import pandas as pd
 
 from transferability import __version__, results
 from transferability.claims import NOT_REPRODUCED, NOT_SUPPORTED, REPRODUCED, Claim, claims, statistic_of
+from transferability.collect import collect
 from transferability.files import Refused, read_json, write_atomically
 from transferability.networks import shapes
 from transferability.paths import StudyFolder, study_folder
@@ -85,7 +86,8 @@ def gather(study: Study, draw: bool = True) -> Report:
     """Collects the results into results.csv and draws what can be drawn, into <runs>/<study>/figures."""
     folder = study_folder(study.name)
     folder.root.mkdir(parents=True, exist_ok=True)
-    table, _ = results.collect(study)
+    collect(study)
+    table = results.read_results(folder.results)
     figures, not_drawn = _draw(folder, table) if draw and len(table) else ([], [])
     return Report(study, folder, table, statuses(study, study.networks), figures, not_drawn)
 

@@ -1,6 +1,6 @@
 """How is an accuracy averaged? The results table, its statistics, and how they are printed.
 
-One row of results.csv is one network. From it:
+One row of results.csv (`collect` writes it) is one network. From it:
 
 - *accuracy*: the final top-1 accuracy on the validation set (`val_top1`), everywhere. Only beside the paper's
   own numbers, and then on both sides, its statistic: the mean of the ten highest (`val_top1_best10`).
@@ -24,52 +24,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import orjson
 import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from scipy import special
 
-from transferability.files import Missing, Refused, read_json, write_atomically
-from transferability.paths import study_folder
-from transferability.study import Study, difference, record
+from transferability.collect import COLUMNS
+from transferability.files import Refused, write_atomically
 
 # ---------------------------------------------------------------------------------------------- the table
-
-# The columns of results.csv, in order: text ("" is a value), int, or float (may be empty).
-COLUMNS: dict[str, type] = {
-    "study": str,
-    "split": str,
-    "network": str,  # without split and seed: baseA, A3B, A3B+, B3Bp1, R3B, A3B+@250, baseB@long
-    "kind": str,  # base, selffer, transfer, random
-    "source": str,  # "" for a base
-    "target": str,
-    "n": int,  # 0 for a base
-    "preserved": int,
-    "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it
-    "images_per_class": str,  # "" all
-    "variant": str,  # "" or a word, e.g. "long"
-    "recipe": str,
-    "seed": int,
-    "val_top1": float,  # final
-    "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
-    "val_top5": float,
-    "val_loss": float,
-    "train_loss": float,
-    "train_top1": float,
-    "validations": int,
-    "steps": int,
-    "images_seen": float,
-    "seconds": float,
-    "images_per_second": float,
-    "diverged_at": float,  # step, or empty
-    "git_commit": str,
-}
-
-# The columns of curves.csv: one row a validation.
-CURVES = ["study", "split", "network", "seed"]
-CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
 
 MARGIN = 0.01  # "the same": one point of top-1 accuracy, fixed before any run
 NOT_ENOUGH = "not enough networks"
@@ -81,61 +45,6 @@ STATISTICS = {
     "val_top1": "final top-1 accuracy",
     "val_top1_best10": "mean of the ten highest of all validations, the paper's statistic",
 }
-
-
-def collect(study: Study) -> tuple[pd.DataFrame, list[str]]:
-    """Gathers the study's result.json files into results.csv and curves.csv; (the table, names of what is missing).
-
-    A result that cannot be read, or is of another recipe than the study's, is Refused by name; the tables are
-    then not touched.
-    """
-    folder = study_folder(study.name)
-    rows: list[dict[str, Any]] = []
-    curves: list[str] = []
-    missing: list[str] = []
-    for network in study.networks:
-        file = folder.result(network.name)
-        try:
-            result = read_json(file)
-        except Missing:
-            missing.append(network.name)
-            continue
-        try:
-            # Whatever set it was trained on: the pictures need not be here to draw figures.
-            changed = difference(result["record"], record(study, network, result["record"]["data"]))
-            if changed:
-                raise Refused(
-                    f"{network.name} ({file}): {changed}; name the study differently, or move that folder away to "
-                    "train it anew"
-                )
-            rows.append(
-                {
-                    **{column: result[column] for column in COLUMNS if column in result},
-                    "recipe": result["recipe"]["name"],
-                    "validations": len(result["series"]["step"]),
-                    "git_commit": result["provenance"]["git_commit"],
-                }
-            )
-            curves.append(_curve(result))
-        except (KeyError, TypeError) as error:
-            raise Refused(f"{file} lacks {error}; move it away and train {network.name} again") from None
-    table = results_table(rows)
-    write_results(table, folder.results)
-    if curves:
-        with write_atomically(folder.curves, "w") as handle:
-            handle.writelines([",".join(CURVES) + "\n", *curves])
-    return table, missing
-
-
-def _curve(result: Mapping[str, Any]) -> str:
-    """The lines of a result in curves.csv. No name in a study needs quotes, and orjson is quick to spell numbers."""
-    network, series = [str(result[column]) for column in CURVES[:4]], result["series"]
-    count, batch = len(series["step"]), result["recipe"]["batch"]
-    columns = {**series, "images_seen": [step * batch for step in series["step"]]}
-    lines = zip(*(columns.get(column, [None] * count) for column in CURVES[4:]), strict=True)
-    numbers = orjson.dumps([*lines]).decode()[2:-2].replace("null", "")
-    begin = ",".join(network) + ","
-    return begin + numbers.replace("],[", "\n" + begin) + "\n" if count else ""
 
 
 def read_results(path: Path | str) -> pd.DataFrame:
@@ -151,25 +60,12 @@ def read_results(path: Path | str) -> pd.DataFrame:
     for column, kind in COLUMNS.items():
         if kind is str:
             continue
-        numbers = pd.to_numeric(raw[column].replace("", "nan"), errors="coerce")
-        wrong = raw[column][(numbers.isna() & ~raw[column].isin(["", "nan"])) | (numbers.isna() & (kind is int))]
+        numbers = pd.to_numeric(raw[column], errors="coerce")
+        wrong = raw[column][numbers.isna() & ((kind is int) | ~raw[column].isin(["", "nan"]))]
         if len(wrong):
             raise Refused(f"{path}, line {wrong.index[0] + 2}: {column} is {wrong.iloc[0]!r}, not a number")
         raw[column] = numbers.astype(kind)
     return raw[list(COLUMNS)]
-
-
-def results_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of a results table as `read_results` gives them; None and NaN are empty, unknown keys an error."""
-    if unknown := {key for row in rows for key in row} - set(COLUMNS):
-        raise ValueError(f"no columns of a results table: {', '.join(sorted(unknown))}")
-    empty: dict[type, Any] = {str: "", int: 0, float: math.nan}
-    table: dict[str, Any] = {}
-    for column, kind in COLUMNS.items():
-        values = (row.get(column) for row in rows)
-        filled = [empty[kind] if value is None or value != value else kind(value) for value in values]
-        table[column] = pd.Series(filled, dtype=kind)
-    return pd.DataFrame(table)
 
 
 def write_results(results: pd.DataFrame, path: Path | str) -> None:
@@ -180,14 +76,8 @@ def write_results(results: pd.DataFrame, path: Path | str) -> None:
 
 def full_names(results: pd.DataFrame) -> list[str]:
     """The full names of the networks in a table: random-0/A3B+/seed-0."""
-    return [f"{row['split']}/{row['network']}/seed-{row['seed']}" for row in _records(results)]
-
-
-def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as dictionaries of plain values. `to_dict("records")` is several times slower."""
-    names = rows.columns.tolist()  # what pandas holds strings in is slow to go through, here and below
-    columns = [rows[name].to_numpy().tolist() for name in names]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    columns = (results[name].tolist() for name in ("split", "network", "seed"))
+    return [f"{split}/{network}/seed-{seed}" for split, network, seed in zip(*columns, strict=True)]
 
 
 # ----------------------------------------------------------------------------------- networks and their pairs
@@ -229,45 +119,43 @@ def networks(results: pd.DataFrame, statistic: str = "val_top1") -> pd.DataFrame
         raise Refused(f"{_some(full_names(rows[lacking]))} cannot be used: {why}")
 
     rows["group"] = rows["split"].where(~rows["split"].str.startswith("random-"), "random")
-    rows["treatment"] = [_treatment(row) for row in _records(rows)]
+    rows["treatment"] = _treatments(rows)
     rows["unit"] = rows["split"] + "/seed-" + rows["seed"].astype(str)
     rows["accuracy"] = rows[statistic]
 
+    # The base on the same images if there is one, else that on all. A base is compared with nothing but, where it
+    # is a variant, the plain base on the same images.
     key = ["split", "seed", "target", "images_per_class"]
-    bases = rows[(rows["kind"] == "base") & (rows["variant"] == "")].set_index(key)
-    cut = ["split", "seed", "target", "n", "preserved", "plus", "images_per_class", "variant"]
-    selffers = rows[rows["kind"] == "selffer"].set_index(cut)["accuracy"].to_dict()
-    accuracy_of, loss_of = bases["accuracy"].to_dict(), bases["train_loss"].to_dict()
+    is_base, is_plain = rows["kind"] == "base", rows["variant"] == ""
+    bases = rows[is_base & is_plain].set_index(key)[["accuracy", "train_loss"]]
+    base = rows[key].join(bases, on=key)
+    on_all = rows[key].assign(images_per_class="").join(bases, on=key)
+    base = base.where(base["accuracy"].notna() | is_base, on_all)[~(is_base & is_plain)].reindex(rows.index)
 
-    added = []
-    for row in _records(rows):
-        here = (row["split"], row["seed"], row["target"])
-        images = row["images_per_class"] if (*here, row["images_per_class"]) in accuracy_of else ""
-        # A base is compared with nothing but, where it is a variant, the plain base on the same images.
-        is_paired = row["kind"] != "base" or (row["variant"] and images == row["images_per_class"])
-        base = accuracy_of.get((*here, images), math.nan) if is_paired else math.nan
-        base_loss = loss_of.get((*here, images), math.nan) if is_paired else math.nan
-        selffer = selffers.get(tuple(row[column] for column in cut), math.nan)
-        is_frozen = row["kind"] in ("selffer", "transfer") and row["plus"] == "" and row["preserved"] == 0
-        added.append(
-            (
-                row["accuracy"] - base,
-                selffer - base if is_frozen else math.nan,
-                row["accuracy"] - selffer if row["kind"] == "transfer" else math.nan,
-                row["train_loss"] - base_loss,
-            )
-        )
-    columns = ["difference", "coadaptation", "specificity", "train_loss_difference"]
-    rows[columns] = pd.DataFrame(added, columns=columns, index=rows.index, dtype=float)
+    cut = ["split", "seed", "target", "n", "preserved", "plus", "images_per_class", "variant"]
+    selffers = rows[rows["kind"] == "selffer"].set_index(cut)["accuracy"].rename("selffer")
+    selffer = rows[cut].join(selffers, on=cut)["selffer"]
+    is_frozen = rows["kind"].isin(["selffer", "transfer"]) & (rows["plus"] == "") & (rows["preserved"] == 0)
+
+    rows["difference"] = rows["accuracy"] - base["accuracy"]
+    rows["coadaptation"] = (selffer - base["accuracy"]).where(is_frozen)
+    rows["specificity"] = (rows["accuracy"] - selffer).where(rows["kind"] == "transfer")
+    rows["train_loss_difference"] = rows["train_loss"] - base["train_loss"]
     return rows.reset_index(drop=True)
 
 
-def _treatment(row: Mapping[Any, Any]) -> str:
-    name = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[row["kind"]]
-    name += f"p{row['preserved']}" if row["preserved"] else ""
-    name += f"+{row['plus'] if row['plus'] != '1' else ''}" if row["plus"] else ""
-    name += f"@{row['images_per_class']}" if row["images_per_class"] else ""
-    return name + (f"@{row['variant']}" if row["variant"] else "")
+def _treatments(rows: pd.DataFrame) -> list[str]:
+    """The treatment of each row: see `networks`."""
+    columns = ["kind", "preserved", "plus", "images_per_class", "variant"]
+    return [_treatment(*its) for its in zip(*(rows[name].tolist() for name in columns), strict=True)]
+
+
+def _treatment(kind: str, preserved: int, plus: str, images_per_class: str, variant: str) -> str:
+    name = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[kind]
+    name += f"p{preserved}" if preserved else ""
+    name += f"+{plus if plus != '1' else ''}" if plus else ""
+    name += f"@{images_per_class}" if images_per_class else ""
+    return name + (f"@{variant}" if variant else "")
 
 
 def diverged(results: pd.DataFrame) -> list[str]:
@@ -301,38 +189,47 @@ def mean_of(rows: pd.DataFrame, column: str = "difference") -> Mean:
 
     Within a unit the networks of each target are averaged first, then the targets that there are.
     """
-    there = rows[column].notna()
-    if not there.all():
-        rows = rows.loc[there, ["split", "seed", "unit", "target", column]]
-    values: dict[str, dict[str, list[float]]] = {}
-    for unit, target, value in zip(*(rows[name].to_numpy() for name in ("unit", "target", column)), strict=True):
-        values.setdefault(unit, {}).setdefault(target, []).append(value)
-    units = {unit: fmean([fmean(some) for some in targets.values()]) for unit, targets in values.items()}
-    return mean_over_units(units.values(), rows)
+    return _mean_of(*(rows[name].tolist() for name in ("unit", "target", column)))
+
+
+def _mean_of(units: Sequence[str], targets: Sequence[str], values: Sequence[float]) -> Mean:
+    """`mean_of`, of plain lists with an entry for each network: the summary takes hundreds of means."""
+    there: dict[str, dict[str, list[float]]] = {}
+    networks = 0
+    for unit, target, value in zip(units, targets, values, strict=True):
+        if not math.isnan(value):
+            there.setdefault(unit, {}).setdefault(target, []).append(value)
+            networks += 1
+    return _mean([fmean([fmean(some) for some in its.values()]) for its in there.values()], networks, there)
 
 
 def mean_over_units(units: Iterable[float], rows: pd.DataFrame) -> Mean:
     """The mean of one value per unit, with its t interval. `rows`: the networks behind the values."""
-    values = list(units)
-    count, value, half_width = len(values), math.nan, math.nan
-    if values:
-        value = fmean(values)
+    return _mean(list(units), len(rows), rows["unit"])
+
+
+def _mean(values: Sequence[float], networks: int, units: Iterable[str]) -> Mean:
+    """The mean of one value per unit, with its t interval, and what is said beside it."""
+    count = len(values)
+    value = fmean(values) if count else math.nan
+    half_width = math.nan
     if count >= MIN_UNITS:
         variance = math.fsum((each - value) ** 2 for each in values) / (count - 1)
         half_width = float(special.stdtrit(count - 1, 0.975)) * math.sqrt(variance / count)
-    return Mean(value, value - half_width, value + half_width, len(rows), count, _varies(rows))
+    return Mean(value, value - half_width, value + half_width, networks, count, _varies(units))
 
 
 def pooled_mean(rows: pd.DataFrame, column: str = "accuracy") -> Mean:
     """The mean over networks whatever their unit and target, as in the paper's Table 1. No interval."""
     rows = rows[rows[column].notna()]
     value = float(rows[column].mean()) if len(rows) else math.nan
-    return Mean(value, math.nan, math.nan, len(rows), rows["unit"].nunique(), _varies(rows))
+    return Mean(value, math.nan, math.nan, len(rows), rows["unit"].nunique(), _varies(rows["unit"]))
 
 
-def _varies(rows: pd.DataFrame) -> str:
-    words = {"splits": rows["split"], "seeds": rows["seed"]}
-    return " and ".join(word for word, values in words.items() if len(set(values.to_numpy())) > 1)
+def _varies(units: Iterable[str]) -> str:
+    names = [unit.rpartition("/") for unit in {*units}]
+    words = {"splits": {split for split, _, _ in names}, "seeds": {seed for _, _, seed in names}}
+    return " and ".join(word for word, different in words.items() if len(different) > 1)
 
 
 def verdict(mean: Mean, margin: float = MARGIN) -> str:
@@ -437,12 +334,13 @@ def _summary(rows: pd.DataFrame) -> pd.DataFrame:
     """`summary` of the rows that `networks` returns."""
     out = []
     for (group, treatment, n), some in rows.groupby(["group", "treatment", "n"], sort=False):
+        units, targets = some["unit"].tolist(), some["target"].tolist()
+        means = {column: _mean_of(units, targets, some[column].tolist()) for column in _SUMMARISED}
         line: dict[str, Any] = {"group": group, "treatment": treatment, "n": n}
-        line["targets"] = " ".join(sorted(some["target"].unique()))
-        line["varies"] = _varies(some)
-        line["verdict"] = verdict(mean_of(some)) if some["difference"].notna().any() else ""
-        for column in _SUMMARISED:
-            mean = mean_of(some, column)
+        line["targets"] = " ".join(sorted({*targets}))
+        line["varies"] = _varies(units)
+        line["verdict"] = verdict(means["difference"]) if means["difference"].networks else ""
+        for column, mean in means.items():
             line[column] = mean.value
             for part in ("low", "high", "networks", "units"):
                 line[f"{column}_{part}"] = getattr(mean, part)
@@ -478,7 +376,7 @@ def print_table(results: pd.DataFrame, statistic: str = "val_top1", console: Con
     titles = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
     for group in lines["group"].unique():
         some = lines[lines["group"] == group]
-        varies = _varies(rows[rows["group"] == group])
+        varies = _varies(rows["unit"][rows["group"] == group])
         table = Table(
             title=f"{titles[group]} ({'units differ in ' + varies if varies else 'one unit: no intervals'})",
             box=box.SIMPLE_HEAD,
