@@ -372,7 +372,7 @@ def test_each_network_sees_its_own_source_mean_and_masks(step: int | None) -> No
         places: Sequence[int] = range(24)
     else:
         module.train()
-        module.start_step = step
+        module.step = step
         stream = TrainingBatches(images, recipe, "owner", step, step + 1)
         (batch,) = stream
         places = stream.places(step).tolist()
@@ -420,7 +420,7 @@ def test_dropout_in_training_not_in_validation() -> None:
 
     def logits(step: int, training: bool) -> Tensor:
         module.train(training)
-        module.start_step = step
+        module.step = step
         return torch.stack(module(batch)).detach()
 
     for i in range(3):

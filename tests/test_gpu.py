@@ -87,7 +87,7 @@ def test_a_training_step_waits_for_nothing_on_the_device(autocast: bool) -> None
         before = torch.is_autocast_enabled("cuda")
         torch.set_autocast_enabled("cuda", autocast)  # `torch.autocast` would look for a GPU
         try:
-            loss = module.training_step(pretended_batch(), 0)
+            loss = module.training_loss(pretended_batch())
             module.validation_step(pretended_batch(), 0)
         finally:
             torch.set_autocast_enabled("cuda", before)
@@ -145,9 +145,9 @@ def test_a_step_on_the_gpu_waits_for_nothing_and_agrees_with_the_cpu() -> None:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for step, batch in enumerate(Prefetched(batches, device)):
                 torch.cuda.set_sync_debug_mode("error" if step > 1 and device.type == "cuda" else "default")
-                module.start_step = step
+                module.step = step
                 set_rate(optimiser, RECIPE.rate_at(step))
-                module.training_step(batch, step).backward()
+                module.training_loss(batch).backward()
                 optimiser.step()
                 optimiser.zero_grad()
             torch.cuda.set_sync_debug_mode("default")

@@ -207,7 +207,7 @@ def test_resuming_at_every_kind_of_checkpoint_across_a_drop_of_the_rate(
 
     def restore(self: FleetModule, checkpoint: Any, first: bool = True) -> None:
         original(self, checkpoint, first)
-        starts.append(self.start_step)
+        starts.append(self.step)
 
     monkeypatch.setattr(FleetModule, "restore", restore)
     for step in (10, 21, 21, 35, 59, 61):

@@ -37,10 +37,9 @@ class Tally(Metric):
     def update(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: (batch,)."""
         best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == labels[None, :, None]
-        self.sums[:, 0] += len(labels)
-        self.sums[:, 1] += losses.double() * len(labels)
-        self.sums[:, 2] += best[..., 0].sum(1)
-        self.sums[:, 3] += best.any(-1).sum(1)
+        hits = best.sum(1, dtype=torch.float64)  # of the best guess, the second best, ...
+        count = torch.full_like(hits[:, 0], len(labels))
+        self.sums += torch.stack([count, losses * count, hits[:, 0], hits.sum(1)], 1)
 
     def compute(self) -> Tensor:
         """(networks, 4): images, mean loss, top-1, top-5."""
@@ -67,11 +66,12 @@ class FleetModule(L.LightningModule):
         means: Mapping[str, np.ndarray],
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # `training_step` is the whole step, and fewer hooks are called
         first = fleet.networks[0]
         self.fleet, self.recipe, self.architecture = fleet, first.recipe, study.architecture
         self.split, self.target, self.seed = first.split, first.treatment.target, first.seed
-        # The optimiser's step at which this process starts, and what is known at that step.
-        self.start_step = 0
+        # Steps that the optimiser has made, those of earlier processes included, and what they left.
+        self.step = 0
         self.momentum: dict[str, Tensor] = {}
         self.series: dict[str, list[dict[str, float]]] = {network.name: [] for network in fleet.networks}
         self.seconds = 0.0
@@ -190,7 +190,17 @@ class FleetModule(L.LightningModule):
         # One by one: in one call over all networks, the rounding of a mean depends on how many there are.
         return torch.stack([F.cross_entropy(each, labels) for each in logits])
 
-    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        optimiser: Any = self.optimizers(use_pl_optimizer=False)
+        optimiser.zero_grad()
+        loss = self.training_loss(batch)
+        with torch.autocast(self.device.type, enabled=False):  # a recipe's precision is that of the forward pass
+            self.manual_backward(loss)
+        optimiser.step()
+        self.step += 1
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """The sum of the networks' losses, all of them tallied."""
         logits = self(batch)
         losses = self._losses(logits, batch.labels)
         with torch.no_grad():
@@ -205,11 +215,6 @@ class FleetModule(L.LightningModule):
         self.validation_tally.update(self._losses(logits, batch.labels), torch.stack(logits), batch.labels)
 
     # ------------------------------------------------------------------------------------------ the course
-
-    @property
-    def step(self) -> int:
-        """Steps that the optimiser has made, those of earlier processes included."""
-        return self.start_step + (self.trainer.global_step if self._trainer is not None else 0)
 
     @property
     def all_diverged(self) -> bool:
@@ -337,7 +342,7 @@ class FleetModule(L.LightningModule):
     @torch.no_grad()
     def restore(self, checkpoint: Mapping[str, Any], first: bool = True) -> None:
         """Goes on from `checkpoint`; to be called before training starts. `first`: in the first process."""
-        self.start_step = checkpoint["step"]
+        self.step = checkpoint["step"]
         named = dict(self.networks.named_parameters())
         if named.keys() != checkpoint["weights"].keys():
             raise ValueError("the checkpoint is of other networks")

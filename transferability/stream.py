@@ -366,6 +366,10 @@ class ImagesModule(L.LightningDataModule):
         elif gpu:
             self.training, self.validation = replace(training, pinned=True), replace(validation, pinned=True)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Batches are made where they are used: Lightning has nothing to move."""
+        return batch
+
     def _prefetched(self, batches: TrainingBatches | ValidationBatches) -> Any:
         trainer = self.trainer
         assert trainer is not None

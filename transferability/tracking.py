@@ -288,7 +288,7 @@ class Tracker:
         if state is not None:
             self.training = dict(zip(state["steps"].tolist(), state["values"].tolist(), strict=True))
             self.before = sums - state["window"].to(sums.device)
-        elif module.start_step:
+        elif module.step:
             self.before = sums.clone()
         validations = {int(row["step"]): k for k, row in enumerate(next(iter(module.series.values())))}
         for step in sorted({*self.training, *validations}):

@@ -179,7 +179,7 @@ def _train(
         tracker.start(module, tracked)
 
     # ---------------------------------------------------------------- training
-    if module.start_step < recipe.steps and not module.all_diverged:
+    if module.step < recipe.steps and not module.all_diverged:
         processes = machine.devices * machine.nodes
         images = ImagesModule(
             packed,
@@ -214,7 +214,7 @@ def _train(
             strategy=DDPStrategy(broadcast_buffers=False) if processes > 1 else "auto",
             precision="bf16-mixed" if recipe.precision == "bfloat16" else "32-true",
             # A Lightning epoch is the stretch up to the next validation, wherever it starts.
-            max_epochs=recipe.validations - module.start_step // recipe.validate_every,
+            max_epochs=recipe.validations - module.step // recipe.validate_every,
             check_val_every_n_epoch=1,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
