@@ -9,9 +9,7 @@ import itertools
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -69,18 +67,11 @@ def collect(study: Study) -> list[str]:
         parts = [_read(study, 0, count)]
     else:
         edges = [i * count // processes for i in range(processes + 1)]
-        with ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), _start_reader) as pool:
-            reading = [pool.submit(_read, study, *part) for part in itertools.pairwise(edges)]
-            # Meanwhile, what every caller needs next: it takes as long as the reading.
-            import transferability.results  # noqa: F401
+        reading = [_read_beside(study, *part) for part in itertools.pairwise(edges)]
+        # Meanwhile, what every caller needs next: it takes as long as the reading.
+        import transferability.results  # noqa: F401
 
-            try:
-                parts = [each.result() for each in reading]
-            except BrokenProcessPool:
-                raise Refused(
-                    f"a process that read the results in {study_folder(study.name).root} was killed; is there memory "
-                    "enough? Run the same command again"
-                ) from None
+        parts = [received() for received in reading]
     rows, curves, missing = (list(each) for each in zip(*parts, strict=True))
     folder = study_folder(study.name)
     with write_atomically(folder.results, "w") as handle:
@@ -91,11 +82,44 @@ def collect(study: Study) -> list[str]:
     return [name for names in missing for name in names]
 
 
-def _start_reader() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command; it ends its readers
+Part = tuple[str, str, list[str]]
 
 
-def _read(study: Study, start: int, stop: int) -> tuple[str, str, list[str]]:
+def _read_beside(study: Study, start: int, stop: int) -> Callable[[], Part]:
+    """Starts `_read` in a process of its own; calling what is returned waits for it."""
+    # Forked: the study is there already, and nothing is imported again.
+    fork = multiprocessing.get_context("fork")
+    here, there = fork.Pipe(duplex=False)
+
+    def read() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which takes its readers with it
+        try:
+            there.send(_read(study, start, stop))
+        except Exception as error:
+            there.send(error)
+
+    process = fork.Process(target=read, daemon=True)
+    process.start()
+    there.close()
+
+    def received() -> Part:
+        try:
+            found: Part | Exception = here.recv()
+        except EOFError:
+            place = study_folder(study.name).root
+            raise Refused(
+                f"a process that read the results in {place} was killed; is there memory enough? Run the same command "
+                "again"
+            ) from None
+        process.join()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return received
+
+
+def _read(study: Study, start: int, stop: int) -> Part:
     """(lines of results.csv, lines of curves.csv, names of the missing) of the study's networks start … stop - 1."""
     folder = study_folder(study.name)
     rows, curves, missing = io.StringIO(), [], []

@@ -40,8 +40,7 @@ class Network:
     @property
     def short_name(self) -> str:
         """Name within split and seed: `A3B+`, `A3B+@250`, `baseB@long`."""
-        images = "" if self.images_per_class is None else f"@{self.images_per_class}"
-        return f"{self.treatment}{images}" + (f"@{self.variant}" if self.variant else "")
+        return _short_name(self.treatment, self.images_per_class, self.variant)
 
     @cached_property
     def name(self) -> str:
@@ -63,7 +62,7 @@ class Network:
         if self.treatment.kind in ("base", "random"):
             return None
         images = self.images_per_class if self.treatment.kind == "selffer" else None
-        return Network(self.split, Treatment(self.treatment.source), self.recipe, self.seed, images).name
+        return f"{self.split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{self.seed}"
 
     @cached_property
     def stream(self) -> str:
@@ -84,6 +83,11 @@ class Network:
             self.variant,
             self.treatment.order,
         )
+
+
+def _short_name(treatment: Treatment, images_per_class: int | None, variant: str = "") -> str:
+    images = "" if images_per_class is None else f"@{images_per_class}"
+    return f"{treatment}{images}" + (f"@{variant}" if variant else "")
 
 
 @dataclass(frozen=True)
