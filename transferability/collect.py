@@ -52,7 +52,7 @@ COLUMNS: dict[str, type] = {
 CURVES = ["study", "split", "network", "seed"]
 CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
 
-FEW = 1000  # as many results are read in less time than it takes to start another process
+FEW = 1000  # for fewer results than this another process is not worth starting
 
 
 def collect(study: Study) -> list[str]:
@@ -71,7 +71,10 @@ def collect(study: Study) -> list[str]:
         # Meanwhile, what every caller needs next: it takes as long as the reading.
         import transferability.results  # noqa: F401
 
-        parts = [received() for received in reading]
+        found = [received() for received in reading]  # all of them, whatever one says
+        if wrong := [each for each in found if isinstance(each, Exception)]:
+            raise wrong[0]
+        parts = [each for each in found if not isinstance(each, Exception)]
     rows, curves, missing = (list(each) for each in zip(*parts, strict=True))
     folder = study_folder(study.name)
     with write_atomically(folder.results, "w") as handle:
@@ -85,8 +88,8 @@ def collect(study: Study) -> list[str]:
 Part = tuple[str, str, list[str]]
 
 
-def _read_beside(study: Study, start: int, stop: int) -> Callable[[], Part]:
-    """Starts `_read` in a process of its own; calling what is returned waits for it."""
+def _read_beside(study: Study, start: int, stop: int) -> Callable[[], Part | Exception]:
+    """Starts `_read` in a process of its own. Calling what is returned waits for what it returns or raises."""
     # Forked: the study is there already, and nothing is imported again.
     fork = multiprocessing.get_context("fork")
     here, there = fork.Pipe(duplex=False)
@@ -102,19 +105,16 @@ def _read_beside(study: Study, start: int, stop: int) -> Callable[[], Part]:
     process.start()
     there.close()
 
-    def received() -> Part:
+    def received() -> Part | Exception:
         try:
-            found: Part | Exception = here.recv()
+            return here.recv()  # type: ignore[no-any-return]
         except EOFError:
-            place = study_folder(study.name).root
-            raise Refused(
-                f"a process that read the results in {place} was killed; is there memory enough? Run the same command "
-                "again"
-            ) from None
-        process.join()
-        if isinstance(found, Exception):
-            raise found
-        return found
+            return Refused(
+                f"a process that read the results in {study_folder(study.name).root} was killed; is there memory "
+                "enough? Run the same command again"
+            )
+        finally:
+            process.join()
 
     return received
 
