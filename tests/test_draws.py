@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from transferability import draws
 from transferability.draws import dropout, key, numpy_generator, torch_generator
 
 torch.set_num_threads(1)
@@ -50,6 +51,15 @@ def test_a_rows_mask_does_not_depend_on_its_batch_or_process() -> None:
     assert torch.equal(dropout(x, 0.5, rows, "dropout", "owner", "fc6", 17), whole)
     # and the values do not matter to the mask, nor does the precision
     assert torch.equal(dropout(x.bfloat16(), 0.5, rows, "dropout", "owner", "fc6", 17) != 0, whole != 0)
+
+
+def test_arrays_and_tensors_give_the_same_mask() -> None:
+    """A CPU computes masks with NumPy, a GPU with PyTorch: rows beyond 2^31 / width wrap around in both."""
+    rows, columns = np.array([0, 1, 63, 2**20, 2**31 - 1], np.int32), np.arange(4096, dtype=np.int32)
+    for p in (0.1, 0.5, 0.999):
+        for bits in (0, 2**31, 2**32 - 1, 2**63, key("dropout", "owner", "fc6", 17)):
+            mask = draws._kept(torch.from_numpy(rows), torch.from_numpy(columns), p, bits)
+            np.testing.assert_array_equal(draws._kept(rows, columns, p, bits), mask.numpy())
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
