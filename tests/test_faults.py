@@ -342,10 +342,10 @@ def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     original = FleetModule.training_step
 
-    def training_step(self: FleetModule, batch: Any, index: int) -> torch.Tensor:
+    def training_step(self: FleetModule, batch: Any, index: int) -> None:
         if self.step == step:
             raise Stop
-        return original(self, batch, index)
+        original(self, batch, index)
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
         patch.setattr(FleetModule, "training_step", training_step)

@@ -186,10 +186,10 @@ class Killed(BaseException):
 def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     original = FleetModule.training_step
 
-    def training_step(self: FleetModule, batch: Batch, index: int) -> torch.Tensor:
+    def training_step(self: FleetModule, batch: Batch, index: int) -> None:
         if self.step == step:
             raise Killed
-        return original(self, batch, index)
+        original(self, batch, index)
 
     monkeypatch.setattr(FleetModule, "training_step", training_step)
 
@@ -239,10 +239,10 @@ def test_warned_it_writes_a_checkpoint_and_ends(
                 step: int = step,
                 warning: threading.Event = warning,
                 original: Any = original,
-            ) -> torch.Tensor:
+            ) -> None:
                 if self.step == step:
                     warning.set() if step == 13 else os.kill(os.getpid(), signal.SIGTERM)
-                return original(self, batch, index)  # type: ignore[no-any-return]
+                original(self, batch, index)
 
             patch.setattr(FleetModule, "training_step", training_step)
             with pytest.raises(Warned, match=f"a checkpoint is written at step {step + 1} of 70"):

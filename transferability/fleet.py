@@ -191,6 +191,7 @@ class FleetModule(L.LightningModule):
         return torch.stack([F.cross_entropy(each, labels) for each in logits])
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
+        """One step of the optimiser, over all networks."""
         optimiser: Any = self.optimizers(use_pl_optimizer=False)
         optimiser.zero_grad()
         loss = self.training_loss(batch)
