@@ -15,6 +15,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from tiny import write_table
 
 from transferability import results
 from transferability.files import Refused
@@ -419,7 +420,7 @@ def test_missing_and_diverged_networks_are_named(tmp_path: Path, capsys: pytest.
     table = study("demo", splits=("random-0",))
     table.loc[table.network == "A3B", "diverged_at"] = 17
     table = table[~table.network.isin(("A2B+", "A3B+", "A4B+", "B6B"))]
-    results.write_results(table, tmp_path / "results.csv")
+    write_table(table, tmp_path / "results.csv")
     figure2.main([str(tmp_path / "results.csv"), "--out", str(tmp_path)])
     printed = capsys.readouterr().out
     assert "diverged, so not drawn: random-0/A3B/seed-0 (step 17)" in printed
@@ -432,7 +433,7 @@ def test_missing_and_diverged_networks_are_named(tmp_path: Path, capsys: pytest.
 
 def test_a_table_without_bases_is_drawn_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = study(splits=("random-0",))
-    results.write_results(table[table.kind != "base"], tmp_path / "results.csv")
+    write_table(table[table.kind != "base"], tmp_path / "results.csv")
     figure2.main([str(tmp_path / "results.csv"), "--out", str(tmp_path)])
     assert "random-0/baseA/seed-0, random-0/baseB/seed-0" in capsys.readouterr().out
     assert annotated(results.networks(table[table.kind != "base"])) == []
@@ -442,7 +443,7 @@ def test_captions_say_what_the_demo_is(tmp_path: Path, monkeypatch: pytest.Monke
     said = []
     monkeypatch.setattr(style, "save", lambda figure, *_: said.append(figure._supxlabel))
     for name in ("demo_seeds", "own"):
-        results.write_results(study(name, splits=("random-0",)), tmp_path / f"{name}.csv")
+        write_table(study(name, splits=("random-0",)), tmp_path / f"{name}.csv")
         figure2.main([str(tmp_path / f"{name}.csv"), "--caption", "Mine."])
     demo, own = (" ".join(text.get_text().split()) for text in said)
     assert "Mine." in demo and style.DEMO in demo and "no evidence" in style.DEMO
@@ -450,7 +451,7 @@ def test_captions_say_what_the_demo_is(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_both_splits_make_two_figures_and_fonts_are_embedded(tmp_path: Path) -> None:
-    results.write_results(study(), tmp_path / "results.csv")
+    write_table(study(), tmp_path / "results.csv")
     figure2.main([str(tmp_path / "results.csv"), "--out", str(tmp_path)])
     for name in ("figure2", "figure2-manmade-natural"):
         pdf = (tmp_path / f"{name}.pdf").read_bytes()
@@ -459,7 +460,7 @@ def test_both_splits_make_two_figures_and_fonts_are_embedded(tmp_path: Path) -> 
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
-    results.write_results(study(validations=20), tmp_path / "results.csv")
+    write_table(study(validations=20), tmp_path / "results.csv")
     for arguments, said in (
         ([], "nothing to draw"),
         ([str(tmp_path / "results.csv"), "--paper"], "100 validations"),
@@ -480,7 +481,7 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
 def test_a_figure_for_which_there_is_no_room_is_one_line_and_the_old_one_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results.write_results(study(), tmp_path / "results.csv")
+    write_table(study(), tmp_path / "results.csv")
     words = [str(tmp_path / "results.csv"), "--out", str(tmp_path / "figures")]
     figure2.main(words)
     before = {path.name: path.read_bytes() for path in (tmp_path / "figures").iterdir()}
@@ -529,7 +530,7 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     table = study("own")
-    results.write_results(table, tmp_path / "results.csv")  # training_curves finds it beside the curves
+    write_table(table, tmp_path / "results.csv")  # training_curves finds it beside the curves
     curves_of(table).to_csv(tmp_path / "curves.csv", index=False)
     weights = tmp_path / "weights.safetensors"
     save_file({"conv1.weight": np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)}, weights)

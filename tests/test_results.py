@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from tiny import write_table
 
 from transferability import treatment as treatments
 from transferability.collect import COLUMNS
@@ -29,7 +30,6 @@ from transferability.results import (
     summary,
     unpaired,
     verdict,
-    write_results,
 )
 
 
@@ -326,7 +326,7 @@ def test_the_printed_table_fits_100_columns() -> None:
 
 def test_a_table_survives_its_file(tmp_path: Path) -> None:
     table = complete(1)
-    write_results(table, tmp_path / "results.csv")
+    write_table(table, tmp_path / "results.csv")
     again = read_results(tmp_path / "results.csv")
     again_integers = again[["n", "seed", "validations"]].dtypes
     assert set(map(str, again_integers)) == {"int64"}
@@ -349,6 +349,6 @@ def test_what_is_no_results_table_is_refused(tmp_path: Path) -> None:
         read_results(tmp_path / "other.csv")
     table = complete(1).astype({"n": object})
     table.loc[3, "n"] = "three"
-    write_results(table, tmp_path / "wrong.csv")
+    write_table(table, tmp_path / "wrong.csv")
     with pytest.raises(Refused, match="line 5: n is 'three'"):
         read_results(tmp_path / "wrong.csv")

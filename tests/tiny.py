@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from transferability.collect import COLUMNS
 from transferability.images import ImageClass, ImageSet, PackedImages, write_packed
 from transferability.networks import Architecture, Conv, Linear
 from transferability.recipe import Recipe
@@ -22,6 +24,11 @@ TINY = Architecture(
     ),
 )
 RECIPE = Recipe("tiny", steps=12, batch=8, rate=0.05, crop=14, validate_every=6)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """A results.csv with the rows of `table`."""
+    table[list(COLUMNS)].to_csv(path, index=False)
 
 
 def write_tiny(

@@ -7,13 +7,13 @@ import csv
 import io
 import itertools
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
+from transferability import available_cores
 from transferability.files import Missing, Refused, read_json, write_atomically
 from transferability.paths import study_folder
 from transferability.study import Study, difference, record
@@ -62,7 +62,7 @@ def collect(study: Study) -> list[str]:
     then not touched.
     """
     count = len(study.networks)
-    processes = max(1, min(len(os.sched_getaffinity(0)), count // FEW))
+    processes = max(1, min(available_cores(), count // FEW))
     if processes == 1:
         parts = [_read(study, 0, count)]
     else:

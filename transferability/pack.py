@@ -30,6 +30,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
+from transferability import available_cores
 from transferability.decode import Unreadable, decode, reason_of
 from transferability.files import Refused
 from transferability.images import (
@@ -570,10 +571,6 @@ def _start_worker() -> None:
 
     # A worker whose parent was killed would wait for work for ever.
     threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pack_block(block: Block) -> Outcome:

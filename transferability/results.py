@@ -31,7 +31,7 @@ from rich.table import Table
 from scipy import special
 
 from transferability.collect import COLUMNS
-from transferability.files import Refused, write_atomically
+from transferability.files import Refused
 
 # ---------------------------------------------------------------------------------------------- the table
 
@@ -66,12 +66,6 @@ def read_results(path: Path | str) -> pd.DataFrame:
             raise Refused(f"{path}, line {wrong.index[0] + 2}: {column} is {wrong.iloc[0]!r}, not a number")
         raw[column] = numbers.astype(kind)
     return raw[list(COLUMNS)]
-
-
-def write_results(results: pd.DataFrame, path: Path | str) -> None:
-    """Writes a results.csv atomically, in the order of COLUMNS."""
-    with write_atomically(path, "w") as handle:
-        results[list(COLUMNS)].to_csv(handle, index=False, lineterminator="\n")
 
 
 def full_names(results: pd.DataFrame) -> list[str]:
