@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from transferability import draws
-from transferability.draws import dropout, key, numpy_generator, torch_generator
+from transferability.draws import dropout, key, mask_key, numpy_generator, torch_generator
 
 torch.set_num_threads(1)
 
 
 def kept(p: float, rows: int, columns: int, *address: str | int) -> np.ndarray:
     """(rows, columns) bool: the mask."""
-    mask = dropout(torch.ones(rows, columns), p, torch.arange(rows), *address)
+    mask = dropout(torch.ones(rows, columns), p, torch.arange(rows), mask_key(*address))
     return mask.numpy() > 0
 
 
@@ -42,15 +42,17 @@ def test_generators_are_functions_of_their_address() -> None:
 def test_a_rows_mask_does_not_depend_on_its_batch_or_process() -> None:
     x = torch.randn(64, 6, 6, generator=torch.Generator().manual_seed(0))
     rows = torch.arange(64)
-    whole = dropout(x, 0.5, rows, "dropout", "owner", "fc6", 17)
+    whole = dropout(x, 0.5, rows, mask_key("dropout", "owner", "fc6", 17))
     for part in (slice(0, 32), slice(32, 64), slice(5, 6), slice(0, 64, 3)):
-        assert torch.equal(dropout(x[part], 0.5, rows[part], "dropout", "owner", "fc6", 17), whole[part])
+        assert torch.equal(dropout(x[part], 0.5, rows[part], mask_key("dropout", "owner", "fc6", 17)), whole[part])
     shuffled = torch.randperm(64, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(dropout(x[shuffled], 0.5, rows[shuffled], "dropout", "owner", "fc6", 17), whole[shuffled])
+    assert torch.equal(
+        dropout(x[shuffled], 0.5, rows[shuffled], mask_key("dropout", "owner", "fc6", 17)), whole[shuffled]
+    )
     torch.rand(5)  # no generator is consumed
-    assert torch.equal(dropout(x, 0.5, rows, "dropout", "owner", "fc6", 17), whole)
+    assert torch.equal(dropout(x, 0.5, rows, mask_key("dropout", "owner", "fc6", 17)), whole)
     # and the values do not matter to the mask, nor does the precision
-    assert torch.equal(dropout(x.bfloat16(), 0.5, rows, "dropout", "owner", "fc6", 17) != 0, whole != 0)
+    assert torch.equal(dropout(x.bfloat16(), 0.5, rows, mask_key("dropout", "owner", "fc6", 17)) != 0, whole != 0)
 
 
 def test_arrays_and_tensors_give_the_same_mask() -> None:
@@ -58,8 +60,18 @@ def test_arrays_and_tensors_give_the_same_mask() -> None:
     rows, columns = np.array([0, 1, 63, 2**20, 2**31 - 1], np.int32), np.arange(4096, dtype=np.int32)
     for p in (0.1, 0.5, 0.999):
         for bits in (0, 2**31, 2**32 - 1, 2**63, key("dropout", "owner", "fc6", 17)):
-            mask = draws._kept(torch.from_numpy(rows), torch.from_numpy(columns), p, bits)
-            np.testing.assert_array_equal(draws._kept(rows, columns, p, bits), mask.numpy())
+            halves = draws._signed(bits), draws._signed(bits >> 32)
+            mask = draws._kept(torch.from_numpy(rows), torch.from_numpy(columns), p, *halves)
+            np.testing.assert_array_equal(draws._kept(rows, columns, p, *halves), mask.numpy())
+
+
+def test_a_key_in_a_tensor_is_the_same_key() -> None:
+    """A graph reads it where it lies, anew in each step."""
+    x, rows, there = torch.ones(64, 300), torch.arange(64), torch.zeros(2, dtype=torch.int32)
+    for step in range(20):
+        its_key = mask_key("dropout", "owner", "fc6", step)
+        there.copy_(torch.tensor(its_key))
+        assert torch.equal(dropout(x, 0.5, rows, there), dropout(x, 0.5, rows, its_key))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -110,7 +122,7 @@ def test_scaling_is_unbiased_and_gradients_go_through_the_same_mask() -> None:
     x = torch.randn(64, 1000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     total = torch.zeros_like(x)
     for step in range(100):
-        y = dropout(x, 0.1, torch.arange(64), "dropout", "owner", "fc6", step)
+        y = dropout(x, 0.1, torch.arange(64), mask_key("dropout", "owner", "fc6", step))
         total += y.detach()
         zero = y == 0
         assert torch.equal(y[~zero], (x / 0.9)[~zero]) or torch.allclose(y[~zero], (x / 0.9)[~zero], rtol=1e-15)
@@ -122,10 +134,10 @@ def test_scaling_is_unbiased_and_gradients_go_through_the_same_mask() -> None:
 
 def test_a_nan_is_not_hidden() -> None:
     x = torch.full((4, 100), math.nan)
-    assert dropout(x, 0.5, torch.arange(4), "a").isnan().all()
+    assert dropout(x, 0.5, torch.arange(4), mask_key("a")).isnan().all()
     x = torch.ones(4, 100)
     x[2, 3:9] = math.nan
-    assert torch.equal(dropout(x, 0.5, torch.arange(4), "a").isnan(), x.isnan())
+    assert torch.equal(dropout(x, 0.5, torch.arange(4), mask_key("a")).isnan(), x.isnan())
 
 
 def test_masks_are_pinned() -> None:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from tiny import RECIPE, TINY, tiny_study, write_tiny
 from torch import Tensor
 
-from transferability.draws import dropout, torch_generator
+from transferability.draws import dropout, mask_key, torch_generator
 from transferability.files import read_json
 from transferability.fleet import FleetModule
 from transferability.images import PackedImages
@@ -106,7 +106,7 @@ def plain_forward(
             x = F.linear(x.flatten(1), w, b)
             x = F.relu(x) if spec.outputs is not None else x
             if step is not None and spec.dropout:
-                x = dropout(x, spec.dropout, torch.arange(len(x)), "dropout", owner, name, step)
+                x = dropout(x, spec.dropout, torch.arange(len(x)), mask_key("dropout", owner, name, step))
     return x
 
 

@@ -87,7 +87,9 @@ def test_a_training_step_waits_for_nothing_on_the_device(autocast: bool) -> None
         before = torch.is_autocast_enabled("cuda")
         torch.set_autocast_enabled("cuda", autocast)  # `torch.autocast` would look for a GPU
         try:
-            loss = module.training_loss(pretended_batch())
+            losses, logits = module.losses(pretended_batch())
+            module.tally(losses, logits, pretended_batch().labels)
+            loss = losses.sum()
             module.validation_step(pretended_batch(), 0)
         finally:
             torch.set_autocast_enabled("cuda", before)
@@ -147,7 +149,7 @@ def test_a_step_on_the_gpu_waits_for_nothing_and_agrees_with_the_cpu() -> None:
                 torch.cuda.set_sync_debug_mode("error" if step > 1 and device.type == "cuda" else "default")
                 module.step = step
                 set_rate(optimiser, RECIPE.rate_at(step))
-                module.training_loss(batch).backward()
+                module.losses(batch)[0].sum().backward()
                 optimiser.step()
                 optimiser.zero_grad()
             torch.cuda.set_sync_debug_mode("default")

@@ -71,7 +71,7 @@ def test_hours_of_a_study_on_several_devices() -> None:
 
     def measured(name: str) -> Measured:
         seconds = its[name] * 3600 / RECIPE.steps
-        return Measured(Kind((by_name[name],), 6), "float32", RECIPE.batch, seconds)
+        return Measured(Kind((by_name[name],), 6), "float32", RECIPE.batch, seconds=seconds)
 
     each = [measured(name) for name in its]
     assert makespan(each, 1) == pytest.approx(9)

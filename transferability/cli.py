@@ -63,6 +63,14 @@ Resident = Annotated[
         help="Pictures in device memory: yes, no, auto (if a GPU has room).",
     ),
 ]
+Form = Annotated[
+    str,
+    typer.Option(
+        "--form",
+        metavar="FORM",
+        help="How a step is computed: plain, split, graph, split+graph; auto tries them on a GPU, once a fleet.",
+    ),
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 
 
@@ -258,7 +266,9 @@ def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from transferability.measure import COLUMNS, measure_study, summary, table
     from transferability.paths import data_root
+    from transferability.train import quiet
 
+    quiet()
     measured = measure_study(study, divided, batch, Console(stderr=True))
     rows = table(study, measured)
     if csv:
@@ -267,7 +277,7 @@ def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -
     console = _console()
     # What fits into a line: `--csv` has all.
     heads = {"images_per_second": "images/s", "ms_per_step": "ms", "memory_gb": "GB", "tflops": "TFLOP/s"}
-    left_out = ("networks", "classes", "why")
+    left_out = {"networks", "classes", "why"} | ({"form"} if {each.form for each in measured} == {"plain"} else set())
     heads |= {"peak_share": "of peak", "hours_each": "hours"}
     kept = [i for i, column in enumerate(COLUMNS) if column not in left_out and any(row[i] != "" for row in rows)]
     shown = Table(box=None)
@@ -301,6 +311,7 @@ def train(
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
     resident: Resident = "auto",
+    form: Form = "auto",
 ) -> None:
     """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
     from transferability.images import open_packed
@@ -359,7 +370,9 @@ def train(
     from transferability.train import Machine, Warned, quiet, train_fleet
 
     quiet()
-    machine = Machine(accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts, resident)
+    machine = Machine(
+        accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts, resident, form
+    )
     for whole in left:
         each: Any = whole
         blocked = ""
@@ -404,6 +417,7 @@ def run(
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
     resident: Resident = "auto",
+    form: Form = "auto",
     dry_run_steps: Annotated[
         int | None, typer.Option(min=1, help="Only try: so many steps of every network, in a temporary folder.")
     ] = None,
@@ -431,6 +445,7 @@ def run(
         wandb=mode,
         wandb_artifacts=wandb_artifacts,
         resident=resident,
+        form=form,
     )
     console = _console()
     number = workers or default_workers(accelerator, devices_per_fleet)
@@ -579,6 +594,7 @@ def submit(
     wandb: Wandb = "disabled",
     wandb_artifacts: WandbArtifacts = False,
     resident: Resident = "auto",
+    form: Form = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
@@ -591,6 +607,7 @@ def submit(
     training: tuple[str, ...] = (f"--wandb={wandb}",) if wandb != "disabled" else ()
     training += ("--wandb-artifacts",) if wandb_artifacts else ()
     training += (f"--resident={resident}",) if resident != "auto" else ()
+    training += (f"--form={form}",) if form != "auto" else ()
 
     options = Options(
         devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ()), training

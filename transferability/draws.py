@@ -45,27 +45,34 @@ def _mixed(x: Any) -> Any:
     return x
 
 
-def _kept(rows: Any, columns: Any, p: float, bits: int) -> Any:
+def mask_key(*address: str | int) -> tuple[int, int]:
+    """The key of a dropout mask: the two halves of the address's key, as int32 holds them."""
+    bits = key(*address)
+    return _signed(bits), _signed(bits >> 32)
+
+
+def _kept(rows: Any, columns: Any, p: float, low: Any, high: Any) -> Any:
     """Which units dropout keeps, (rows, columns) bool. `rows`, `columns`: int32, both tensors or both arrays."""
     counter = rows[:, None] * len(columns) + columns
-    counter ^= _signed(bits)
+    counter ^= low
     hashed = _mixed(counter)
-    hashed += _signed(bits >> 32)
+    hashed += high
     return _mixed(hashed) >= _signed(round(p * 2**32) - 2**31)
 
 
-def dropout(x: Tensor, p: float, rows: Tensor, *address: str | int) -> Tensor:
+def dropout(x: Tensor, p: float, rows: Tensor, its_key: tuple[int, int] | Tensor) -> Tensor:
     """Dropout (Srivastava et al. 2014): units of `x` are zeroed with probability `p`, the others divided by 1 - p.
 
-    x: (batch, ...) float. rows: (batch,) int64, the rows' places in the global batch. Whether a unit is kept is
-    a function of the address, its row and its column alone: the same on every device and in every process, and
-    whatever else is in the batch. Two rounds of a 32-bit hash, with 64 bits of key.
+    x: (batch, ...) float. rows: (batch,) int64, the rows' places in the global batch. its_key: `mask_key` of an
+    address, or the same as (2,) int32 on the device. Whether a unit is kept is a function of the key, its row and
+    its column alone: the same on every device and in every process, and whatever else is in the batch. Two rounds
+    of a 32-bit hash, with 64 bits of key.
     """
-    width, bits = x[0].numel(), key(*address)
-    if x.device.type == "cpu":  # on so little, NumPy is about twice as fast
-        kept = torch.from_numpy(_kept(rows.numpy().astype(np.int32), np.arange(width, dtype=np.int32), p, bits))
+    width, (low, high) = x[0].numel(), its_key
+    if x.device.type == "cpu" and not isinstance(its_key, Tensor):  # on so little, NumPy is about twice as fast
+        kept = torch.from_numpy(_kept(rows.numpy().astype(np.int32), np.arange(width, dtype=np.int32), p, low, high))
     else:
         columns = torch.arange(width, dtype=torch.int32, device=x.device)
-        kept = _kept(rows.to(torch.int32), columns, p, bits)
+        kept = _kept(rows.to(torch.int32), columns, p, low, high)
     # A product, not a selection: a NaN that the network makes must not be hidden.
     return x * kept.view_as(x).to(x.dtype).mul_(1 / (1 - p))

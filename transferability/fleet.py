@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
@@ -12,13 +13,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from transferability.draws import dropout, torch_generator
+from transferability.device import Captured, Lanes, cuda_graph
+from transferability.draws import dropout, mask_key, torch_generator
 from transferability.layers import Layer, build, draw
-from transferability.stream import Batch
+from transferability.stream import Batch, to_device
 from transferability.study import Fleet, Network, Study
 from transferability.treatment import RANDOM
 
 Weights = Mapping[str, Tensor]
+
+# Steps that are made plainly before one is captured as a graph: momentum is there then, and cuDNN has chosen.
+PLAIN_STEPS = 3
 
 
 class Tally(Metric):
@@ -55,6 +60,7 @@ class FleetModule(L.LightningModule):
     it has none).
 
     sources: for each source letter, the weights of its base. means: for each task, its mean image (S, S, 3).
+    form: how the training step is computed on the device (`device.py`).
     """
 
     def __init__(
@@ -64,12 +70,17 @@ class FleetModule(L.LightningModule):
         classes: int,
         sources: Mapping[str, Weights],
         means: Mapping[str, np.ndarray],
+        form: str = "plain",
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # `training_step` is the whole step, and fewer hooks are called
         first = fleet.networks[0]
         self.fleet, self.recipe, self.architecture = fleet, first.recipe, study.architecture
         self.split, self.target, self.seed = first.split, first.treatment.target, first.seed
+        self.form = form
+        self.captured: Captured | None = None  # the step as a graph, once there is one
+        self.lanes: Lanes | None = None  # while it is captured
+        self.made = 0  # steps in this process
         # Steps that the optimiser has made, those of earlier processes included, and what they left.
         self.step = 0
         self.momentum: dict[str, Tensor] = {}
@@ -95,12 +106,21 @@ class FleetModule(L.LightningModule):
         for network in fleet.networks:
             self.networks.append(self._trained(network, classes, sources))
 
+        # Where there is dropout: (owner of the mask, name of the layer), and its place among the keys.
+        layers = [(self._owner(source), prefix) for source, prefix in self.prefixes.items()]
+        layers += [(network.name, its) for network, its in zip(fleet.networks, self.networks, strict=True)]
+        sites = [(owner, name) for owner, its in layers for name, layer in its.items() if layer.dropout]  # type: ignore[operator]
+        self.sites = {site: place for place, site in enumerate(sites)}
+        # Of this step, in a tensor, for a graph reads them where they are; None: made where they are used.
+        self.register_buffer("keys", torch.zeros(len(sites), 2, dtype=torch.int32) if "graph" in form else None)
+        self.keys: Tensor | None
+
     # ------------------------------------------------------------------------------------------ weights
 
     def _prefix(self, source: str, n: int, classes: int, sources: Mapping[str, Weights]) -> nn.ModuleDict:
         """The first n layers of a source, frozen."""
         prefix = nn.ModuleDict()
-        for name, layer in list(build(self.architecture, classes))[:n]:
+        for name, layer in list(build(self.architecture, classes, "split" in self.form))[:n]:
             if source == RANDOM:
                 self._draw_random(name, layer)
             else:
@@ -112,7 +132,8 @@ class FleetModule(L.LightningModule):
         """The layers that a network trains: what each starts from is the treatment's (`Treatment.layers`)."""
         trained = nn.ModuleDict()
         plans = network.treatment.layers(self.architecture.depth)
-        for (name, layer), plan in zip(build(self.architecture, classes), plans, strict=True):
+        built = build(self.architecture, classes, "split" in self.form)
+        for (name, layer), plan in zip(built, plans, strict=True):
             if not plan.rate:
                 continue
             if plan.origin == "copied":
@@ -156,11 +177,19 @@ class FleetModule(L.LightningModule):
         pixels = torch.where(mirror[:, None, None, None], batch.pixels.flip(3), batch.pixels)
         return (pixels - its.permute(0, 3, 1, 2)).mul_(self.recipe.scale)
 
+    def _owner(self, source: str) -> str:
+        """Who owns the dropout masks of a frozen prefix."""
+        return f"{self.split}/{source}/seed-{self.seed}"
+
+    def _mask_key(self, owner: str, name: str) -> tuple[int, int]:
+        return mask_key("dropout", owner, name, self.step)
+
     def _run(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
         """One layer and, in training, its dropout, whose mask belongs to `owner`."""
         x = layer(x)
         if self.training and layer.dropout:
-            x = dropout(x, layer.dropout, rows, "dropout", owner, name, self.step)
+            its_key = self._mask_key(owner, name) if self.keys is None else self.keys[self.sites[owner, name]]
+            x = dropout(x, layer.dropout, rows, its_key)
         return x
 
     def forward(self, batch: Batch) -> list[Tensor]:
@@ -173,47 +202,68 @@ class FleetModule(L.LightningModule):
         with torch.no_grad():
             for source, prefix in self.prefixes.items():
                 x = pictures[self.target if source == RANDOM else source]
-                owner = f"{self.split}/{source}/seed-{self.seed}"
+                owner = self._owner(source)
                 for n, (name, layer) in enumerate(prefix.items(), 1):  # type: ignore[operator]
                     x = self._run(name, layer, x, batch.rows, owner)
                     features[source, n] = x
         logits = []
-        for network, treatment, task, layers in zip(self.fleet.networks, treatments, tasks, self.networks, strict=True):
+        its = zip(self.fleet.networks, treatments, tasks, self.networks, strict=True)
+        for index, (network, treatment, task, layers) in enumerate(its):
             frozen = treatment.source and not treatment.rate
             x = features[treatment.source, treatment.n] if frozen else pictures[task]
-            for name, layer in layers.items():  # type: ignore[operator]
-                x = self._run(name, layer, x, batch.rows, network.name)
-            logits.append(x.float())
+            with self.lanes.lane(index, x) if self.lanes else nullcontext():
+                for name, layer in layers.items():  # type: ignore[operator]
+                    x = self._run(name, layer, x, batch.rows, network.name)
+                logits.append(x.float())
+        if self.lanes:
+            self.lanes.join()
         return logits
 
-    def _losses(self, logits: list[Tensor], labels: Tensor) -> Tensor:
+    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(networks,): each network's mean over the batch. (networks, b, classes): their logits, without gradient."""
+        logits = self(batch)
         # One by one: in one call over all networks, the rounding of a mean depends on how many there are.
-        return torch.stack([F.cross_entropy(each, labels) for each in logits])
+        return torch.stack([F.cross_entropy(each, batch.labels) for each in logits]), torch.stack(logits).detach()
 
-    def training_step(self, batch: Batch, batch_index: int) -> None:
-        """One step of the optimiser, over all networks."""
+    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Forward pass, backward pass, one step of the optimiser over all networks: `losses`, from before it."""
         optimiser: Any = self.optimizers(use_pl_optimizer=False)
         optimiser.zero_grad()
-        loss = self.training_loss(batch)
+        losses, logits = self.losses(batch)
         with torch.autocast(self.device.type, enabled=False):  # a recipe's precision is that of the forward pass
-            self.manual_backward(loss)
+            # The gradient of the sum with respect to each loss is 1: networks do not touch each other, NaN included.
+            self.manual_backward(losses.sum())
         optimiser.step()
-        self.step += 1
+        return losses.detach(), logits
 
-    def training_loss(self, batch: Batch) -> Tensor:
-        """The sum of the networks' losses, all of them tallied."""
-        logits = self(batch)
-        losses = self._losses(logits, batch.labels)
-        with torch.no_grad():
-            first = ~losses.isfinite() & (self.diverged_at < 0)
-            self.diverged_at.masked_fill_(first, self.step)
-            self.training_tally.update(losses.detach(), torch.stack(logits).detach(), batch.labels)
-        # The gradient of the sum with respect to each loss is 1: networks do not touch each other, NaN included.
-        return losses.sum()
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """One step of the optimiser, tallied."""
+        if self.keys is not None:
+            words = torch.tensor([self._mask_key(*site) for site in self.sites], dtype=torch.int32)
+            self.keys.copy_(to_device(words.view(-1, 2), self.device), non_blocking=True)
+            if self.captured is None and self.made >= PLAIN_STEPS:
+                self.captured = self.capture(batch)
+        self.tally(*(self.captured or self.update)(batch), batch.labels)
+        self.step += 1
+        self.made += 1
+
+    def capture(self, batch: Batch) -> Captured:
+        """The step as a CUDA graph in which the networks are beside each other."""
+        self.lanes = Lanes()
+        try:
+            return Captured(self.update, batch, cuda_graph)
+        finally:
+            self.lanes = None
+
+    @torch.no_grad()
+    def tally(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Counts a training step, and marks the networks whose loss is no number for the first time."""
+        first = ~losses.isfinite() & (self.diverged_at < 0)
+        self.diverged_at.masked_fill_(first, self.step)
+        self.training_tally.update(losses, logits, labels)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        logits = self(batch)
-        self.validation_tally.update(self._losses(logits, batch.labels), torch.stack(logits), batch.labels)
+        self.validation_tally.update(*self.losses(batch), batch.labels)
 
     # ------------------------------------------------------------------------------------------ the course
 
@@ -247,7 +297,8 @@ class FleetModule(L.LightningModule):
                     "params": parameters,
                     "multiple": multiple * (recipe.bias_rate if bias else 1),
                     "weight_decay": 0.0 if bias else recipe.decay,
-                    "lr": 0.0,  # set before every step
+                    # Set before every step; a graph reads it where it is.
+                    "lr": torch.zeros((), device=self.device) if "graph" in self.form else 0.0,
                 }
                 for (multiple, bias), parameters in groups.items()
             ],
@@ -376,7 +427,10 @@ def _copy(layer: Layer, weights: Weights, name: str) -> None:
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Sets every group's rate: `rate` times the group's multiple."""
     for group in optimiser.param_groups:
-        group["lr"] = rate * group["multiple"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate * group["multiple"])
+        else:
+            group["lr"] = rate * group["multiple"]
 
 
 @torch.no_grad()

@@ -45,19 +45,28 @@ class LocalResponseNorm(torch.autograd.Function):
 
 
 class ConvLayer(nn.Module):
-    """Convolution, ReLU, pooling, normalisation. (batch, C, H, W) → (batch, channels, H', W'), channels last."""
+    """Convolution, ReLU, pooling, normalisation. (batch, C, H, W) → (batch, channels, H', W'), channels last.
+
+    split: a grouped convolution is computed as one convolution a group (`device.py`).
+    """
 
     dropout = 0.0
 
-    def __init__(self, spec: Conv, channels: int) -> None:
+    def __init__(self, spec: Conv, channels: int, split: bool = False) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self.split = spec, split and spec.groups > 1
         self.weight = nn.Parameter(torch.empty(spec.channels, channels // spec.groups, spec.kernel, spec.kernel))
         self.bias = nn.Parameter(torch.empty(spec.channels))
 
     def forward(self, x: Tensor) -> Tensor:
         spec = self.spec
-        x = F.conv2d(x, self.weight, self.bias, spec.stride, spec.pad, 1, spec.groups)
+        if self.split:
+            parts = zip(
+                x.chunk(spec.groups, 1), self.weight.chunk(spec.groups), self.bias.chunk(spec.groups), strict=True
+            )
+            x = torch.cat([F.conv2d(its, weight, bias, spec.stride, spec.pad) for its, weight, bias in parts], 1)
+        else:
+            x = F.conv2d(x, self.weight, self.bias, spec.stride, spec.pad, 1, spec.groups)
         if spec.pool:
             # Before the ReLU, not after as in Caffe: the same values and gradients (both are monotone), and the
             # ReLU has a quarter of the work.
@@ -88,13 +97,13 @@ class LinearLayer(nn.Module):
 Layer = ConvLayer | LinearLayer
 
 
-def build(architecture: Architecture, classes: int) -> Iterator[tuple[str, Layer]]:
+def build(architecture: Architecture, classes: int, split: bool = False) -> Iterator[tuple[str, Layer]]:
     """The named layers of a network with `classes` outputs, bottom to top, their weights not yet set."""
     sizes = shapes(architecture)
     for (name, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
         if isinstance(spec, Conv):
             # The weights are channels-last too: else each step would convert them.
-            yield name, ConvLayer(spec, channels).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            yield name, ConvLayer(spec, channels, split).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             yield name, LinearLayer(spec, channels * side * side, classes)
 

@@ -1,10 +1,12 @@
-"""`plan --measure`: a few steps of each kind of fleet on the machine at hand, and what the study takes by them."""
+"""A few steps of a fleet on the machine at hand: what the study takes (`plan --measure`), and its fastest form."""
 
+import gc
 import os
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import Any
@@ -12,26 +14,32 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from rich.console import Console
 from rich.progress import track
 
+from transferability.device import FORMS, gpu_arithmetic
 from transferability.draws import torch_generator
+from transferability.files import in_words
 from transferability.fleet import FleetModule
 from transferability.images import open_packed
 from transferability.layers import build, draw
+from transferability.networks import Conv
 from transferability.paths import data_root
 from transferability.run import fleet_operations, hours
 from transferability.splits import ilsvrc_classes, task_classes
 from transferability.stream import Prefetched, TaskImages, TrainingBatches, task_images
 from transferability.study import Fleet, Study
 from transferability.submit import fleet_memory
-from transferability.train import gpu_arithmetic, quiet
 
 # Dense bfloat16, floating-point operations a second, by the vendor's data sheets.
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
 # On a CPU a step is measured with so few images that it takes about so many operations: some seconds.
 CPU_STEP = 200e9
 PATIENCE = 15.0  # bfloat16 takes ten times as long on a CPU without instructions for it
+# How far a form's losses may be from the plain one's after the steps that come before the timed ones, and the norms
+# of its gradients; relative.
+TOLERANCE = {"float32": (1e-3, 1e-2), "bfloat16": (2e-2, 1e-1)}
 
 
 @dataclass(frozen=True)
@@ -50,16 +58,21 @@ class Kind:
 
 @dataclass(frozen=True)
 class Measured:
-    """A kind of fleet in one precision. batch: images a step, as measured. seconds: of a step. memory: bytes at most.
+    """A kind of fleet in one precision and form. batch: images a step, as measured. seconds: of a step.
 
-    `why`: why it was not measured, in words; then the numbers are 0.
+    memory: bytes at most. losses: of each network, the mean over the steps before the timed ones. norms: of the
+    gradient of each parameter in the last of them. `why`: why there are no numbers, or why they must not be used,
+    in words.
     """
 
     kind: Kind
     precision: str
     batch: int
+    form: str = "plain"
     seconds: float = 0.0
     memory: float = 0.0
+    losses: tuple[float, ...] = ()
+    norms: tuple[float, ...] = ()
     why: str = ""
 
     @property
@@ -118,11 +131,16 @@ def makespan(measured: Sequence[Measured], devices: int) -> float:
 
 
 class Clock(L.Callback):
-    """Takes the time of `steps` steps after the first `warm`; of fewer, but one at least, after PATIENCE seconds."""
+    """Takes the time of `steps` steps after the first `warm`; of fewer, but one at least, after PATIENCE seconds.
+
+    Before that, the losses of the steps until then and the norms of the last one's gradients.
+    """
 
     def __init__(self, warm: int, steps: int) -> None:
         self.warm, self.steps = warm, steps
         self.begun = self.seconds = 0.0
+        self.losses: tuple[float, ...] = ()
+        self.norms: tuple[float, ...] = ()
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
         done, now = batch_index + 1 - self.warm, time.perf_counter()
@@ -136,7 +154,9 @@ class Clock(L.Callback):
             self.seconds = (now - self.begun) / done
             trainer.should_stop = True
         else:
-            self.begun = now
+            self.losses = tuple(module.training_tally.compute()[:, 1].tolist())
+            self.norms = tuple(each.grad.norm().item() for each in module.parameters() if each.grad is not None)
+            self.begun = time.perf_counter()
 
 
 def pictures(study: Study, fleet: Fleet, classes: int) -> TaskImages:
@@ -151,14 +171,23 @@ def pictures(study: Study, fleet: Fleet, classes: int) -> TaskImages:
     return TaskImages(random, np.arange(512), np.arange(512) % classes)
 
 
-def measure(study: Study, kind: Kind, precision: str, batch: int, device: torch.device) -> Measured:
+def measure(
+    study: Study,
+    kind: Kind,
+    precision: str,
+    batch: int,
+    device: torch.device,
+    form: str = "plain",
+    clock: Clock | None = None,
+) -> Measured:
     """Trains a fleet of this kind, with weights and mean images that mean nothing, for a few steps."""
     gpu = device.type == "cuda"
+    its = partial(Measured, kind, precision, batch, form)
     recipe = replace(kind.fleets[0].networks[0].recipe, batch=batch, precision=precision)
     fleet = Fleet(tuple(replace(network, recipe=recipe) for network in kind.fleets[0].networks))
     needed, there = fleet_memory(study, fleet), free_memory(device)
     if needed > there:
-        return Measured(kind, precision, batch, why=f"takes about {needed / 1e9:.0f} GB, {there / 1e9:.0f} are free")
+        return its(why=f"takes about {needed / 1e9:.0f} GB, {there / 1e9:.0f} are free")
     images = pictures(study, fleet, kind.classes)
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
     weights: dict[str, torch.Tensor] = {}
@@ -169,13 +198,13 @@ def measure(study: Study, kind: Kind, precision: str, batch: int, device: torch.
         weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     mean = np.full((images.size, images.size, 3), 128, np.float32)
     tasks = {fleet.networks[0].treatment.target, *sources}
-    clock = Clock(20, 50) if gpu else Clock(1, 3)
+    clock = clock or (Clock(20, 40) if gpu else Clock(1, 3))
     steps = clock.warm + clock.steps
     batches: Any = TrainingBatches(replace(images, pinned=gpu), recipe, "measure", 0, steps)
     if gpu:
         batches = Prefetched(batches, device, max(1, min(4, len(os.sched_getaffinity(0)) - 1)))
     before = start_memory(device)
-    module = FleetModule(study, fleet, kind.classes, dict.fromkeys(sources, weights), dict.fromkeys(tasks, mean))
+    module = FleetModule(study, fleet, kind.classes, dict.fromkeys(sources, weights), dict.fromkeys(tasks, mean), form)
     trainer = L.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=1,
@@ -183,24 +212,66 @@ def measure(study: Study, kind: Kind, precision: str, batch: int, device: torch.
         max_steps=steps,
         use_distributed_sampler=False,
         callbacks=[clock],
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     try:
-        with gpu_arithmetic():
+        with gpu_arithmetic(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
             trainer.fit(module, batches)
     except torch.cuda.OutOfMemoryError:
-        return Measured(kind, precision, batch, why=f"does not fit into {there / 1e9:.0f} GB")
+        return its(why=f"does not fit into {there / 1e9:.0f} GB")
+    except RuntimeError as error:
+        if form == "plain":
+            raise
+        return its(why=f"failed: {in_words(error)}")  # the plain one is there
     # The kernel's count of a process's memory is off by some pages: what takes none may seem to give some back.
-    return Measured(kind, precision, batch, clock.seconds, max(0.0, most_memory(device) - before))
+    return its(clock.seconds, max(0.0, most_memory(device) - before), clock.losses, clock.norms)
+
+
+def measure_forms(
+    study: Study, kind: Kind, precision: str, batch: int, device: torch.device, forms: Sequence[str] = FORMS
+) -> list[Measured]:
+    """This kind of fleet in each of `forms`, the plain one first; with a reason where one does not agree with it."""
+    grouped = any(isinstance(spec, Conv) and spec.groups > 1 for _, spec in study.architecture.layers)
+    out: list[Measured] = []
+    for form in forms:
+        if "split" in form and not grouped:
+            continue
+        each = measure(study, kind, precision, batch, device, form)
+        out.append(compared(out[0], each) if out else each)
+        gc.collect()  # a module and its trainer hold each other, and with them a graph's memory
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        if out[0].why:
+            break
+    return out
+
+
+def compared(plain: Measured, other: Measured) -> Measured:
+    """`other`, with a reason not to use it if its losses or its gradients are not those of `plain`."""
+    if other.why:
+        return other
+    for what, tolerance in zip(("losses", "norms"), TOLERANCE[plain.precision], strict=True):
+        expected, found = np.array(getattr(plain, what)), np.array(getattr(other, what))
+        if not np.allclose(found, expected, rtol=tolerance, atol=0, equal_nan=True):
+            with np.errstate(all="ignore"):
+                off = np.nan_to_num(abs(found / expected - 1), nan=np.inf).max()
+            return replace(other, why=f"its {what} are off by {off:.1%}, more than {tolerance:.1%}")
+    return other
+
+
+def fastest(measured: Sequence[Measured]) -> Measured:
+    """Of one kind in one precision: the fastest form that may be used."""
+    return min((each for each in measured if not each.why), key=lambda each: each.seconds, default=measured[0])
 
 
 def free_memory(device: torch.device) -> float:
     """Bytes: of the GPU, or of this machine."""
     if device.type == "cuda":
-        torch.cuda.empty_cache()
         return float(torch.cuda.mem_get_info(device)[0])
     words = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     return 1024.0 * int(words["MemAvailable"].split()[0])
@@ -226,15 +297,16 @@ def most_memory(device: torch.device) -> float:
 # ------------------------------------------------------------------------------------------ for people
 
 COLUMNS = (
-    "kind", "fleets", "networks", "classes", "precision", "batch", "images_per_second", "ms_per_step", "memory_gb",
-    "tflops", "peak_share", "hours_each", "why",
+    "kind", "fleets", "networks", "classes", "precision", "form", "batch", "images_per_second", "ms_per_step",
+    "memory_gb", "tflops", "peak_share", "hours_each", "why",
 )  # fmt: skip
 
 
 def measure_study(study: Study, divided: Sequence[Fleet], batch: int | None, console: Console) -> list[Measured]:
-    """Each kind of fleet in its recipe's precision and, for advice, in bfloat16; on the first GPU, else on one core."""
-    quiet()
-    warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
+    """Each kind of fleet in its recipe's precision and, for advice, in bfloat16; on the first GPU, else on one core.
+
+    On a GPU in each form.
+    """
     gpu = torch.cuda.is_available()
     device = torch.device("cuda", 0) if gpu else torch.device("cpu")
     if not gpu:
@@ -246,12 +318,20 @@ def measure_study(study: Study, divided: Sequence[Fleet], batch: int | None, con
         size = batch or (recipe.batch if gpu else min(recipe.batch, few))
         todo += [(kind, precision, size) for precision in dict.fromkeys((recipe.precision, "bfloat16"))]
     shown = track(todo, "measuring", console=console, transient=True, disable=not console.is_terminal)
-    return [measure(study, kind, precision, size, device) for kind, precision, size in shown]
+    forms = FORMS if gpu else FORMS[:1]
+    return [
+        each for kind, precision, size in shown for each in measure_forms(study, kind, precision, size, device, forms)
+    ]
 
 
 def short(value: float) -> str:
     """Three digits at most, two for what is small; no exponent for large numbers."""
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}" if value >= 0.1 else f"{value:.2g}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """The lowest and the highest, in two digits."""
+    return " to ".join(dict.fromkeys(f"{value:.2g}" for value in (min(values), max(values))))
 
 
 def table(study: Study, measured: Sequence[Measured]) -> list[tuple[Any, ...]]:
@@ -269,7 +349,7 @@ def table(study: Study, measured: Sequence[Measured]) -> list[tuple[Any, ...]]:
             numbers = (each.rate, 1000 * each.seconds, each.memory / 1e9, speed / 1e12)
             known = (*map(short, numbers), share, short(each.hours()))
         counts = (len(each.kind.fleets), len(fleet.networks), each.kind.classes)
-        rows.append((each.kind.name, *counts, each.precision, each.batch, *known, each.why))
+        rows.append((each.kind.name, *counts, each.precision, each.form, each.batch, *known, each.why))
     return rows
 
 
@@ -277,24 +357,37 @@ def summary(measured: Sequence[Measured], packed: bool) -> list[str]:
     """What the study takes on this machine and what bfloat16 would change, in lines for people."""
     gpu = torch.cuda.is_available()
     lines = [] if packed else ["The set is not packed: measured with random pictures, which come from memory."]
-    asked = [each for each in measured if each.precision == each.kind.fleets[0].networks[0].recipe.precision]
+    groups: dict[tuple[Kind, str], list[Measured]] = {}
+    for each in measured:
+        groups.setdefault((each.kind, each.precision), []).append(each)
+    best = {key: fastest(group) for key, group in groups.items()}
+    asked = [
+        each for (kind, precision), each in best.items() if precision == kind.fleets[0].networks[0].recipe.precision
+    ]
     scaled = [each for each in asked if each.batch != each.kind.fleets[0].networks[0].recipe.batch]
     if scaled:
         what = f"{len(scaled)} of {len(asked)} kinds"
         lines.append(f"Measured with fewer images a step than their recipe has: {what}.")
     several = 8 if gpu else len(os.sched_getaffinity(0))
     unit = "GPU" if gpu else "core"
-    low = {each.kind: each for each in measured if each.precision == "bfloat16"}
+    low = {kind: each for (kind, precision), each in best.items() if precision == "bfloat16"}
     for each in asked:
         if each.why:
             lines.append(f"{each.kind.name} was not measured: it {each.why}; see --fleet-size.")
+    for each in measured:
+        if each.form != "plain" and each.why:
+            lines.append(f"{each.kind.name}, {each.precision}, in form {each.form}: {each.why}. It is not used.")
     if not any(each.why for each in asked):
         alone, together = hours(makespan(asked, 1)), hours(makespan(asked, several))
         lines.append(
             f"The study, calculated from these: {alone} on one {unit}, {together} on {several}, a fleet on each."
         )
     gains = [low[each.kind].rate / each.rate for each in asked if each is not low[each.kind] and each.rate]
+    if len(measured) > len(groups):
+        faster = [each.rate / groups[each.kind, each.precision][0].rate for each in asked if each.rate]
+        lines.append(f"In its fastest form a fleet is {spread(faster)} times as fast as in the plain one.")
     if gains:
-        times = " to ".join(dict.fromkeys(f"{gain:.2g}" for gain in (min(gains), max(gains))))
-        lines.append(f"In bfloat16 {times} times as fast here. Precision belongs to the recipe: this is advice.")
+        lines.append(
+            f"In bfloat16 {spread(gains)} times as fast here. Precision belongs to the recipe: this is advice."
+        )
     return lines

@@ -1,6 +1,5 @@
 """Train one fleet, top to bottom."""
 
-import ctypes
 import datetime
 import hashlib
 import logging
@@ -14,8 +13,8 @@ import subprocess
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,12 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 import transferability
+from transferability.device import gpu_arithmetic, keep_memory, refuse_form
 from transferability.files import Refused, in_words, read_json, remove_unfinished, write_atomically, write_json
 from transferability.fleet import FleetModule
 from transferability.images import PackedImages, open_packed, verify_at_first_use
 from transferability.locks import Grip, Lost, hold
+from transferability.measure import Kind, fastest, measure_forms
 from transferability.paths import StudyFolder, data_root, study_folder
 from transferability.run import is_first, refuse_difference, refuse_unfit
 from transferability.splits import task_classes
@@ -55,6 +56,8 @@ class Machine:
     keep_weights: keep the last weights of every network, not of the bases alone.
     wandb: disabled, offline or online (`tracking.py`). wandb_artifacts: the bases' weights go there too.
     resident: hold the pictures in the device's memory, "yes", "no", or "auto": on a GPU where they fit (`stream.py`).
+    form: of a training step (`device.py`), or "auto": a started fleet's own; else the fastest where one GPU trains a
+    fleet, and the plain one elsewhere.
     """
 
     accelerator: str = "auto"
@@ -65,6 +68,7 @@ class Machine:
     wandb: str = "disabled"
     wandb_artifacts: bool = False
     resident: str = "auto"
+    form: str = "auto"
     most_validated: int | None = None
 
 
@@ -139,8 +143,10 @@ def _train(
     records = {network.name: record(study, network, packed.checksum) for network in fleet.networks}
     started = place / "fleet.json"
     resumes = started.exists()
+    chosen = None
     if resumes:
-        then = read_json(started)["records"]
+        start = read_json(started)
+        then, chosen = start["records"], start.get("form")
         if then.keys() != records.keys():
             raise Refused(f"{place} was started with other networks by another process; run the same command again")
         for name in records:
@@ -163,18 +169,24 @@ def _train(
     means = {
         task: mean_image(packed, one.split, task, recipe.shrink, folder.mean(one.split, task, pixels)) for task in seen
     }
-    module = FleetModule(study, fleet, classes, sources, means)
+    form, tried = choose_form(study, fleet, classes, machine, chosen)
+    module = FleetModule(study, fleet, classes, sources, means, form)
     tracked = None
     if resumes and (place / "checkpoint.pt").exists():
         checkpoint = read_checkpoint(place / "checkpoint.pt")
         module.restore(checkpoint, first)
         tracked = checkpoint.get("tracked")
     elif first and not resumes:
-        write_json(started, {"networks": list(records), "records": records})
+        write_json(started, {"networks": list(records), "records": records, "form": [form, tried]})
     tracker = None
     if first and machine.wandb != "disabled":
         epoch = task_images(packed.train, task_classes(packed.classes, one.split, target), one.images_per_class, 1)
-        shared = {**provenance(), "devices": machine.devices * machine.nodes, "accelerator": machine.accelerator}
+        shared = {
+            **provenance(),
+            "devices": machine.devices * machine.nodes,
+            "accelerator": machine.accelerator,
+            "form": form,
+        }
         tracker = Tracker(study, fleet, folder.root, machine.wandb, len(epoch.rows), shared)
         at_end.callback(tracker.close)
         tracker.start(module, tracked)
@@ -248,7 +260,7 @@ def _train(
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
                 handle.write(weights)
-        its = result(study, module, i, records[network.name], machine)
+        its = result(study, module, i, records[network.name], machine, tried)
         found.append({**its, "chance": chance, "weights_sha256": digest})
         artifact = machine.wandb_artifacts and network.treatment.kind == "base"
         kept.append(folder.weights(network.name) if artifact else None)
@@ -260,6 +272,32 @@ def _train(
     report(recipe.steps)
     shutil.rmtree(place, ignore_errors=True)  # what a kill leaves of it is removed by the next command
     meet()
+
+
+def choose_form(
+    study: Study, fleet: Fleet, classes: int, machine: Machine, chosen: tuple[str, dict[str, float | str]] | None
+) -> tuple[str, dict[str, float | str]]:
+    """The form of the training step and, where it was measured, each form's ms a step, or why it must not be used.
+
+    `chosen`: what this returned when the fleet was started; it stays, as far as this machine can do it.
+    """
+    gpu, processes = machine.accelerator != "cpu" and torch.cuda.is_available(), machine.devices * machine.nodes
+    refuse_form(machine.form, gpu, processes)
+    if machine.form != "auto":
+        return machine.form, {}
+    alone = gpu and processes == 1
+    if chosen is not None:
+        form, tried = chosen
+        return form if alone else form.replace("split+graph", "split").replace("graph", "plain"), tried
+    if not alone:
+        return "plain", {}
+    recipe = fleet.networks[0].recipe
+    kind = Kind((fleet,), classes)
+    measured = measure_forms(study, kind, recipe.precision, recipe.batch, torch.device("cuda", 0))
+    for each in measured:
+        if each.why:
+            warnings.warn(f"{fleet.name}, in form {each.form}: {each.why}; it is not used", stacklevel=1)
+    return fastest(measured).form, {each.form: each.why or round(1000 * each.seconds, 3) for each in measured}
 
 
 def meet() -> None:
@@ -360,35 +398,6 @@ class Keeper(L.Callback):
         self.report(step)
 
 
-def keep_memory() -> None:
-    """What a step gives back, the next one needs: glibc is told to keep it.
-
-    On a CPU that spares a large fleet some two thousand page faults a step.
-    """
-    with suppress(OSError, AttributeError):  # another system, another libc
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: how much may be free before some goes back to the system
-        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: what is larger comes from the system each time; 32 MB is the most
-
-
-@contextmanager
-def gpu_arithmetic() -> Iterator[None]:
-    """Within, float32 is float32 on a GPU too, and cuDNN keeps the fastest of its algorithms for each shape.
-
-    PyTorch's default lets cuDNN round the factors of float32 convolutions to 10 bits of mantissa (TF32). A recipe
-    that wants it faster says bfloat16.
-    """
-    cudnn = torch.backends.cudnn
-    before = cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()
-    cudnn.allow_tf32, cudnn.benchmark = False, True  # type: ignore[assignment]
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        cudnn.allow_tf32, cudnn.benchmark, matmul = before  # type: ignore[assignment]
-        torch.set_float32_matmul_precision(matmul)
-
-
 def quiet() -> None:
     """Leaves Lightning its warnings about the work, not its words about itself."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
@@ -444,7 +453,12 @@ def guess(packed: PackedImages, split: str, task: str) -> float:
 
 
 def result(
-    study: Study, module: FleetModule, index: int, its_record: Mapping[str, Any], machine: Machine
+    study: Study,
+    module: FleetModule,
+    index: int,
+    its_record: Mapping[str, Any],
+    machine: Machine,
+    tried: Mapping[str, float | str],
 ) -> dict[str, Any]:
     """What result.json holds."""
     network = module.fleet.networks[index]
@@ -481,6 +495,8 @@ def result(
             **provenance(),
             "devices": machine.devices * machine.nodes,
             "accelerator": module.device.type,
+            "form": module.form,
+            "forms_tried": tried,  # ms a step, or why a form must not be used
             "fleet": [each.name for each in module.fleet.networks],
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
