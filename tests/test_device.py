@@ -1,11 +1,12 @@
 """The forms of a training step against the plain one (promise 9); what only a GPU can show waits for one."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,18 +18,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from transferability import train as training
-from transferability.device import FORMS, Captured, Outcome, Replay, refuse_form
+from transferability.device import FORMS, Captured, Lanes, Outcome, Replay, refuse_form
 from transferability.files import Refused, read_json
 from transferability.fleet import PLAIN_STEPS, FleetModule
 from transferability.images import PackedImages
-from transferability.layers import ConvLayer
-from transferability.measure import Clock, Kind, compared, fastest, measure, measure_forms
+from transferability.layers import ConvLayer, build
+from transferability.measure import Clock, Kind, compared, fastest, measure, measure_forms, sample
 from transferability.networks import Conv, Linear
 from transferability.paths import study_folder
 from transferability.run import pending
 from transferability.stream import Batch
-from transferability.study import Study, fleets
-from transferability.train import Machine, choose_form, quiet, train_fleet
+from transferability.study import Fleet, Study, fleets
+from transferability.train import Choice, Machine, choose_form, quiet, train_fleet
 
 torch.set_num_threads(1)
 quiet()
@@ -212,6 +213,60 @@ def test_a_nan_in_a_graph_is_marked_and_touches_no_neighbour(
     assert read_json(folder.result("random-0/A1A/seed-0"))["diverged_at"] is None
 
 
+class Stream:
+    """What CUDA asks of streams within a capture: who is waited for takes part in it, and all join its origin."""
+
+    capturing: ClassVar[list["Stream"]] = []
+    current: ClassVar[list["Stream"]] = []
+
+    def __init__(self) -> None:
+        self.seen: set[Stream] = set()  # streams whose work up to now this one waits for
+
+    def wait_stream(self, other: "Stream") -> None:
+        assert other in self.capturing, "a captured stream waits for one that is not captured"
+        if self not in self.capturing:
+            self.capturing.append(self)
+        self.seen |= {other, *other.seen}
+
+
+@pytest.mark.parametrize("networks", [1, 2, 3, 4, 7])
+def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here without a GPU, against CUDA's rules as they are written down: each lane starts behind the origin's work
+    so far, its networks run in it, and the origin goes on behind all of them."""
+    study = tiny_study(["baseA", "A1A", "A2A", "A3A", "A1A+", "A2A+", "A3A+", "A1Ap1"])
+    weights = {
+        f"{name}.{key}": value.detach() for name, layer in build(TINY, 6) for key, value in layer.named_parameters()
+    }
+    fleet = Fleet(study.networks[1 : 1 + networks])
+    module = FleetModule(study, fleet, 6, {"A": weights}, {"A": np.zeros((16, 16, 3), np.float32)}, "graph").train()
+    origin = Stream()
+    monkeypatch.setattr(Stream, "capturing", [origin])
+    monkeypatch.setattr(Stream, "current", [origin])
+    ran: list[Stream] = []
+
+    @contextmanager
+    def entered(stream: Stream) -> Iterator[None]:
+        Stream.current.append(stream)
+        ran.append(stream)
+        yield
+        assert Stream.current.pop() is stream
+
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", entered)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream.current[-1])
+    monkeypatch.setattr(Tensor, "record_stream", lambda *_: None)
+    pixels = torch.zeros(8, 3, 14, 14, dtype=torch.uint8)
+    batch = Batch(pixels, *(torch.arange(8) % 3 for _ in range(4)), torch.zeros(8, dtype=torch.bool))
+    plain = module.losses(batch)
+    assert ran == []
+    module.lanes = Lanes(networks)
+    beside = module.losses(batch)
+    assert all(torch.equal(a, b) for a, b in zip(plain, beside, strict=True))
+    assert len(ran) == networks and len(set(ran)) == min(networks, 4) and origin not in ran
+    assert all(origin in stream.seen for stream in ran) and origin.seen >= set(ran)
+    assert Stream.current == [origin]
+
+
 # ---------------------------------------------------------------------------------------------- split, and choosing
 
 
@@ -240,7 +295,8 @@ CPU = torch.device("cpu")
 def test_forms_are_measured_and_compared(roots: Path, packed: PackedImages, precision: str) -> None:
     """Here without a GPU: the split form agrees, the graph fails and says so, and neither ends the measurement."""
     study, kind = kind_of(["baseA", "A1A", "A3A+"], precision)
-    measured = [measure(study, kind, precision, 64, CPU, form, Clock(12, 5)) for form in FORMS]
+    images = sample(study, kind, CPU)
+    measured = [measure(study, kind, precision, 64, CPU, images, form, Clock(12, 5)) for form in FORMS]
     plain, split, *graphs = (compared(measured[0], each) for each in measured)
     assert [each.form for each in measured] == list(FORMS)
     assert plain.why == split.why == "" and plain.seconds > 0 and split.seconds > 0
@@ -256,7 +312,8 @@ def test_a_form_that_computes_something_else_is_not_used(
 ) -> None:
     """A convolution that forgets the gradient of its second group, though its values are right."""
     study, kind = kind_of(["baseA"])
-    plain = measure(study, kind, "float32", 64, CPU, "plain", Clock(1, 1))
+    images = sample(study, kind, CPU)
+    plain = measure(study, kind, "float32", 64, CPU, images, "plain", Clock(1, 1))
     chunk = Tensor.chunk
 
     def forgets(self: Tensor, *words: Any) -> Any:
@@ -264,10 +321,10 @@ def test_a_form_that_computes_something_else_is_not_used(
         return first, second.detach()
 
     monkeypatch.setattr(Tensor, "chunk", forgets)
-    wrong = compared(plain, measure(study, kind, "float32", 64, CPU, "split", Clock(1, 1)))
+    wrong = compared(plain, measure(study, kind, "float32", 64, CPU, images, "split", Clock(1, 1)))
     assert "norms are off by" in wrong.why
     monkeypatch.setattr(Tensor, "chunk", lambda self, *words: [2 * part for part in chunk(self, *words)])
-    wrong = compared(plain, measure(study, kind, "float32", 64, CPU, "split", Clock(1, 1)))
+    wrong = compared(plain, measure(study, kind, "float32", 64, CPU, images, "split", Clock(1, 1)))
     assert "losses are off by" in wrong.why
 
 
@@ -287,11 +344,11 @@ def test_a_started_fleet_keeps_its_form(roots: Path, packed: PackedImages, monke
         patch.setattr(FleetModule, "training_step", lambda self, *_: (_ for _ in ()).throw(Killed))
         train_fleet(study, fleet, split)
     file = study_folder("tiny").fleet(fleet.name) / "fleet.json"
-    assert read_json(file)["form"] == ["split", {}]
+    assert read_json(file)["form"] == ["split", {}, 0.0]
     tried = {"plain": 9.1, "split": 8.3, "graph": "failed: no", "split+graph": 4.2}
-    assert choose_form(study, fleet, 6, auto, ("split+graph", tried)) == ("split", tried)
-    assert choose_form(study, fleet, 6, auto, ("graph", tried)) == ("plain", tried)
-    assert choose_form(study, fleet, 6, auto, None) == ("plain", {})
+    for form, here in (("split+graph", "split"), ("graph", "plain"), ("split", "split")):
+        assert choose_form(study, fleet, 6, auto, Choice(form, tried, 5e9)) == Choice(here, tried, 5e9)
+    assert choose_form(study, fleet, 6, auto, None) == Choice("plain")
     train_fleet(study, fleet, auto)
     assert read_json(study_folder("tiny").result("random-0/baseA/seed-0"))["provenance"]["form"] == "split"
 

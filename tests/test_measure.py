@@ -11,7 +11,18 @@ from typer.testing import CliRunner
 
 from transferability import measure as measuring
 from transferability.cli import app
-from transferability.measure import COLUMNS, Kind, Measured, class_counts, kinds, makespan, measure, summary, table
+from transferability.measure import (
+    COLUMNS,
+    Kind,
+    Measured,
+    class_counts,
+    kinds,
+    makespan,
+    measure,
+    sample,
+    summary,
+    table,
+)
 from transferability.networks import caffenet, flops, small_caffenet
 from transferability.recipe import PAPER
 from transferability.run import fleet_operations, operations
@@ -109,10 +120,12 @@ def test_what_does_not_fit_is_not_measured_and_said(roots: Path, monkeypatch: py
     study = tiny_study(["baseA"])
     (kind,) = kinds(fleets(study.networks), class_counts(study))
     assert kind.classes == 100
-    fits = measure(study, kind, "float32", 4, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    images = sample(study, kind, cpu)
+    fits = measure(study, kind, "float32", 4, cpu, images)
     assert fits.seconds > 0 and fits.memory >= 0
     monkeypatch.setattr(measuring, "free_memory", lambda device: 1e3)
-    both = [measure(study, kind, precision, 4, torch.device("cpu")) for precision in ("float32", "bfloat16")]
+    both = [measure(study, kind, precision, 4, cpu, images) for precision in ("float32", "bfloat16")]
     assert all(each.why.startswith("takes about 0 GB") and not each.rate for each in both)
     said = summary(both, packed=False)
     assert any("baseA was not measured: it takes" in line for line in said) and "random pictures" in said[0]

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from transferability import __version__
+from transferability import __version__, available_cores
 from transferability.files import Refused, in_words
 
 app = typer.Typer(
@@ -256,7 +256,7 @@ def plan(
         kinds[network.treatment.kind] = kinds.get(network.treatment.kind, 0) + 1
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     console.print(f"\n{len(chosen)} networks ({counts}) in {len(divided)} fleets")
-    console.print(estimate(study, divided, len(os.sched_getaffinity(0))))
+    console.print(estimate(study, divided, available_cores()))
     console.print(sizes_that_fit(study, chosen))
 
 

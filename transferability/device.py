@@ -10,6 +10,7 @@ On a GPU `measure.fastest` tries them at a fleet's start, compares them with the
 """
 
 import ctypes
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -20,7 +21,7 @@ from transferability.files import Refused
 from transferability.stream import Batch
 
 FORMS = ("plain", "split", "graph", "split+graph")
-LANES = 4  # networks beside each other in a graph
+LANES = 4  # so many networks beside each other in a graph
 
 Outcome = tuple[Tensor, Tensor]  # of a step: (networks,) losses, (networks, b, classes) logits
 Replay = Callable[[], None]
@@ -63,17 +64,21 @@ class Captured:
 def cuda_graph(work: Callable[[], Outcome]) -> tuple[Replay, Outcome]:
     """Captures `work` as a CUDA graph; some steps have to have been made plainly before."""
     graph = torch.cuda.CUDAGraph()
-    # Other threads go on, with pictures for the next steps: what they ask of the device is no part of the graph.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    # Other threads go on, with pictures for the next steps: what they ask of the device is no part of the graph. Nor is
+    # their stream: torch's own for captures might be it (there are 32, given out in turn), a new one is not.
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
         outcome = work()
     return graph.replay, outcome
 
 
 class Lanes:
-    """Streams of a GPU beside each other; to be used within a graph, where starting them costs nothing."""
+    """Streams of a GPU beside each other; to be used within a graph, where starting them costs nothing.
 
-    def __init__(self, number: int = LANES) -> None:
-        self.streams = [torch.cuda.Stream() for _ in range(number)]
+    Each of them has to be used before `join`: a graph cannot wait for what is no part of it.
+    """
+
+    def __init__(self, networks: int) -> None:
+        self.streams = [torch.cuda.Stream() for _ in range(min(networks, LANES))]
 
     @contextmanager
     def lane(self, index: int, x: Tensor) -> Iterator[None]:
@@ -106,6 +111,13 @@ def gpu_arithmetic() -> Iterator[None]:
     finally:
         cudnn.allow_tf32, cudnn.benchmark, matmul = before  # type: ignore[assignment]
         torch.set_float32_matmul_precision(matmul)
+
+
+def release_memory() -> None:
+    """Gives a GPU back what nobody uses any more: a module and its trainer hold each other, and with them a graph."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def keep_memory() -> None:

@@ -249,7 +249,7 @@ class FleetModule(L.LightningModule):
 
     def capture(self, batch: Batch) -> Captured:
         """The step as a CUDA graph in which the networks are beside each other."""
-        self.lanes = Lanes()
+        self.lanes = Lanes(len(self.networks))
         try:
             return Captured(self.update, batch, cuda_graph)
         finally:

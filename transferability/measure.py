@@ -1,7 +1,7 @@
 """A few steps of a fleet on the machine at hand: what the study takes (`plan --measure`), and its fastest form."""
 
-import gc
-import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from rich.console import Console
 from rich.progress import track
 
-from transferability.device import FORMS, gpu_arithmetic
+from transferability import available_cores
+from transferability.device import FORMS, gpu_arithmetic, release_memory
 from transferability.draws import torch_generator
 from transferability.files import in_words
 from transferability.fleet import FleetModule
@@ -28,7 +29,15 @@ from transferability.networks import Conv
 from transferability.paths import data_root
 from transferability.run import fleet_operations, hours
 from transferability.splits import ilsvrc_classes, task_classes
-from transferability.stream import Prefetched, TaskImages, TrainingBatches, task_images
+from transferability.stream import (
+    Prefetched,
+    ResidentImages,
+    TaskImages,
+    TrainingBatches,
+    prefetch_threads,
+    resident,
+    task_images,
+)
 from transferability.study import Fleet, Study
 from transferability.submit import fleet_memory
 
@@ -40,6 +49,7 @@ PATIENCE = 15.0  # bfloat16 takes ten times as long on a CPU without instruction
 # How far a form's losses may be from the plain one's after the steps that come before the timed ones, and the norms
 # of its gradients; relative.
 TOLERANCE = {"float32": (1e-3, 1e-2), "bfloat16": (2e-2, 1e-1)}
+GAIN = 0.97  # of the plain form's time: what takes longer is not worth another form
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,11 @@ class Clock(L.Callback):
         self.losses: tuple[float, ...] = ()
         self.norms: tuple[float, ...] = ()
 
+    def on_train_start(self, trainer: Any, module: Any) -> None:
+        # In the place of Lightning's handler, with which a process that is told to end looks as if it was done.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
         done, now = batch_index + 1 - self.warm, time.perf_counter()
         late = done > 0 and now - self.begun > PATIENCE
@@ -160,7 +175,7 @@ class Clock(L.Callback):
 
 
 def pictures(study: Study, fleet: Fleet, classes: int) -> TaskImages:
-    """The fleet's images; random ones of the right size if the set is not packed."""
+    """The task's images; random ones of the right size if the set is not packed."""
     first, folder = fleet.networks[0], data_root() / study.data
     if (folder / "manifest.json").exists():
         packed = open_packed(folder)
@@ -171,16 +186,29 @@ def pictures(study: Study, fleet: Fleet, classes: int) -> TaskImages:
     return TaskImages(random, np.arange(512), np.arange(512) % classes)
 
 
+def sample(study: Study, kind: Kind, device: torch.device) -> TaskImages | ResidentImages:
+    """Some of the task's images, in memory: in the GPU's, if it holds all of them in training (`ImagesModule`)."""
+    fleet = kind.fleets[0]
+    images, recipe = pictures(study, fleet, kind.classes), fleet.networks[0].recipe
+    some = np.unique(np.linspace(0, len(images.rows) - 1, max(512, 4 * recipe.batch)).astype(int))
+    few = TaskImages(images.images[images.rows[some]], np.arange(len(some)), images.labels[some])
+    if device.type != "cuda":
+        return few
+    fits = images.bytes + 1.5 * fleet_memory(study, fleet) <= free_memory(device)
+    return resident(few, device) if fits else replace(few, pinned=True)
+
+
 def measure(
     study: Study,
     kind: Kind,
     precision: str,
     batch: int,
     device: torch.device,
+    images: TaskImages | ResidentImages,
     form: str = "plain",
     clock: Clock | None = None,
 ) -> Measured:
-    """Trains a fleet of this kind, with weights and mean images that mean nothing, for a few steps."""
+    """Trains a fleet of this kind, with weights and mean images that mean nothing, for a few steps on `images`."""
     gpu = device.type == "cuda"
     its = partial(Measured, kind, precision, batch, form)
     recipe = replace(kind.fleets[0].networks[0].recipe, batch=batch, precision=precision)
@@ -188,7 +216,6 @@ def measure(
     needed, there = fleet_memory(study, fleet), free_memory(device)
     if needed > there:
         return its(why=f"takes about {needed / 1e9:.0f} GB, {there / 1e9:.0f} are free")
-    images = pictures(study, fleet, kind.classes)
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
     weights: dict[str, torch.Tensor] = {}
     for (name, layer), (_, spec) in zip(
@@ -200,9 +227,9 @@ def measure(
     tasks = {fleet.networks[0].treatment.target, *sources}
     clock = clock or (Clock(20, 40) if gpu else Clock(1, 3))
     steps = clock.warm + clock.steps
-    batches: Any = TrainingBatches(replace(images, pinned=gpu), recipe, "measure", 0, steps)
+    batches: Any = TrainingBatches(images, recipe, "measure", 0, steps)
     if gpu:
-        batches = Prefetched(batches, device, max(1, min(4, len(os.sched_getaffinity(0)) - 1)))
+        batches = Prefetched(batches, device, prefetch_threads(images))
     before = start_memory(device)
     module = FleetModule(study, fleet, kind.classes, dict.fromkeys(sources, weights), dict.fromkeys(tasks, mean), form)
     trainer = L.Trainer(
@@ -222,12 +249,16 @@ def measure(
         with gpu_arithmetic(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*have no `val_dataloader`")
             trainer.fit(module, batches)
-    except torch.cuda.OutOfMemoryError:
-        return its(why=f"does not fit into {there / 1e9:.0f} GB")
     except RuntimeError as error:
+        first: BaseException = error  # what a capture that fails ends with is not what it failed of
+        while first.__context__ is not None:
+            first = first.__context__
+        if isinstance(first, torch.cuda.OutOfMemoryError):
+            return its(why=f"does not fit into {there / 1e9:.0f} GB")
         if form == "plain":
             raise
-        return its(why=f"failed: {in_words(error)}")  # the plain one is there
+        after = "" if first is error else f", after {in_words(first)}"
+        return its(why=f"failed: {in_words(error)}{after}")  # the plain one is there
     # The kernel's count of a process's memory is off by some pages: what takes none may seem to give some back.
     return its(clock.seconds, max(0.0, most_memory(device) - before), clock.losses, clock.norms)
 
@@ -237,15 +268,14 @@ def measure_forms(
 ) -> list[Measured]:
     """This kind of fleet in each of `forms`, the plain one first; with a reason where one does not agree with it."""
     grouped = any(isinstance(spec, Conv) and spec.groups > 1 for _, spec in study.architecture.layers)
+    images = sample(study, kind, device)
     out: list[Measured] = []
     for form in forms:
         if "split" in form and not grouped:
             continue
-        each = measure(study, kind, precision, batch, device, form)
+        each = measure(study, kind, precision, batch, device, images, form)
         out.append(compared(out[0], each) if out else each)
-        gc.collect()  # a module and its trainer hold each other, and with them a graph's memory
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory()
         if out[0].why:
             break
     return out
@@ -265,8 +295,9 @@ def compared(plain: Measured, other: Measured) -> Measured:
 
 
 def fastest(measured: Sequence[Measured]) -> Measured:
-    """Of one kind in one precision: the fastest form that may be used."""
-    return min((each for each in measured if not each.why), key=lambda each: each.seconds, default=measured[0])
+    """Of one kind in one precision, the plain form first: the fastest that may be used, if it gains something."""
+    best = min((each for each in measured if not each.why), key=lambda each: each.seconds, default=measured[0])
+    return best if best.seconds < GAIN * measured[0].seconds else measured[0]
 
 
 def free_memory(device: torch.device) -> float:
@@ -281,7 +312,7 @@ def start_memory(device: torch.device) -> float:
     """Bytes in use; `most_memory` counts from now on."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return 0.0
+        return float(torch.cuda.memory_reserved(device))
     Path("/proc/self/clear_refs").write_text("5")  # the most becomes what is in use now
     return most_memory(device)
 
@@ -289,7 +320,7 @@ def start_memory(device: torch.device) -> float:
 def most_memory(device: torch.device) -> float:
     """Bytes in use at most since `start_memory`: what torch took of the GPU, or what this process holds."""
     if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
+        return float(torch.cuda.max_memory_reserved(device))
     words = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return 1024.0 * int(words["VmHWM"].split()[0])
 
@@ -368,7 +399,7 @@ def summary(measured: Sequence[Measured], packed: bool) -> list[str]:
     if scaled:
         what = f"{len(scaled)} of {len(asked)} kinds"
         lines.append(f"Measured with fewer images a step than their recipe has: {what}.")
-    several = 8 if gpu else len(os.sched_getaffinity(0))
+    several = 8 if gpu else available_cores()
     unit = "GPU" if gpu else "core"
     low = {kind: each for (kind, precision), each in best.items() if precision == "bfloat16"}
     for each in asked:

@@ -20,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from transferability import available_cores
 from transferability.files import Refused, in_words, read_json
 from transferability.images import PackedImages
 from transferability.networks import flops
@@ -250,7 +251,7 @@ def gpus(accelerator: str) -> list[str]:
 
 def default_workers(accelerator: str, devices: int) -> int:
     """One worker for every `devices` GPUs; for as many cores where there is no GPU."""
-    return max(1, len(gpus(accelerator) or os.sched_getaffinity(0)) // devices)
+    return max(1, (len(gpus(accelerator)) or available_cores()) // devices)
 
 
 def _environments(slot: int, devices: int, its_gpus: Sequence[str]) -> list[dict[str, str]]:

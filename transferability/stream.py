@@ -4,7 +4,6 @@ The stream is addressed: batch number `step` is a pure function of (owner of the
 anywhere, and each process takes its own rows of the global batch. Pictures stay uint8 up to the device.
 """
 
-import os
 import threading
 import zipfile
 from collections import deque
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transferability import available_cores
 from transferability.draws import numpy_generator
 from transferability.files import Refused, write_atomically
 from transferability.images import ImageSet, PackedImages
@@ -305,6 +305,11 @@ class Prefetched:
                 pool.shutdown(cancel_futures=True)  # the reader may have left
 
 
+def prefetch_threads(images: TaskImages | ResidentImages) -> int:
+    """How many threads make batches of `images` for a GPU: several where a page may have to come from the disk."""
+    return 1 if isinstance(images, ResidentImages) else max(1, min(4, available_cores() - 1))
+
+
 class ImagesModule(L.LightningDataModule):
     """The training and validation images of one task of one split, for one fleet.
 
@@ -375,9 +380,7 @@ class ImagesModule(L.LightningDataModule):
         assert trainer is not None
         if (device := trainer.strategy.root_device).type != "cuda":
             return batches
-        # More than one: a page may have to come from the disk.
-        threads = 1 if self.resident else max(1, min(4, len(os.sched_getaffinity(0)) - 1))
-        return Prefetched(batches, device, threads)
+        return Prefetched(batches, device, prefetch_threads(self.training))
 
     def train_dataloader(self) -> Any:
         """Batches up to the next validation; for a GPU, in its memory."""

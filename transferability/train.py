@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
@@ -27,7 +27,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 import transferability
-from transferability.device import gpu_arithmetic, keep_memory, refuse_form
+from transferability.device import FORMS, gpu_arithmetic, keep_memory, refuse_form, release_memory
 from transferability.files import Refused, in_words, read_json, remove_unfinished, write_atomically, write_json
 from transferability.fleet import FleetModule
 from transferability.images import PackedImages, open_packed, verify_at_first_use
@@ -43,6 +43,7 @@ from transferability.tracking import Tracker
 
 BEST_OF = 10  # the paper's statistic: the mean of the ten highest validation accuracies,
 BEST_NEEDS = 100  # which is biased unless they are few among many
+PROBE_PAYS = 2_000  # steps of a recipe from which it pays to try each form for 60
 
 
 @dataclass(frozen=True)
@@ -143,10 +144,10 @@ def _train(
     records = {network.name: record(study, network, packed.checksum) for network in fleet.networks}
     started = place / "fleet.json"
     resumes = started.exists()
-    chosen = None
+    choice = None
     if resumes:
         start = read_json(started)
-        then, chosen = start["records"], start.get("form")
+        then, choice = start["records"], Choice(*start.get("form", ["plain"]))
         if then.keys() != records.keys():
             raise Refused(f"{place} was started with other networks by another process; run the same command again")
         for name in records:
@@ -169,15 +170,16 @@ def _train(
     means = {
         task: mean_image(packed, one.split, task, recipe.shrink, folder.mean(one.split, task, pixels)) for task in seen
     }
-    form, tried = choose_form(study, fleet, classes, machine, chosen)
-    module = FleetModule(study, fleet, classes, sources, means, form)
+    release_memory()  # of the fleet before
+    choice = choose_form(study, fleet, classes, machine, choice)
+    module = FleetModule(study, fleet, classes, sources, means, choice.form)
     tracked = None
     if resumes and (place / "checkpoint.pt").exists():
         checkpoint = read_checkpoint(place / "checkpoint.pt")
         module.restore(checkpoint, first)
         tracked = checkpoint.get("tracked")
     elif first and not resumes:
-        write_json(started, {"networks": list(records), "records": records, "form": [form, tried]})
+        write_json(started, {"networks": list(records), "records": records, "form": list(choice)})
     tracker = None
     if first and machine.wandb != "disabled":
         epoch = task_images(packed.train, task_classes(packed.classes, one.split, target), one.images_per_class, 1)
@@ -185,7 +187,7 @@ def _train(
             **provenance(),
             "devices": machine.devices * machine.nodes,
             "accelerator": machine.accelerator,
-            "form": form,
+            "form": choice.form,
         }
         tracker = Tracker(study, fleet, folder.root, machine.wandb, len(epoch.rows), shared)
         at_end.callback(tracker.close)
@@ -204,8 +206,8 @@ def _train(
             module.stretch,
             machine.most_validated,
             machine.resident,
-            # Half as much again: it is calculated, and the allocator wastes some.
-            1.5 * fleet_memory(study, fleet, processes),
+            # Half as much again: it is calculated, or measured without a validation, and the allocator wastes some.
+            1.5 * max(fleet_memory(study, fleet, processes), choice.memory),
         )
         if recipe.batch % processes:
             raise Refused(
@@ -260,7 +262,7 @@ def _train(
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
                 handle.write(weights)
-        its = result(study, module, i, records[network.name], machine, tried)
+        its = result(study, module, i, records[network.name], machine, choice)
         found.append({**its, "chance": chance, "weights_sha256": digest})
         artifact = machine.wandb_artifacts and network.treatment.kind == "base"
         kept.append(folder.weights(network.name) if artifact else None)
@@ -274,30 +276,38 @@ def _train(
     meet()
 
 
-def choose_form(
-    study: Study, fleet: Fleet, classes: int, machine: Machine, chosen: tuple[str, dict[str, float | str]] | None
-) -> tuple[str, dict[str, float | str]]:
-    """The form of the training step and, where it was measured, each form's ms a step, or why it must not be used.
+class Choice(NamedTuple):
+    """The form of a fleet's training step (`device.py`).
 
-    `chosen`: what this returned when the fleet was started; it stays, as far as this machine can do it.
+    tried: where forms were measured, each one's ms a step, or why it must not be used. memory: bytes, as measured.
     """
+
+    form: str
+    tried: dict[str, float | str] = {}
+    memory: float = 0.0
+
+
+def choose_form(study: Study, fleet: Fleet, classes: int, machine: Machine, chosen: Choice | None) -> Choice:
+    """The fastest form on a GPU; `chosen` when the fleet was started, it stays, as far as this machine can do it."""
     gpu, processes = machine.accelerator != "cpu" and torch.cuda.is_available(), machine.devices * machine.nodes
     refuse_form(machine.form, gpu, processes)
     if machine.form != "auto":
-        return machine.form, {}
-    alone = gpu and processes == 1
+        return Choice(machine.form)
+    alone, recipe = gpu and processes == 1, fleet.networks[0].recipe
     if chosen is not None:
-        form, tried = chosen
-        return form if alone else form.replace("split+graph", "split").replace("graph", "plain"), tried
-    if not alone:
-        return "plain", {}
-    recipe = fleet.networks[0].recipe
-    kind = Kind((fleet,), classes)
-    measured = measure_forms(study, kind, recipe.precision, recipe.batch, torch.device("cuda", 0))
-    for each in measured:
+        able = chosen.form if alone else chosen.form.replace("split+graph", "split").replace("graph", "plain")
+        return chosen._replace(form=able)
+    if not alone or recipe.steps < PROBE_PAYS:
+        return Choice("plain")
+    measured = measure_forms(
+        study, Kind((fleet,), classes), recipe.precision, recipe.batch, torch.device("cuda", 0), FORMS
+    )
+    for each in measured[1:]:
         if each.why:
             warnings.warn(f"{fleet.name}, in form {each.form}: {each.why}; it is not used", stacklevel=1)
-    return fastest(measured).form, {each.form: each.why or round(1000 * each.seconds, 3) for each in measured}
+    best = fastest(measured)
+    tried = {each.form: each.why or round(1000 * each.seconds, 3) for each in measured}
+    return Choice(best.form, tried, best.memory)
 
 
 def meet() -> None:
@@ -458,7 +468,7 @@ def result(
     index: int,
     its_record: Mapping[str, Any],
     machine: Machine,
-    tried: Mapping[str, float | str],
+    choice: Choice,
 ) -> dict[str, Any]:
     """What result.json holds."""
     network = module.fleet.networks[index]
@@ -495,8 +505,8 @@ def result(
             **provenance(),
             "devices": machine.devices * machine.nodes,
             "accelerator": module.device.type,
-            "form": module.form,
-            "forms_tried": tried,  # ms a step, or why a form must not be used
+            "form": choice.form,
+            "forms_tried": choice.tried,  # ms a step, or why a form must not be used
             "fleet": [each.name for each in module.fleet.networks],
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
