@@ -16,17 +16,19 @@ from tiny import RECIPE, TINY, tiny_study
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from typer.testing import CliRunner
 
 from transferability import train as training
-from transferability.device import FORMS, Captured, Lanes, Outcome, Replay, refuse_form
+from transferability.cli import app
+from transferability.device import Captured, Lanes, Outcome, Replay
 from transferability.files import Refused, read_json
 from transferability.fleet import PLAIN_STEPS, FleetModule
 from transferability.images import PackedImages
-from transferability.layers import ConvLayer, build
+from transferability.layers import ConvLayer, build, draw
 from transferability.measure import Clock, Kind, compared, fastest, measure, measure_forms, sample
 from transferability.networks import Conv, Linear
 from transferability.paths import study_folder
-from transferability.run import pending
+from transferability.run import FORMS, pending, refuse_form
 from transferability.stream import Batch
 from transferability.study import Fleet, Study, fleets
 from transferability.train import Choice, Machine, choose_form, quiet, train_fleet
@@ -42,11 +44,12 @@ NAMES = ("baseA", "baseB", "A1A", "A3A", "B2A", "A2A+", "B1Ap1", "R2A", "A1B+")
 def test_a_split_convolution_is_the_grouped_one(size: int) -> None:
     """CaffeNet's conv2 and others, in float64: values and all gradients."""
     for spec, channels in ((Conv(256, 5, pad=2, groups=2), 96), (Conv(12, 3, stride=2, groups=4), 8), (Conv(6, 3), 4)):
-        draw = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
         layers = [ConvLayer(spec, channels, split).double() for split in (False, True)]
         assert [layer.split for layer in layers] == [False, spec.groups > 1]
-        weight, bias = torch.randn(layers[0].weight.shape, generator=draw), torch.randn(spec.channels, generator=draw)
-        x = torch.randn(3, channels, size, size, generator=draw, dtype=torch.float64)
+        weight = torch.randn(layers[0].weight.shape, generator=generator)
+        bias = torch.randn(spec.channels, generator=generator)
+        x = torch.randn(3, channels, size, size, generator=generator, dtype=torch.float64)
         found = []
         for layer in layers:
             layer.weight.data.copy_(weight), layer.bias.data.copy_(bias)
@@ -234,9 +237,10 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
     """Here without a GPU, against CUDA's rules as they are written down: each lane starts behind the origin's work
     so far, its networks run in it, and the origin goes on behind all of them."""
     study = tiny_study(["baseA", "A1A", "A2A", "A3A", "A1A+", "A2A+", "A3A+", "A1Ap1"])
-    weights = {
-        f"{name}.{key}": value.detach() for name, layer in build(TINY, 6) for key, value in layer.named_parameters()
-    }
+    weights = {}
+    for (name, layer), (_, spec) in zip(build(TINY, 6), TINY.layers, strict=True):
+        draw(layer, spec, RECIPE.initialisation, torch.Generator().manual_seed(0))
+        weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     fleet = Fleet(study.networks[1 : 1 + networks])
     module = FleetModule(study, fleet, 6, {"A": weights}, {"A": np.zeros((16, 16, 3), np.float32)}, "graph").train()
     origin = Stream()
@@ -366,6 +370,22 @@ def test_forms_that_cannot_be_are_refused(form: str, gpu: bool, processes: int, 
         refuse_form(form, gpu, processes)
     for fits in ("auto", "plain", "split"):
         refuse_form(fits, gpu, processes)
+
+
+def test_commands_refuse_a_form_before_anything_is_done(roots: Path, tmp_path: Path) -> None:
+    file = tmp_path / "experiment.py"
+    file.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from tiny import tiny_study\nstudy = tiny_study(['baseA'])\n"
+    )
+    for words in (
+        ("run", str(file), "--accelerator", "cpu", "--form", "graph"),
+        ("train", str(file), "--fleet", "0", "--form", "fast"),
+        ("submit", str(file), "--form", "graph", "--devices", "2"),
+    ):
+        found = CliRunner().invoke(app, words)
+        assert isinstance(found.exception, Refused) and str(found.exception).startswith("--form ")
+    assert not (roots / "runs").exists()
 
 
 # ---------------------------------------------------------------------------------------------- on a GPU

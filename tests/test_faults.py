@@ -405,10 +405,27 @@ def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: Pa
     names = [network.name for network in study.networks]
     write_json(folder.fleet("done") / "fleet.json", {"networks": names, "records": {}})
     write_json(folder.fleet("begun") / "fleet.json", {"networks": [*names, "random-0/baseA/seed-0"], "records": {}})
-    write_json(folder.fleet("half-removed") / "progress.json", {"networks": names})
+    write_json(folder.root / ".removed-half" / "progress.json", {"networks": names})
     write_json(folder.fleet("failed") / "failed.json", {"networks": names, "reason": "because"})
     tidy(folder)
     assert sorted(place.name for place in folder.fleets.iterdir()) == ["begun", "failed"]
+    assert not (folder.root / ".removed-half").exists()
+
+
+def test_a_kill_while_a_fleet_is_removed_leaves_nothing_in_its_place(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of its folder, or the empty one, would belong to nothing that is known."""
+    study = tiny_study(["R1A"], SHORT)
+    (fleet,) = fleets(study.networks)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        train_fleet(study, fleet, MACHINE)
+    folder = study_folder("tiny")
+    assert folder.result("random-0/R1A/seed-0").exists() and list(folder.fleets.iterdir()) == []
+    assert len(list(folder.root.glob(".removed-*"))) == 1
+    tidy(folder)
+    assert list(folder.root.glob(".removed-*")) == []
 
 
 # ---------------------------------------------------------------------------------------------- numbers

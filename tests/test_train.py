@@ -68,7 +68,7 @@ study = tiny_study({names!r}, replace(RECIPE, **{changes!r}))
 
 # Trains, and is killed by itself at a moment that is given as a place in the code and how often it was passed.
 KILLED = """
-import os, signal, sys
+import os, shutil, signal, sys
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
@@ -114,7 +114,7 @@ elif moment == "replacing":  # each time a file is whole and not yet in its plac
         original(a, b)
     os.replace = replace
 elif moment == "removing":
-    train.shutil.rmtree = lambda *_, **__: die()
+    shutil.rmtree = lambda *_, **__: die()
 
 study = load_study(sys.argv[1])
 for each in pending(study, study.networks, None):

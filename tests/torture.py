@@ -251,7 +251,7 @@ def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None, ex
         return "lock" in path.name and path.with_name("result.json").exists()
 
     left = [path for path in study.rglob("lock*") if not is_done(path)]
-    left += [path for path in (study / "fleets").glob("*") if path.is_dir()]
+    left += [path for pattern in ("fleets/*", ".removed-*") for path in study.glob(pattern) if path.is_dir()]
     beside = {study, study / "means"}  # where several processes may be writing, and none can tidy
     left += [path for path in study.rglob(".*.tmp") if path.parent not in beside and not is_done(path)]
     if left:

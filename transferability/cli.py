@@ -320,6 +320,7 @@ def train(
         is_first,
         leave_with_launcher,
         pending,
+        refuse_form,
         refuse_mismatches,
         tidy,
         with_sources,
@@ -335,6 +336,7 @@ def train(
     signal.signal(signal.SIGUSR1, lambda *_: warning.set())
     leave_with_launcher()
     refuse_allocation(devices, nodes)
+    refuse_form(form, accelerator != "cpu", devices * nodes)  # whether there is a GPU, is seen later
     mode = ready(wandb)
     study = load_study(experiment)
     if submission is not None and element is not None:
@@ -426,10 +428,11 @@ def run(
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.images import open_packed, verify_at_first_use
     from transferability.paths import data_root, study_folder
-    from transferability.run import default_workers, dry, refuse_mismatches, run_study
+    from transferability.run import default_workers, dry, gpus, refuse_form, refuse_mismatches, run_study
     from transferability.study import load_study
     from transferability.tracking import ready
 
+    refuse_form(form, bool(gpus(accelerator)), devices_per_fleet)
     mode = ready(wandb)
     study = load_study(experiment)
     chosen = study.select(only or ())
@@ -598,11 +601,13 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
+    from transferability.run import refuse_form
     from transferability.study import load_study
     from transferability.submit import Options
     from transferability.submit import submit as submit_study
     from transferability.tracking import ready
 
+    refuse_form(form, True, devices * nodes)
     ready(wandb)
     training: tuple[str, ...] = (f"--wandb={wandb}",) if wandb != "disabled" else ()
     training += ("--wandb-artifacts",) if wandb_artifacts else ()

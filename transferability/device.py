@@ -17,24 +17,12 @@ from contextlib import contextmanager, suppress
 import torch
 from torch import Tensor
 
-from transferability.files import Refused
 from transferability.stream import Batch
 
-FORMS = ("plain", "split", "graph", "split+graph")
 LANES = 4  # so many networks beside each other in a graph
 
 Outcome = tuple[Tensor, Tensor]  # of a step: (networks,) losses, (networks, b, classes) logits
 Replay = Callable[[], None]
-
-
-def refuse_form(form: str, gpu: bool, processes: int) -> None:
-    """Refuses a form that there is not, or that this machine cannot train a fleet in."""
-    if form not in ("auto", *FORMS):
-        raise Refused(f"--form {form}: write auto, {', '.join(FORMS[:-1])} or {FORMS[-1]}")
-    if "graph" in form and not gpu:
-        raise Refused(f"--form {form}: only a GPU replays graphs; write auto, plain or split")
-    if "graph" in form and processes > 1:
-        raise Refused(f"--form {form}: a graph trains a fleet on one GPU; for {processes}, write auto, plain or split")
 
 
 class Captured:

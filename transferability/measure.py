@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from transferability import available_cores
-from transferability.device import FORMS, gpu_arithmetic, release_memory
+from transferability.device import gpu_arithmetic, release_memory
 from transferability.draws import torch_generator
 from transferability.files import in_words
 from transferability.fleet import FleetModule
@@ -27,7 +27,7 @@ from transferability.images import open_packed
 from transferability.layers import build, draw
 from transferability.networks import Conv
 from transferability.paths import data_root
-from transferability.run import fleet_operations, hours
+from transferability.run import FORMS, fleet_operations, hours
 from transferability.splits import ilsvrc_classes, task_classes
 from transferability.stream import (
     Prefetched,

@@ -1,6 +1,7 @@
 """Train a study on this machine: worker processes that live long and take one fleet after the other."""
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -92,15 +93,21 @@ def started(folder: StudyFolder) -> dict[str, list[str]]:
     return out
 
 
+def remove_fleet(folder: StudyFolder, name: str) -> None:
+    """Removes the folder of a fleet that is done: from its place at once, since half a folder says nothing."""
+    aside = folder.root / f".removed-{secrets.token_hex(8)}"
+    with suppress(OSError):  # another process has done it
+        folder.fleet(name).rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # what a kill leaves of it, the next command removes
+
+
 def tidy(folder: StudyFolder) -> None:
     """Removes the folders of fleets that are done: a kill has left them there."""
     for name, members in started(folder).items():
         if all(folder.result(member).exists() for member in members):
-            shutil.rmtree(folder.fleet(name), ignore_errors=True)
-    for place in folder.fleets.glob("*/"):  # killed while this was done: fleet.json is the first file that is made
-        begun = any((place / name).exists() for name in ("progress.json", "checkpoint.pt"))
-        if begun and not (place / "fleet.json").exists():
-            shutil.rmtree(place, ignore_errors=True)
+            remove_fleet(folder, name)
+    for aside in folder.root.glob(".removed-*"):
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def without_diverged(folder: StudyFolder, fleet: Fleet) -> tuple[Fleet | None, str]:
@@ -122,6 +129,18 @@ def without_diverged(folder: StudyFolder, fleet: Fleet) -> tuple[Fleet | None, s
 
 
 # ------------------------------------------------------------------------------------------ what is refused
+
+FORMS = ("plain", "split", "graph", "split+graph")  # of a training step (`device.py`)
+
+
+def refuse_form(form: str, gpu: bool, processes: int) -> None:
+    """Refuses a form that there is not, or that this machine cannot train a fleet in."""
+    if form not in ("auto", *FORMS):
+        raise Refused(f"--form {form}: write auto, {', '.join(FORMS[:-1])} or {FORMS[-1]}")
+    if "graph" in form and not gpu:
+        raise Refused(f"--form {form}: only a GPU replays graphs; write auto, plain or split")
+    if "graph" in form and processes > 1:
+        raise Refused(f"--form {form}: a graph trains a fleet on one GPU; for {processes}, write auto, plain or split")
 
 
 def refuse_difference(name: str, file: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import pickle
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,14 +26,14 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 import transferability
-from transferability.device import FORMS, gpu_arithmetic, keep_memory, refuse_form, release_memory
+from transferability.device import gpu_arithmetic, keep_memory, release_memory
 from transferability.files import Refused, in_words, read_json, remove_unfinished, write_atomically, write_json
 from transferability.fleet import FleetModule
 from transferability.images import PackedImages, open_packed, verify_at_first_use
 from transferability.locks import Grip, Lost, hold
 from transferability.measure import Kind, fastest, measure_forms
 from transferability.paths import StudyFolder, data_root, study_folder
-from transferability.run import is_first, refuse_difference, refuse_unfit
+from transferability.run import FORMS, is_first, refuse_difference, refuse_form, refuse_unfit, remove_fleet
 from transferability.splits import task_classes
 from transferability.stream import ImagesModule, mean_image, task_images
 from transferability.study import Fleet, Network, Study, record
@@ -100,7 +99,7 @@ def train_fleet(
     first = is_first()
     with hold([folder.lock(n.name) for n in fleet.networks]) if first else nullcontext() as grip:
         if all(folder.result(network.name).exists() for network in fleet.networks):
-            shutil.rmtree(place, ignore_errors=True)
+            remove_fleet(folder, fleet.name)
             return
         (place / "failed.json").unlink(missing_ok=True)
         if first:  # and alone: it holds the locks
@@ -153,7 +152,7 @@ def _train(
         for name in records:
             refuse_difference(name, started, then[name], records[name])
     elif first:
-        # Left by a kill while the folder of a fleet that was done was being removed: of what, nothing says any more.
+        # If there is one, nothing says of what.
         (place / "checkpoint.pt").unlink(missing_ok=True)
 
     # ---------------------------------------------------------------- where weights come from
@@ -272,7 +271,7 @@ def _train(
     for network, its in zip(fleet.networks, found, strict=True):
         write_json(folder.result(network.name), its)
     report(recipe.steps)
-    shutil.rmtree(place, ignore_errors=True)  # what a kill leaves of it is removed by the next command
+    remove_fleet(folder, fleet.name)
     meet()
 
 
