@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from tiny import RECIPE, TINY, tiny_study
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from trained import train
 from typer.testing import CliRunner
 
 from transferability import train as training
@@ -28,7 +28,7 @@ from transferability.layers import ConvLayer, build, draw
 from transferability.measure import Clock, Kind, compared, fastest, measure, measure_forms, sample
 from transferability.networks import Conv, Linear
 from transferability.paths import study_folder
-from transferability.run import FORMS, pending, refuse_form
+from transferability.run import FORMS, refuse_form
 from transferability.stream import Batch
 from transferability.study import Fleet, Study, fleets
 from transferability.train import Choice, Machine, choose_form, quiet, train_fleet
@@ -116,19 +116,6 @@ def graphs_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return captured
 
 
-def train(study: Study, machine: Machine = PLAIN) -> dict[str, tuple[dict[str, list[float]], dict[str, Tensor]]]:
-    """(series without times, weights) of each network."""
-    for fleet in pending(study, study.networks, None):
-        train_fleet(study, fleet, machine)
-    folder = study_folder(study.name)
-    out = {}
-    for network in study.networks:
-        series = read_json(folder.result(network.name))["series"]
-        del series["seconds"]
-        out[network.short_name] = series, safetensors.torch.load_file(folder.weights(network.name))
-    return out
-
-
 def same_bits(a: Any, b: Any) -> bool:
     return all(
         a[name][0] == b[name][0] and all(torch.equal(a[name][1][key], value) for key, value in b[name][1].items())
@@ -146,7 +133,7 @@ DROPS = replace(RECIPE, steps=26, validate_every=10, schedule="step", drop_every
 
 def test_a_captured_step_is_the_plain_one(roots: Path, packed: PackedImages, graphs_on_a_cpu: list[int]) -> None:
     """With dropout, two drops of the rate and of Caffe's momentum, three stretches of training: the same bits."""
-    plain = train(tiny_study(NAMES, DROPS, name="plain"))
+    plain = train(tiny_study(NAMES, DROPS, name="plain"), PLAIN)
     assert graphs_on_a_cpu == []
     graph = train(tiny_study(NAMES, DROPS, name="graph"), GRAPH)
     assert graphs_on_a_cpu == [PLAIN_STEPS] * 4 and len(graph) == len(NAMES)
@@ -157,7 +144,7 @@ def test_a_number_in_a_captured_step_would_be_seen(
     roots: Path, packed: PackedImages, graphs_on_a_cpu: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test above is strict: masks whose key is a number of the step that was captured are not the plain ones."""
-    plain = train(tiny_study(["baseA"], name="plain"))
+    plain = train(tiny_study(["baseA"], name="plain"), PLAIN)
     run = FleetModule._run
 
     def with_numbers(self: FleetModule, *words: Any) -> Tensor:
@@ -276,7 +263,7 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
 
 def test_split_training_agrees_with_plain(roots: Path, packed: PackedImages) -> None:
     """Over 26 steps in float32: losses to 1e-4 of their value, each layer's weights to 1e-4 of their norm."""
-    plain = train(tiny_study(NAMES, DROPS, name="plain"))
+    plain = train(tiny_study(NAMES, DROPS, name="plain"), PLAIN)
     split = train(tiny_study(NAMES, DROPS, name="split"), replace(PLAIN, form="split"))
     for name, (series, weights) in plain.items():
         for loss in ("train_loss", "val_loss"):

@@ -6,18 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from tiny import RECIPE, tiny_study, write_tiny
+from trained import train
 
 from transferability import train as training
-from transferability.files import read_json
 from transferability.images import PackedImages
-from transferability.paths import study_folder
-from transferability.run import pending
-from transferability.stream import ImagesModule
+from transferability.stream import ImagesModule, ResidentImages
 from transferability.study import Study
-from transferability.train import Machine, gpu_arithmetic, quiet, read_checkpoint, train_fleet
+from transferability.train import Machine, gpu_arithmetic, quiet, read_checkpoint
 
 torch.set_num_threads(1)
 quiet()
@@ -36,24 +33,15 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackedImages]:
         yield write_tiny(root / "data" / "tiny")
 
 
-def train(study: Study, machine: Machine) -> dict[str, Outcome]:
+def outcomes(study: Study, machine: Machine) -> dict[str, Outcome]:
     """(training and validation losses, weights) of each network."""
-    for fleet in pending(study, study.networks, None):
-        train_fleet(study, fleet, machine)
-    folder = study_folder(study.name)
-    out = {}
-    for network in study.networks:
-        series = read_json(folder.result(network.name))["series"]
-        out[network.name] = (
-            [*series["train_loss"], *series["val_loss"]],
-            safetensors.torch.load_file(folder.weights(network.name)),
-        )
-    return out
+    found = train(study, machine).items()
+    return {name: ([*series["train_loss"], *series["val_loss"]], weights) for name, (series, weights) in found}
 
 
 @pytest.fixture(scope="module")
 def plain(packed: PackedImages) -> dict[str, Outcome]:
-    return train(tiny_study(NAMES), PLAIN)
+    return outcomes(tiny_study(NAMES), PLAIN)
 
 
 def test_pictures_in_device_memory_give_the_same_bits(
@@ -61,8 +49,12 @@ def test_pictures_in_device_memory_give_the_same_bits(
 ) -> None:
     seen = []
     loader = ImagesModule.train_dataloader
-    monkeypatch.setattr(ImagesModule, "train_dataloader", lambda self: seen.append(self.resident) or loader(self))
-    fast = train(tiny_study(NAMES, name="resident"), replace(PLAIN, resident="yes"))
+    monkeypatch.setattr(
+        ImagesModule,
+        "train_dataloader",
+        lambda self: seen.append(isinstance(self.training, ResidentImages)) or loader(self),
+    )
+    fast = outcomes(tiny_study(NAMES, name="resident"), replace(PLAIN, resident="yes"))
     assert seen and all(seen)
     for name, (losses, weights) in plain.items():
         assert fast[name][0] == losses
@@ -86,7 +78,7 @@ def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
         looks(self.place / "checkpoint.pt")
 
     monkeypatch.setattr(training.Keeper, "on_validation_end", on_validation_end)
-    fast = train(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"), PLAIN)
+    fast = outcomes(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"), PLAIN)
     assert kinds == {torch.float32}
     for name, (losses, weights) in plain.items():
         np.testing.assert_allclose(fast[name][0], losses, rtol=0.02)

@@ -414,8 +414,9 @@ def summary(measured: Sequence[Measured], packed: bool) -> list[str]:
             f"The study, calculated from these: {alone} on one {unit}, {together} on {several}, a fleet on each."
         )
     gains = [low[each.kind].rate / each.rate for each in asked if each is not low[each.kind] and each.rate]
-    if len(measured) > len(groups):
-        faster = [each.rate / groups[each.kind, each.precision][0].rate for each in asked if each.rate]
+    tried = [each for each in asked if each.rate and len(groups[each.kind, each.precision]) > 1]
+    if tried:
+        faster = [each.rate / groups[each.kind, each.precision][0].rate for each in tried]
         lines.append(f"In its fastest form a fleet is {spread(faster)} times as fast as in the plain one.")
     if gains:
         lines.append(

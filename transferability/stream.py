@@ -345,11 +345,6 @@ class ImagesModule(L.LightningDataModule):
             self.validation = TaskImages(few.images, few.rows[:most_validated], few.labels[:most_validated])
         self.recipe, self.owner, self.position, self.keep, self.needed = recipe, owner, position, keep, needed
 
-    @property
-    def resident(self) -> bool:
-        """Whether the pictures are in the device's memory."""
-        return isinstance(self.training, ResidentImages)
-
     def setup(self, stage: str) -> None:
         """Called by Lightning when the device is known."""
         training, validation = self.training, self.validation

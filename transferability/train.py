@@ -33,7 +33,7 @@ from transferability.images import PackedImages, open_packed, verify_at_first_us
 from transferability.locks import Grip, Lost, hold
 from transferability.measure import Kind, fastest, measure_forms
 from transferability.paths import StudyFolder, data_root, study_folder
-from transferability.run import FORMS, is_first, refuse_difference, refuse_form, refuse_unfit, remove_fleet
+from transferability.run import is_first, refuse_difference, refuse_form, refuse_unfit, remove_fleet
 from transferability.splits import task_classes
 from transferability.stream import ImagesModule, mean_image, task_images
 from transferability.study import Fleet, Network, Study, record
@@ -298,9 +298,7 @@ def choose_form(study: Study, fleet: Fleet, classes: int, machine: Machine, chos
         return chosen._replace(form=able)
     if not alone or recipe.steps < PROBE_PAYS:
         return Choice("plain")
-    measured = measure_forms(
-        study, Kind((fleet,), classes), recipe.precision, recipe.batch, torch.device("cuda", 0), FORMS
-    )
+    measured = measure_forms(study, Kind((fleet,), classes), recipe.precision, recipe.batch, torch.device("cuda", 0))
     for each in measured[1:]:
         if each.why:
             warnings.warn(f"{fleet.name}, in form {each.form}: {each.why}; it is not used", stacklevel=1)
