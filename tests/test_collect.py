@@ -12,6 +12,8 @@ from transferability.collect import COLUMNS, CURVES, collect
 from transferability.files import Refused, read_json, write_json
 from transferability.paths import study_folder
 from transferability.results import full_names, read_results
+from transferability.run import refuse_difference, trained_as
+from transferability.study import record
 
 
 @pytest.fixture
@@ -37,6 +39,23 @@ def test_a_row_says_what_the_result_says(roots: Path) -> None:
     lines = [line.split(",") for line in folder.curves.read_text().splitlines()]
     assert lines[0] == CURVES and len(lines) == 1 + len(study.networks)
     assert lines[1] == ["tiny", "random-0", "baseA", "0", "12", "96", "0.01", "0.5", "0.9", "1.5", "1.2", "0.6", "30.0"]
+
+
+def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:
+    study = whole_study()
+    write_results(study)
+    folder = study_folder(study.name)
+    for network in study.networks:
+        result = read_json(folder.result(network.name))
+        del result["record"]["draws"]
+        if "source" in result["record"]:
+            del result["record"]["source"]["draws"]
+        write_json(folder.result(network.name), result)
+    assert collect(study) == []
+    network = study.by_name["random-0/A2B+/seed-1"]
+    file = folder.result(network.name)
+    with pytest.raises(Refused, match=r"draws was not there \(its default\), is 'philox'"):  # but nothing is added
+        refuse_difference(network.name, file, trained_as(file), record(study, network, "abc123"))
 
 
 def test_several_processes_gather_what_one_does(

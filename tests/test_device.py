@@ -226,7 +226,7 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
     study = tiny_study(["baseA", "A1A", "A2A", "A3A", "A1A+", "A2A+", "A3A+", "A1Ap1"])
     weights = {}
     for (name, layer), (_, spec) in zip(build(TINY, 6), TINY.layers, strict=True):
-        draw(layer, spec, RECIPE.initialisation, torch.Generator().manual_seed(0))
+        draw(layer, spec, RECIPE.initialisation, "test", name)
         weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     fleet = Fleet(study.networks[1 : 1 + networks])
     module = FleetModule(study, fleet, 6, {"A": weights}, {"A": np.zeros((16, 16, 3), np.float32)}, "graph").train()

@@ -7,9 +7,18 @@ import pytest
 import torch
 
 from transferability import draws
-from transferability.draws import dropout, key, mask_key, numpy_generator, torch_generator
+from transferability.draws import dropout, key, mask_key, normal, numpy_generator
 
 torch.set_num_threads(1)
+
+PINNED = [
+    -0.11220531165599823,
+    -0.4129951596260071,
+    0.5408216714859009,
+    -0.37594395875930786,
+    0.3424035310745239,
+    -0.634882926940918,
+]
 
 
 def kept(p: float, rows: int, columns: int, *address: str | int) -> np.ndarray:
@@ -30,13 +39,24 @@ def test_keys_are_pinned_and_differ() -> None:
 def test_generators_are_functions_of_their_address() -> None:
     for _ in range(2):  # whatever was drawn before
         assert numpy_generator("order", "x", 3).permutation(8).tolist() == [6, 4, 7, 3, 2, 0, 5, 1]
-        first = torch.randn(1000, generator=torch_generator("weights", "x"))
+        first = normal((1000,), 1.0, "weights", "x")
         np.random.default_rng().random(7), torch.rand(7)
-    assert torch.equal(first, torch.randn(1000, generator=torch_generator("weights", "x")))
-    other = torch.randn(1000, generator=torch_generator("weights", "y"))
+    assert torch.equal(first, normal((1000,), 1.0, "weights", "x"))
+    other = normal((1000,), 1.0, "weights", "y")
     assert abs(np.corrcoef(first, other)[0, 1]) < 4 / math.sqrt(1000)
     a, b = numpy_generator("order", "x", 3).random(1000), numpy_generator("order", "x", 4).random(1000)
     assert abs(np.corrcoef(a, b)[0, 1]) < 4 / math.sqrt(1000)
+
+
+def test_weights_are_pinned_and_take_all_bits_of_their_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinned: other bits would be other networks under the same name."""
+    drawn = normal((2, 3), 0.5, "weights", "random-0/baseA/seed-0", "conv1")
+    assert drawn.dtype == torch.float32 and drawn.shape == (2, 3)
+    assert drawn.flatten().tolist() == PINNED
+    for bit in range(64):  # torch.Generator's CPU engine looks at the lowest 32 of its seed
+        monkeypatch.setattr(draws, "key", lambda *address, bit=bit: 1 << bit)
+        drawn = torch.cat([drawn.flatten(), normal((6,), 0.5, "whatever")])
+    assert len(set(drawn.tolist())) == len(drawn)
 
 
 def test_a_rows_mask_does_not_depend_on_its_batch_or_process() -> None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from transferability.draws import torch_generator
+from transferability.draws import normal
 from transferability.fleet import scale_momentum, set_rate
 from transferability.layers import ConvLayer, LocalResponseNorm, build, draw
 from transferability.networks import Architecture, Conv, Linear, caffenet, small_caffenet
@@ -219,7 +219,7 @@ def test_first_weights(initialisation: str) -> None:
     """Standard deviations within four standard errors, biases exactly; the fan-in of grouped layers is a group's."""
     fans = {"conv1": 75, "conv2": 32 * 25, "fc3": 64 * 6 * 6, "fc4": 128}
     for (name, layer), (_, spec) in zip(build(MIDDLING, 50), MIDDLING.layers, strict=True):
-        draw(layer, spec, initialisation, torch_generator("test", name))
+        draw(layer, spec, initialisation, "test", name)
         if initialisation == "paper":
             std, bias = spec.std, spec.bias
         else:
@@ -236,22 +236,22 @@ def test_fillers_of_the_paper() -> None:
     for (name, layer), (_, spec) in zip(build(caffenet(), 500), caffenet().layers, strict=True):
         if name in ("fc6", "fc7"):  # a slice will do: drawing 38 million takes long
             layer.weight = nn.Parameter(torch.empty(64, 4096))
-        draw(layer, spec, PAPER.initialisation, torch_generator("paper", name))
+        draw(layer, spec, PAPER.initialisation, "paper", name)
         stds.append(float(layer.weight.detach().std()))
         biases.append(set(layer.bias.tolist()))
     assert stds == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01], rel=0.02)
     assert biases == [{0}, {1}, {0}, {1}, {1}, {1}, {1}, {0}]
 
 
-def test_a_draw_depends_on_its_generator_alone() -> None:
+def test_a_draw_depends_on_its_address_alone() -> None:
     def drawn(*address: str) -> torch.Tensor:
         layer = dict(build(MIDDLING, 50))["conv1"]
-        draw(layer, MIDDLING.layers[0][1], "paper", torch_generator(*address))
+        draw(layer, MIDDLING.layers[0][1], "paper", *address)
         return layer.weight.detach().contiguous()
 
     assert torch.equal(drawn("a"), drawn("a")) and not torch.equal(drawn("a"), drawn("b"))
     # Channels-last memory must not change which number goes where.
-    plain = torch.empty(64, 3, 5, 5).normal_(0, 0.02, generator=torch_generator("a"))
+    plain = normal((64, 3, 5, 5), 0.02, "a")
     assert torch.equal(drawn("a"), plain)
 
 
@@ -262,7 +262,7 @@ def test_variance_is_preserved_through_the_network() -> None:
     sizes = []
     with torch.no_grad():
         for (name, layer), (_, spec) in zip(build(net, 20), net.layers, strict=True):
-            draw(layer, spec, "variance-preserving", torch_generator("variance", name))
+            draw(layer, spec, "variance-preserving", "variance", name)
             x = layer(x)
             sizes.append(float(x.pow(2).mean()))
     assert all(0.2 < after / before < 5 for before, after in pairwise(sizes[:-1]))

@@ -36,6 +36,7 @@ RECORD_OF_BASE = {
         },
     },
     "data": "checksum",
+    "draws": "philox",
 }
 
 

@@ -132,8 +132,9 @@ def _read(study: Study, start: int, stop: int) -> Part:
             missing.append(network.name)
             continue
         try:
-            # Whatever set it was trained on: the pictures need not be here to draw figures.
-            changed = difference(result["record"], record(study, network, result["record"]["data"]))
+            # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
+            then = result["record"]
+            changed = difference(then, record(study, network, then["data"], then.get("draws")))
             if changed:
                 raise Refused(
                     f"{network.name} ({file}): {changed}; name the study differently, or move that folder away to "

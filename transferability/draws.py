@@ -5,6 +5,7 @@ number of processes, and stopping and resuming change no draw, and no generator 
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,14 @@ def numpy_generator(*address: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key(*address)))
 
 
-def torch_generator(*address: str | int) -> torch.Generator:
-    """A CPU generator that starts at an address. Weights are drawn on the CPU, the same for every device."""
-    return torch.Generator().manual_seed(key(*address))
+def normal(shape: Sequence[int], std: float, *address: str | int) -> Tensor:
+    """(shape) float32 on the CPU, Gaussian with mean 0: the same for every device, and all 64 bits of the key count.
+
+    Not from a `torch.Generator`, whose CPU engine is seeded with 32 bits: among the 80,000 draws of a study of 10,000
+    networks of eight layers, two would then be the same with a probability of one half.
+    """
+    drawn = numpy_generator(*address).standard_normal(tuple(shape), dtype=np.float32)
+    return torch.from_numpy(drawn).mul_(std)
 
 
 def _signed(bits: int) -> int:

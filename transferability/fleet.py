@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from transferability.device import Captured, Lanes, cuda_graph
-from transferability.draws import dropout, mask_key, torch_generator
+from transferability.draws import dropout, mask_key
 from transferability.layers import Layer, build, draw
 from transferability.stream import Batch, to_device
 from transferability.study import Fleet, Network, Study
@@ -142,14 +142,14 @@ class FleetModule(L.LightningModule):
                 self._draw_random(name, layer)
             else:
                 spec = dict(self.architecture.layers)[name]
-                draw(layer, spec, self.recipe.initialisation, torch_generator("weights", network.name, name))
+                draw(layer, spec, self.recipe.initialisation, "weights", network.name, name)
             trained[name] = layer
         return trained
 
     def _draw_random(self, name: str, layer: Layer) -> None:
         """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""
         address = ("weights", self.split, RANDOM, f"seed-{self.seed}", name)
-        draw(layer, dict(self.architecture.layers)[name], self.recipe.initialisation, torch_generator(*address))
+        draw(layer, dict(self.architecture.layers)[name], self.recipe.initialisation, *address)
 
     def weights(self, index: int) -> dict[str, Tensor]:
         """All weights of a network, its frozen layers included: name of layer and parameter → tensor."""

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transferability.draws import normal
 from transferability.networks import Architecture, Conv, Linear, shapes
 
 LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75
@@ -109,8 +110,11 @@ def build(architecture: Architecture, classes: int, split: bool = False) -> Iter
 
 
 @torch.no_grad()
-def draw(layer: Layer, spec: Conv | Linear, initialisation: str, generator: torch.Generator) -> None:
-    """Sets a layer's weights and biases to their first values, as the recipe's `initialisation` says."""
+def draw(layer: Layer, spec: Conv | Linear, initialisation: str, *address: str | int) -> None:
+    """Sets a layer's weights and biases to their first values, as the recipe's `initialisation` says.
+
+    `address`: of the draw of its weights; the biases are constants.
+    """
     if initialisation == "paper":
         std, bias = spec.std, spec.bias
     else:
@@ -118,5 +122,5 @@ def draw(layer: Layer, spec: Conv | Linear, initialisation: str, generator: torc
         if isinstance(spec, Linear) and spec.outputs is None:
             std /= 10  # the first loss is then ln(classes)
     # Drawn in the order of a plain tensor: memory formats must not change the draw.
-    layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0, std, generator=generator))
+    layer.weight.copy_(normal(layer.weight.shape, std, *address))
     layer.bias.fill_(bias)

@@ -20,7 +20,6 @@ from rich.progress import track
 
 from transferability import available_cores
 from transferability.device import gpu_arithmetic, release_memory
-from transferability.draws import torch_generator
 from transferability.files import in_words
 from transferability.fleet import FleetModule
 from transferability.images import open_packed
@@ -221,7 +220,7 @@ def measure(
     for (name, layer), (_, spec) in zip(
         build(study.architecture, kind.classes), study.architecture.layers, strict=True
     ):
-        draw(layer, spec, recipe.initialisation, torch_generator("measure", name))
+        draw(layer, spec, recipe.initialisation, "measure", name)
         weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     mean = np.full((images.size, images.size, 3), 128, np.float32)
     tasks = {fleet.networks[0].treatment.target, *sources}

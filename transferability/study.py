@@ -19,6 +19,8 @@ from transferability.recipe import Recipe
 from transferability.treatment import RANDOM, Treatment
 
 RECORD_FORMAT = 1
+# How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
+DRAWS = "philox"
 SPLIT_NAME = re.compile(r"random-(0|[1-9]\d*)|manmade-natural|whole")
 
 
@@ -246,13 +248,13 @@ def network(name: str, recipe: Recipe, variant: str = "") -> Network:
     )
 
 
-def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
+def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRAWS) -> dict[str, Any]:
     """What a network's result depends on, as JSON: and nothing else.
 
     `checksum` is the packed set's. Fields at their default are left out, so that an option that a later version
-    adds orphans no result. The records of the sources are inside.
+    adds orphans no result. The records of the sources are inside. `draws`: None for records that were written before
+    there was this field.
     """
-
     out: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "split": chosen.split,
@@ -263,11 +265,13 @@ def record(study: Study, chosen: Network, checksum: str) -> dict[str, Any]:
         "architecture": study.architecture_record,
         "data": checksum,
     }
+    if draws is not None:
+        out["draws"] = draws
     if chosen.images_per_class is not None:
         out["images_per_class"] = chosen.images_per_class
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
-        out["source"] = record(study, source, checksum)
+        out["source"] = record(study, source, checksum, draws)
     return out
 
 
