@@ -40,10 +40,10 @@ test: check ## run check, then the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 torture: setup ## try every fault on purpose, for half an hour; prints what became of each
-	$(BIN)/python tests/torture.py
+	PYTHONPATH=tests/helpers $(BIN)/python tests/torture.py
 
 bench: setup ## measure speed side by side with other ways, two hours; data/demo and data/tiny-imagenet first
-	$(BIN)/python experiments/benchmark.py
+	$(BIN)/python benchmarks/benchmark.py
 
 clean: ## remove the environment and caches (data/, runs/ and figures/ stay)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from transferability.results import MARGIN, MIN_UNITS
+from transferability.results.statistics import MARGIN, MIN_UNITS
 
 TREATMENTS = ("base", "BnB", "BnB+", "AnB", "AnB+")
 SHADES = (("base", "AnB+", "#ffeeee"), ("base", "BnB", "#eeeeff"), ("BnB", "AnB", "#ffcccc"))

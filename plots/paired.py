@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from transferability.results import MARGIN, Mean, mean_of, pooled_mean
+from transferability.results.statistics import MARGIN, Mean, mean_of, pooled_mean
 
 POOLED, PAIRED = "white", "#444444"
 COUNTED = "Below each panel and on the bars: " + style.COUNTS + '. Grey band: one point, the margin of "the same".'

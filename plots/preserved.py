@@ -14,8 +14,8 @@ import pandas as pd
 import style
 from matplotlib.figure import Figure
 
-from transferability import results
-from transferability.paper import paper_preserved
+from transferability.results import statistics as results
+from transferability.results.paper import paper_preserved
 
 SHADES = {"BnB": ("#00008b", "#5a6fd6", "#a9b8f5"), "AnB": ("#8b0000", "#d65a5a", "#f5b0a9")}
 MARKERS = "o^s"

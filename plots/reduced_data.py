@@ -13,7 +13,7 @@ import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from transferability.results import mean_of
+from transferability.results.statistics import mean_of
 
 COLOURS = {"whole": "#000000", "random": "#00008b", "manmade-natural": "#c25e00"}
 SHAPES = {"whole": "o", "random": "s", "manmade-natural": "h"}

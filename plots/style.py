@@ -15,9 +15,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from transferability import results
 from transferability.files import Refused, in_words, write_atomically
-from transferability.paper import paper_results
+from transferability.results import statistics as results
+from transferability.results.paper import paper_results
 
 # A plot is a script of its own, so the settings are set once, here, for the process. Type 42 embeds the fonts as
 # TrueType, which publishers ask for; 5.5 inches is the width of the text in the paper's proceedings.
@@ -215,7 +215,7 @@ def percent(axes: Axes) -> None:
 
 
 def tables(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-    """The networks to draw and those to set beside them, as `transferability.results.networks` gives them.
+    """The networks to draw and those to set beside them, as `transferability.results.statistics.networks` gives them.
 
     RESULTS.CSV: the final accuracy. --paper: the networks of the paper, by its statistic, the mean of the ten
     highest validations. Both: that statistic on both sides; below 100 validations it is refused.

@@ -14,7 +14,7 @@ import pandas as pd
 import style
 from matplotlib.figure import Figure
 
-from transferability.results import Boost, Mean, boosts
+from transferability.results.statistics import Boost, Mean, boosts
 
 NOTE = (
     "Top-1 accuracy gained, in percentage points, on random splits; below it the networks (units) that it is of. "

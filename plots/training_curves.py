@@ -18,7 +18,7 @@ import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transferability import results
+from transferability.results import statistics as results
 from transferability.treatment import parse
 
 COLUMNS = ["study", "split", "network", "seed", "step", "val_loss", "train_loss"]

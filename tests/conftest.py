@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny import write_tiny
 
-from transferability.images import PackedImages
+from transferability.data.packed import PackedImages
 
 
 @pytest.fixture

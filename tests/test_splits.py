@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from transferability.data.packed import ImageClass
 from transferability.files import Refused
-from transferability.images import ImageClass
 from transferability.splits import (
     PAPER_SPLITS,
     TABLES,

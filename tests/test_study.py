@@ -9,7 +9,7 @@ import pytest
 from tiny import RECIPE, TINY, tiny_study
 
 from transferability.files import Refused
-from transferability.networks import Conv
+from transferability.networks.caffenet import Conv
 from transferability.recipe import long
 from transferability.study import Network, Study, difference, fleets, grid, load_study, network, record
 from transferability.treatment import Treatment, parse
@@ -285,7 +285,7 @@ def test_no_difference() -> None:
 # ---------------------------------------------------------------------------------------------- experiment files
 
 EXPERIMENT = """
-from transferability.networks import small_caffenet
+from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.study import Study, grid
 RECIPE = Recipe("r", steps=10, batch=4, rate=0.1, crop=28, validate_every=5)

@@ -41,10 +41,10 @@ from rich.table import Table
 from tiny import write_tiny
 
 from transferability import cli
+from transferability.data.packed import FILES, open_packed
 from transferability.files import write_json
-from transferability.images import FILES, open_packed
-from transferability.locks import _myself
-from transferability.paths import StudyFolder
+from transferability.runs.locks import _myself
+from transferability.runs.paths import StudyFolder
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = Path(sys.executable).with_name("transferability")
@@ -769,7 +769,7 @@ def prepare(bench: Bench) -> None:
 
 def markdown(rows: list[Row], scale: float) -> str:
     """The table, with what it was made on."""
-    from transferability.train import provenance
+    from transferability.training.train import provenance
 
     found = provenance()
     lines = [
@@ -803,8 +803,8 @@ def main() -> None:
     import matplotlib
     import torch
 
-    import transferability.results
-    import transferability.train  # noqa: F401  (loaded once, for all forks)
+    import transferability.results.statistics
+    import transferability.training.train  # noqa: F401  (loaded once, for all forks)
 
     matplotlib.use("agg")
     torch.set_num_threads(1)

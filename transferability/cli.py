@@ -129,8 +129,8 @@ def pack(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
 ) -> None:
     """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
-    from transferability.images import describe
-    from transferability.pack import pack as pack_images
+    from transferability.data.pack import pack as pack_images
+    from transferability.data.packed import describe
 
     packed = pack_images(
         source,
@@ -149,8 +149,8 @@ def verify(
     folder: Annotated[Path, typer.Argument(metavar="DEST", help="Folder of a packed set.")],
 ) -> None:
     """Check every checksum of a packed set."""
-    from transferability.images import describe, open_packed
-    from transferability.images import verify as verify_packed
+    from transferability.data.packed import describe, open_packed
+    from transferability.data.packed import verify as verify_packed
 
     packed = open_packed(folder)
     verify_packed(packed)
@@ -165,8 +165,8 @@ def classes(
     csv: Csv = False,
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
-    from transferability.images import open_packed
-    from transferability.paths import data_root
+    from transferability.data.packed import open_packed
+    from transferability.runs.paths import data_root
     from transferability.splits import ilsvrc_classes, task_classes
     from transferability.study import load_study
 
@@ -175,8 +175,8 @@ def classes(
     if (folder / "manifest.json").exists():
         table = open_packed(folder).classes
     elif study.data == "demo":
-        from transferability.demo import CLASSES
-        from transferability.images import ImageClass
+        from transferability.data.demo import CLASSES
+        from transferability.data.packed import ImageClass
 
         table = tuple(ImageClass(index, *words) for index, words in enumerate(sorted(CLASSES)))
     elif study.data.startswith(("ilsvrc", "imagenet")):
@@ -217,9 +217,9 @@ def plan(
     csv: Csv = False,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.run import estimate
+    from transferability.launch.local import estimate
+    from transferability.launch.slurm import sizes_that_fit
     from transferability.study import fleets, load_study
-    from transferability.submit import sizes_that_fit
 
     study = load_study(experiment)
     chosen = study.select(only or ())
@@ -264,9 +264,9 @@ def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -
     # One thread a process, as `run` does: before torch loads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from transferability.measure import COLUMNS, measure_study, summary, table
-    from transferability.paths import data_root
-    from transferability.train import quiet
+    from transferability.launch.plan import COLUMNS, measure_study, summary, table
+    from transferability.runs.paths import data_root
+    from transferability.training.train import quiet
 
     quiet()
     measured = measure_study(study, divided, batch, Console(stderr=True))
@@ -314,9 +314,8 @@ def train(
     form: Form = "auto",
 ) -> None:
     """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
-    from transferability.images import open_packed
-    from transferability.paths import data_root, study_folder
-    from transferability.run import (
+    from transferability.data.packed import open_packed
+    from transferability.launch.local import (
         is_first,
         leave_with_launcher,
         pending,
@@ -326,10 +325,11 @@ def train(
         with_sources,
         without_diverged,
     )
-    from transferability.status import at_chance
+    from transferability.launch.slurm import leave_reason, refuse_allocation, refuse_diverged
+    from transferability.runs.paths import data_root, study_folder
+    from transferability.runs.status import at_chance
     from transferability.study import fleets, load_study
-    from transferability.submit import leave_reason, refuse_allocation, refuse_diverged
-    from transferability.tracking import ready
+    from transferability.training.tracking import ready
 
     # The warning before a time limit, which slurm/fleet.sbatch hands on.
     warning = threading.Event()
@@ -340,7 +340,7 @@ def train(
     mode = ready(wandb)
     study = load_study(experiment)
     if submission is not None and element is not None:
-        from transferability.submit import element_networks
+        from transferability.launch.slurm import element_networks
 
         chosen: Sequence[Any] = element_networks(study, submission, element)
     elif fleet is not None:
@@ -369,7 +369,7 @@ def train(
         print(f"{len(chosen)} networks are done")
         return
 
-    from transferability.train import Machine, Warned, quiet, train_fleet
+    from transferability.training.train import Machine, Warned, quiet, train_fleet
 
     quiet()
     machine = Machine(
@@ -426,11 +426,11 @@ def run(
     dry_run_batch: Annotated[int, typer.Option(min=1, help="Images a step, and in validation, of a dry run.")] = 8,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
-    from transferability.images import open_packed, verify_at_first_use
-    from transferability.paths import data_root, study_folder
-    from transferability.run import default_workers, dry, gpus, refuse_form, refuse_mismatches, run_study
+    from transferability.data.packed import open_packed, verify_at_first_use
+    from transferability.launch.local import default_workers, dry, gpus, refuse_form, refuse_mismatches, run_study
+    from transferability.runs.paths import data_root, study_folder
     from transferability.study import load_study
-    from transferability.tracking import ready
+    from transferability.training.tracking import ready
 
     refuse_form(form, bool(gpus(accelerator)), devices_per_fleet)
     mode = ready(wandb)
@@ -438,7 +438,7 @@ def run(
     chosen = study.select(only or ())
     packed = open_packed(data_root() / study.data)  # refused here, not in every worker
     verify_at_first_use(packed)
-    from transferability.train import Machine
+    from transferability.training.train import Machine
 
     machine = Machine(
         accelerator=accelerator,
@@ -476,13 +476,13 @@ def run(
 
 def _collect(study: Any, chosen: Sequence[Any], console: Console) -> None:
     """Writes the tables of the whole study; prints that of `chosen`, and what is missing of it."""
-    from transferability.collect import collect
-    from transferability.paths import study_folder
+    from transferability.results.collect import collect
+    from transferability.runs.paths import study_folder
 
     folder = study_folder(study.name)
     missing = collect(study)
 
-    from transferability.results import full_names, print_table, read_results
+    from transferability.results.statistics import full_names, print_table, read_results
 
     results = read_results(folder.results)
     names = {network.name for network in chosen}
@@ -517,7 +517,7 @@ def status(
     csv: Csv = False,
 ) -> None:
     """What is done, running, waiting, missing, blocked, failed, and why; and SLURM's queue where there is one."""
-    from transferability.status import print_status, statuses
+    from transferability.runs.status import print_status, statuses
     from transferability.study import load_study
 
     study = load_study(experiment)
@@ -540,9 +540,9 @@ def report(
     """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
     import time
 
-    from transferability.report import gather, track_study, write_report
+    from transferability.report.page import gather, track_study, write_report
     from transferability.study import load_study
-    from transferability.tracking import ready
+    from transferability.training.tracking import ready
 
     mode = ready(wandb)
     study = load_study(experiment)
@@ -565,9 +565,9 @@ def dashboard(
     file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
 ) -> None:
     """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
-    from transferability.report import save_dashboard
+    from transferability.report.page import save_dashboard
     from transferability.study import load_study
-    from transferability.tracking import ready
+    from transferability.training.tracking import ready
 
     study = load_study(experiment)
     if file is None and ready("online") != "online":
@@ -601,11 +601,11 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
-    from transferability.run import refuse_form
+    from transferability.launch.local import refuse_form
+    from transferability.launch.slurm import Options
+    from transferability.launch.slurm import submit as submit_study
     from transferability.study import load_study
-    from transferability.submit import Options
-    from transferability.submit import submit as submit_study
-    from transferability.tracking import ready
+    from transferability.training.tracking import ready
 
     refuse_form(form, True, devices * nodes)
     ready(wandb)
@@ -626,8 +626,8 @@ def claims(
     csv: Csv = False,
 ) -> None:
     """The paper's claims: its value, the value recomputed from its networks, one's own, and a verdict."""
-    from transferability.claims import claims_table, print_claims
-    from transferability.results import read_results
+    from transferability.results.claims import claims_table, print_claims
+    from transferability.results.statistics import read_results
 
     own = None if results_csv is None else read_results(results_csv)
     if csv:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from transferability.data.packed import ImageClass
 from transferability.files import Refused
-from transferability.images import ImageClass
 
 TABLES = Path(__file__).parent / "tables"
 

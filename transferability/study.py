@@ -14,7 +14,7 @@ from typing import Any
 
 from transferability import treatment as treatments
 from transferability.files import Refused
-from transferability.networks import Architecture, shapes
+from transferability.networks.caffenet import Architecture, shapes
 from transferability.recipe import Recipe
 from transferability.treatment import RANDOM, Treatment
 

@@ -1,0 +1,120 @@
+"""Demo pictures: the same on every machine, and nothing but shape and texture tells their classes apart."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from transferability.data import demo
+
+PINNED = "4cbd0f2e70cb788110b3df7000537fe5c304ef3037720b4649ccdc8c538b03c5"
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """30 pictures of each class: (1200, 32, 32, 3) uint8 and their labels, (1200,)."""
+    images = np.concatenate([demo.draw_many(k, demo.TRAIN_NUMBERS[:30]) for k in range(40)])
+    return images, np.repeat(np.arange(40), 30)
+
+
+def held_out_accuracy(features: np.ndarray, labels: np.ndarray, ridge: float = 1.0) -> float:
+    """Top-1 accuracy of ridge regression on every third sample, trained on the others."""
+    features = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-9)
+    features = np.concatenate([features, np.ones((len(features), 1))], axis=1)
+    test = np.arange(len(labels)) % 3 == 0
+    x, y = features[~test], np.eye(labels.max() + 1)[labels[~test]]
+    weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ y)
+    return float(np.mean((features[test] @ weights).argmax(axis=1) == labels[test]))
+
+
+def nearest_mean_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
+    """Top-1 accuracy of the nearest class mean on every third sample, means from the others."""
+    test = np.arange(len(labels)) % 3 == 0
+    means = np.stack([features[~test & (labels == k)].mean(axis=0) for k in range(labels.max() + 1)])
+    distance = ((features[test][:, None] - means[None]) ** 2).sum(axis=2)
+    return float(np.mean(distance.argmin(axis=1) == labels[test]))
+
+
+def test_forty_classes_in_two_groups_with_ids_in_text_order() -> None:
+    ids = [one.id for one in demo.CLASSES]
+    assert len(set(ids)) == 40 and ids == sorted(ids)
+    assert len({one.name for one in demo.CLASSES}) == 40
+    assert [one.group for one in demo.CLASSES].count("man-made") == 20
+    assert [one.group for one in demo.CLASSES].count("natural") == 20
+    assert demo.VAL_PER_CLASS * 20 >= 4000
+    assert not set(demo.TRAIN_NUMBERS) & set(demo.VAL_NUMBERS)
+
+
+def test_the_same_bytes_on_every_machine() -> None:
+    digest = hashlib.sha256()
+    for k in range(40):
+        digest.update(demo.draw_many(k, [0, 1, 249, 1_000_000]).tobytes())
+    assert digest.hexdigest() == PINNED, "the demo pictures have changed: results of older runs no longer compare"
+
+
+def test_a_picture_depends_on_its_class_and_number_alone() -> None:
+    batch = demo.draw_many(7, [3, 11, 5])
+    assert batch.shape == (3, 32, 32, 3) and batch.dtype == np.uint8
+    assert np.array_equal(demo.draw_many(7, [5, 3]), batch[[2, 0]])
+    assert np.array_equal(demo.draw(7, 11), batch[1])
+    assert not np.array_equal(demo.draw(8, 11), batch[1])
+    assert demo.draw_many(0, []).shape == (0, 32, 32, 3)
+    with pytest.raises(IndexError, match="no class 40"):
+        demo.draw(40, 0)
+
+
+def test_no_two_pictures_are_alike(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, _ = pictures
+    assert len({image.tobytes() for image in images}) == len(images)
+    assert images.std(axis=(1, 2)).max(axis=1).min() > 4  # none is blank
+
+
+def test_colour_gives_neither_class_nor_group_away(pictures: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = pictures
+    colour = images.mean(axis=(1, 2))
+    group = labels % 2
+    assert nearest_mean_accuracy(colour, labels) < 0.06  # chance is 0.025, standard deviation 0.008
+    assert held_out_accuracy(colour, labels) < 0.06
+    assert held_out_accuracy(colour, group) < 0.58  # chance is 0.5, standard deviation 0.025
+
+
+@pytest.mark.parametrize("place", [(0, 0), (3, 20), (16, 16), (28, 9)])
+def test_no_single_pixel_gives_a_class_away(pictures: tuple[np.ndarray, np.ndarray], place: tuple[int, int]) -> None:
+    images, labels = pictures
+    pixel = images[:, place[0], place[1]].astype(np.float64)
+    assert nearest_mean_accuracy(pixel, labels) < 0.06
+    assert held_out_accuracy(pixel, labels) < 0.06
+    assert held_out_accuracy(pixel, labels % 2) < 0.60
+
+
+def test_raw_pixels_are_not_enough_but_the_spectrum_of_edges_says_something(
+    pictures: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """A linear classifier on pixels stays near chance; simple texture statistics already do better by far."""
+    images, labels = pictures
+    grey = images.mean(axis=3)
+    spectrum = np.log1p(np.abs(np.fft.rfft2(grey - grey.mean(axis=(1, 2), keepdims=True)))[:, :12, :12])
+    on_pixels = held_out_accuracy(grey.reshape(len(grey), -1), labels, ridge=300.0)
+    on_spectrum = held_out_accuracy(spectrum.reshape(len(grey), -1), labels, ridge=100.0)
+    assert on_pixels < 0.15
+    assert on_spectrum > 0.08 and on_spectrum > 1.5 * on_pixels  # chance is 0.025
+
+
+def test_hardness_adds_noise() -> None:
+    clean, hard = demo.draw(4, 0, hardness=0.0), demo.draw(4, 0, hardness=3.0)
+    roughness = [np.abs(np.diff(p.astype(np.float64), axis=0)).mean() for p in (clean, hard)]
+    assert roughness[1] > roughness[0]
+
+
+def test_contact_sheet_shows_every_class(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    demo.contact_sheet(path, pictures_per_class=2)
+    with Image.open(path) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    assert list(tmp_path.iterdir()) == [path]
+    for k in (0, 1, 38, 39):  # top and bottom row of both columns
+        picture = demo.draw(k, 0).repeat(2, axis=0).repeat(2, axis=1)
+        corners = np.argwhere((pixels[:-63, :-63] == picture[0, 0]).all(axis=2))
+        assert any(np.array_equal(pixels[y : y + 64, x : x + 64], picture) for y, x in corners)

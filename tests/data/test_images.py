@@ -1,0 +1,161 @@
+"""Packed sets: what was written is read, and nothing damaged is taken for whole."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from transferability.data import packed as images
+from transferability.data.packed import (
+    FILES,
+    ImageClass,
+    ImageSet,
+    PackedImages,
+    describe,
+    open_packed,
+    verify,
+    verify_at_first_use,
+    write_packed,
+)
+from transferability.files import Refused
+
+
+def make(folder: Path, size: int = 8, seed: int = 0) -> PackedImages:
+    draw = np.random.default_rng(seed)
+    classes = [ImageClass(0, "a", "an a", "natural"), ImageClass(1, "b,\n\udcff", 'the "b"', "")]
+    train = ImageSet(draw.integers(0, 256, (10, size, size, 3), dtype=np.uint8), np.repeat([0, 1], [4, 6]))
+    val = ImageSet(draw.integers(0, 256, (5, size, size, 3), dtype=np.uint8), np.repeat([0, 1], [2, 3]))
+    return write_packed(folder, "small", classes, train, val)
+
+
+def change_byte(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_what_was_written_is_read_wherever_the_folder_lies(tmp_path: Path) -> None:
+    first = make(tmp_path / "set")
+    os.rename(tmp_path / "set", tmp_path / "moved")
+    packed = open_packed(tmp_path / "moved")
+    draw = np.random.default_rng(0)
+    assert np.array_equal(packed.train.images, draw.integers(0, 256, (10, 8, 8, 3), dtype=np.uint8))
+    assert np.array_equal(packed.val.images, draw.integers(0, 256, (5, 8, 8, 3), dtype=np.uint8))
+    assert packed.train.labels.tolist() == [0] * 4 + [1] * 6 and packed.val.labels.tolist() == [0] * 2 + [1] * 3
+    assert packed.train.labels.dtype == np.int64
+    assert packed.classes == (
+        ImageClass(0, "a", "an a", "natural"),
+        ImageClass(1, "b,\n\udcff", 'the "b"', ""),
+    )
+    assert (packed.name, packed.size, packed.checksum) == ("small", 8, first.checksum)
+    assert verify(packed) == sum((packed.folder / name).stat().st_size for name in FILES)
+    assert "10 training and 5 validation" in describe(packed) and "1 natural" in describe(packed)
+
+
+def test_pictures_cannot_be_changed_by_accident(tmp_path: Path) -> None:
+    packed = make(tmp_path / "set")
+    with pytest.raises(ValueError):
+        packed.train.images[0, 0, 0, 0] = 1
+    with pytest.raises(ValueError):
+        packed.train.labels[0] = 1
+
+
+def test_the_checksum_is_of_the_content(tmp_path: Path) -> None:
+    assert make(tmp_path / "a").checksum == make(tmp_path / "b").checksum
+    assert make(tmp_path / "c", seed=1).checksum != make(tmp_path / "d").checksum
+
+
+def test_missing_or_half_written(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"does not exist"):
+        open_packed(tmp_path / "nothing")
+    make(tmp_path / "set")
+    (tmp_path / "set" / "manifest.json").unlink()
+    with pytest.raises(Refused, match=r"not a packed set"):
+        open_packed(tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_missing_or_a_byte_short_or_long_is_refused(tmp_path: Path, name: str) -> None:
+    packed = make(tmp_path / "set")
+    path = packed.folder / name
+    data = path.read_bytes()
+    for wrong in (data[:-1], data + b"\0"):
+        path.write_bytes(wrong)
+        with pytest.raises(Refused, match=rf"{name} has .* bytes instead of {len(data)}"):
+            open_packed(packed.folder)
+    path.unlink()
+    with pytest.raises(Refused, match=rf"{name} is missing"):
+        open_packed(packed.folder)
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+def test_a_changed_byte_in_a_small_file_is_seen_when_opening(tmp_path: Path, name: str) -> None:
+    packed = make(tmp_path / "set")
+    change_byte(packed.folder / name, -1)
+    with pytest.raises(Refused, match=rf"{name} has changed"):
+        open_packed(packed.folder)
+
+
+def test_a_changed_byte_in_an_image_is_seen_when_verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images a block
+    packed = make(tmp_path / "set")
+    change_byte(packed.folder / "train-images.npy", -1)
+    packed = open_packed(packed.folder)
+    with pytest.raises(Refused, match=r"train-images.npy has changed .*in images 9 to 11, 1 of 5 blocks"):
+        verify(packed)
+
+
+@pytest.mark.parametrize("in_full", [True, False])
+def test_first_use_checks_once_and_again_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_full: bool
+) -> None:
+    if not in_full:
+        monkeypatch.setattr(images, "FIRST_USE_BYTES", 0)
+    packed = make(tmp_path / "set")
+    verify_at_first_use(packed)
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "verify", None)
+        patch.setattr(images, "_verify_some", None)
+        verify_at_first_use(packed)  # calls neither
+    change_byte(packed.folder / "val-images.npy", -1)
+    os.utime(packed.folder / "val-images.npy", ns=(1, 1))
+    with pytest.raises(Refused, match=r"val-images.npy has changed"):
+        verify_at_first_use(packed)
+    with pytest.raises(Refused, match=r"val-images.npy has changed"):
+        verify_at_first_use(packed)  # a failed check leaves no stamp
+
+
+def test_an_edited_or_damaged_manifest_is_refused(tmp_path: Path) -> None:
+    packed = make(tmp_path / "set")
+    path = packed.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for edit in (
+        {"checksum": "0" * 64},
+        {"size": 9},
+        {"counts": {"train": 10}},
+        {"files": {}},
+        {"format": 99},
+    ):
+        path.write_text(json.dumps(manifest | edit))
+        with pytest.raises(Refused):
+            open_packed(packed.folder)
+    path.write_text(json.dumps(manifest))
+    file = packed.folder / "val-images.npy"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"(", b"{", 1))  # NumPy itself would stumble over it
+    with pytest.raises(Refused, match=r"set is damaged .*val-images.npy has another header"):
+        open_packed(packed.folder)
+    file.write_bytes(whole)
+    path.write_text(json.dumps(manifest)[:-5])
+    with pytest.raises(Refused, match=r"manifest.json"):
+        open_packed(packed.folder)
+
+
+def test_opening_needs_neither_torch_nor_pandas() -> None:
+    code = "import sys, transferability.images; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.strip() == "set()"

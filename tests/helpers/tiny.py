@@ -1,0 +1,60 @@
+"""A packed set, a network and studies that are small enough to be trained in a test. Torch-free."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from transferability.data.packed import ImageClass, ImageSet, PackedImages, write_packed
+from transferability.networks.caffenet import Architecture, Conv, Linear
+from transferability.recipe import Recipe
+from transferability.results.collect import COLUMNS
+from transferability.study import Study, network
+
+# Four layers with all that CaffeNet has: groups, pooling, normalisation, two fully connected layers, dropout.
+TINY = Architecture(
+    "tiny",
+    14,
+    (
+        ("conv1", Conv(8, 3, pad=1, pool=True, lrn=True, std=0.1)),
+        ("conv2", Conv(8, 3, pad=1, groups=2, pool=True, std=0.1, bias=1.0)),
+        ("fc3", Linear(16, dropout=0.5, std=0.1, bias=1.0)),
+        ("fc4", Linear(None)),
+    ),
+)
+RECIPE = Recipe("tiny", steps=12, batch=8, rate=0.05, crop=14, validate_every=6)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """A results.csv with the rows of `table`."""
+    table[list(COLUMNS)].to_csv(path, index=False)
+
+
+def write_tiny(
+    folder: Path, pixels: int = 16, classes: int = 12, train: int = 5, val: int = 4, seed: int = 0
+) -> PackedImages:
+    """A packed set of noise on a colour of its own for each class; the first half man-made, the rest natural.
+
+    No two classes have equally many images: class c has `train` + c % 3 and `val` + c % 2.
+    """
+    draw = np.random.default_rng(seed)
+    table = [
+        ImageClass(c, f"c{c:03}", f"class {c}", "man-made" if c < classes // 2 else "natural") for c in range(classes)
+    ]
+    colours = draw.integers(0, 256, (classes, 1, 1, 3))
+
+    def images(each: int, more: int) -> ImageSet:
+        labels = np.repeat(np.arange(classes), [each + c % more for c in range(classes)])
+        noise = draw.integers(-80, 81, (len(labels), pixels, pixels, 3))
+        return ImageSet(np.clip(colours[labels] + noise, 0, 255).astype(np.uint8), labels.astype(np.int64))
+
+    return write_packed(folder, "tiny", table, images(train, 3), images(val, 2))
+
+
+def tiny_study(
+    names: Sequence[str], recipe: Recipe = RECIPE, architecture: Architecture = TINY, name: str = "tiny"
+) -> Study:
+    """The study of the networks that are named like `random-0/A3B+` or, on split random-0, `A3B+`."""
+    full = [each if "/" in each else f"random-0/{each}" for each in names]
+    return Study(name, "tiny", architecture, tuple(network(each, recipe) for each in full))

@@ -1,0 +1,319 @@
+"""A study on a real SLURM: two nodes on this machine, started and stopped by `slurm/cluster.sh` beside this file."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from transferability.data.packed import ImageClass, ImageSet, write_packed
+from transferability.files import read_json
+from transferability.launch.slurm import SLURM_FILES
+from transferability.runs.locks import hold, holder
+from transferability.runs.paths import StudyFolder
+
+PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
+MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
+# Seconds that any wait may take. On two idle cores all of them together take a minute or two.
+LIMIT = float(os.environ.get("SLURM_TEST_LIMIT", "300"))
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"SLURM is not installed (no {', '.join(MISSING)}): slurm-wlm, munge"),
+    pytest.mark.timeout(4 * LIMIT),
+]
+CLUSTER = Path(__file__).parents[1] / "slurm" / "cluster.sh"
+
+MAIN = "import sys; from transferability.cli import main; sys.exit(main())"
+EXPERIMENT = """
+from transferability.networks.caffenet import small_caffenet
+from transferability.recipe import Recipe
+from transferability.study import Study, grid, network
+architecture = small_caffenet(28, 0.1)
+recipe = Recipe("tiny", steps={steps}, batch=8, rate=0.01, crop=28, validate_every={every})
+study = Study("{name}", "noise", architecture, tuple({networks}))
+"""
+
+
+# In its first life each element takes its time, so that what happens to it happens in its middle.
+SLOWLY = """
+import os
+if "SLURM_STEP_ID" in os.environ:
+    import time
+    from transferability.training.fleet import FleetModule
+    original = FleetModule.on_train_batch_start
+    def slowly(self, batch, index):
+        if index == 0:
+            print(f"from step {self.step}", flush=True)
+        if os.environ["SLURM_JOB_NAME"] == "long-1" and "SLURM_RESTART_COUNT" not in os.environ and self.step > 50:
+            time.sleep(0.25)
+        original(self, batch, index)
+    FleetModule.on_train_batch_start = slowly
+"""
+
+
+class Cluster:
+    """A folder with packed noise, and the commands of a user who is logged in to the cluster."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        self.root, self.environment = root, environment
+
+    def run(self, *words: str | Path, code: int | tuple[int, ...] = 0, **environment: str) -> str:
+        done = subprocess.run(
+            [str(word) for word in words],
+            cwd=self.root,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+        )
+        codes = code if isinstance(code, tuple) else (code,)
+        assert done.returncode in codes, f"{words}: {done.stdout}\n{done.stderr}\n{self.logs()}"
+        return done.stdout + done.stderr
+
+    def transferability(self, *words: str | Path, code: int = 0, **environment: str) -> str:
+        return self.run(sys.executable, "-c", MAIN, *words, code=code, COLUMNS="300", **environment)
+
+    def experiment(self, name: str, networks: str, steps: int, every: int) -> Path:
+        file = self.root / f"{name}.py"
+        file.write_text(EXPERIMENT.format(name=name, networks=networks, steps=steps, every=every))
+        return file
+
+    def folder(self, study: str) -> StudyFolder:
+        return StudyFolder(self.root / "runs" / study)
+
+    def crash(self, node: str) -> None:
+        """Ends all processes of a node, as when its power fails, and tells SLURM, which would see it after minutes."""
+        victims = [int((self.root / "cluster" / "run" / f"slurmd-{node}.pid").read_text())]
+        its = (f"SLURM_CONF={self.environment['SLURM_CONF']}", f"SLURMD_NODENAME={node}")
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if {*its} <= {*(place / "environ").read_text(errors="replace").split("\0")}:
+                    victims.append(int(place.name))
+                    parent = (place / "stat").read_text().rpartition(")")[2].split()[1]
+                    if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"slurmstepd"):
+                        victims.insert(0, int(parent))  # before it can see what becomes of its processes
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+
+    def wait(self, what: str, true: Callable[[], Any]) -> None:
+        end = time.monotonic() + LIMIT
+        while not true():
+            assert time.monotonic() < end, f"{what} took more than {LIMIT:.0f} s\n{self.logs()}"
+            time.sleep(0.1)
+
+    def wait_until_idle(self, study: str) -> None:
+        """Until SLURM has nothing of a study any more, its report included."""
+        self.wait(f"study {study}", lambda: f"{study}-" not in self.run("squeue", "-h", "-o", "%j|"))
+
+    def logs(self) -> str:
+        tails = [f"== {file}\n{file.read_text()[-2000:]}" for file in sorted(self.root.glob("runs/*/logs/*.log"))]
+        return "\n".join(tails)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    root = tmp_path_factory.mktemp("slurm")
+    rng = np.random.default_rng(0)
+    classes = [ImageClass(i, f"c{i}", f"class {i}", "") for i in range(8)]
+
+    def images(number: int) -> ImageSet:
+        return ImageSet(rng.integers(0, 256, (8 * number, 32, 32, 3), np.uint8), np.repeat(np.arange(8), number))
+
+    write_packed(root / "data" / "noise", "noise", classes, images(20), images(7))
+    # The base of element 0 of the study `bad` finds no pictures on its node.
+    site = f"""
+        TRANSFERABILITY_CPUS=1
+        prepare_node() {{
+            PATH={Path(sys.executable).parent}:$PATH
+            element=$SLURM_JOB_NAME.${{FIRST_FLEET-}}.${{SLURM_ARRAY_TASK_ID-}}
+            case $element in bad-1.0.0) export TRANSFERABILITY_DATA=/nowhere ;; esac
+        }}
+        """
+    (root / "site.sh").write_text(textwrap.dedent(site))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "OMP_"))}
+    environment |= {
+        "SLURM_CONF": str(root / "cluster" / "slurm.conf"),
+        "TRANSFERABILITY_SITE": str(root / "site.sh"),
+        "TRANSFERABILITY_DATA": str(root / "data"),
+        "TRANSFERABILITY_RUNS": str(root / "runs"),
+        "PYTHONPATH": str(SLURM_FILES.parent),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
+        "OMP_NUM_THREADS": "1",
+    }
+    its = Cluster(root, environment)
+    try:
+        # Of its own: pytest-xdist may start one for each of its processes.
+        its.run(CLUSTER, "start", root / "cluster", PORT=str(10_000 + os.getpid() % 2000 * 10), CPUS="2")
+        yield its
+    finally:
+        subprocess.run(
+            [CLUSTER, "stop", root / "cluster"], env=environment, check=False, timeout=60, capture_output=True
+        )
+
+
+def outcome(folder: StudyFolder, name: str) -> tuple[dict[str, Any], bytes]:
+    """A base's result without its times, and its weights."""
+    series = {key: value for key, value in read_json(folder.result(name))["series"].items() if key != "seconds"}
+    return series, folder.weights(name).read_bytes()
+
+
+def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(cluster: Cluster) -> None:
+    """Four at once: a time limit, a kill, a preemption with a time of grace, a node that fails."""
+    networks = '[network(f"random-{s}/baseA", recipe) for s in range(4)]'
+    experiment = cluster.experiment("long", networks, steps=400, every=40)
+    experiment.write_text(experiment.read_text() + SLOWLY)
+    folder = cluster.folder("long")
+    job = cluster.transferability("submit", experiment).partition("job ")[2].partition(":")[0]
+    undisturbed = subprocess.Popen(
+        [sys.executable, "-c", MAIN, "train", experiment, "--network=random-*/baseA"],
+        env={**cluster.environment, "TRANSFERABILITY_RUNS": str(cluster.root / "undisturbed")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    names = [f"random-{s}/baseA/seed-0" for s in range(4)]
+
+    def log(element: int, submission: int = 1) -> str:
+        found = list((folder.root / "logs").glob(f"long-{submission}-*_{element}.log"))
+        return found[0].read_text() if found else ""
+
+    def checkpoint(element: int) -> Path:
+        return folder.fleet(names[element].replace("/", ".")) / "checkpoint.pt"
+
+    cluster.wait("checkpoints", lambda: all(checkpoint(element).exists() for element in range(4)))
+    assert "4 running" in cluster.transferability("status", experiment)
+    squeue = cluster.run("squeue", "-h", "-r", "-o", "%i %N").splitlines()
+    nodes = {int(line.split()[0].split("_")[1]): line.split()[1] for line in squeue if line.startswith(f"{job}_")}
+    limited, killed = (element for element in range(4) if nodes[element] == "n1")
+    on_n2 = [element for element in range(4) if nodes[element] == "n2"]
+    # Its warning comes two minutes before, thus when SLURM looks next: every half minute.
+    cluster.run("scontrol", "update", f"JobId={job}_{limited}", "EndTime=now+110")
+    # Killed as by the kernel for want of memory: the shell of the element sees its step end.
+    its = holder(folder.lock(names[killed]))
+    assert its and its.job == f"{job}_{killed}" and its.restarts == 0
+    os.kill(its.pid, 9)
+    # One of the two has to go for this, and is told so by SIGTERM.
+    cluster.run("sbatch", "--partition=urgent", "--nodelist=n2", "--output=/dev/null", "--wrap=true")
+    cluster.wait("preemption", lambda: any("goes back to the queue" in log(element) for element in on_n2))
+    preempted, failed = sorted(on_n2, key=lambda element: "goes back to the queue" not in log(element))
+    cluster.crash("n2")
+    cluster.wait("the failed node's element", lambda: "n2" not in cluster.run("squeue", "-h", "-o", "%N"))
+    cluster.run("slurmd", "-N", "n2")  # and there it is again
+    cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME")
+    cluster.wait("the time limit", lambda: "goes back to the queue" in log(limited))
+    cluster.run("scontrol", "update", f"JobId={job}_{limited}", "TimeLimit=30")
+    cluster.wait(
+        "a requeued element", lambda: any((now := holder(folder.lock(name))) and now.restarts for name in names)
+    )
+    said = cluster.transferability("status", experiment)
+    assert ", requeued once, " in said and names[killed] not in said.partition("running:")[2].split("queue:")[0]
+    said = cluster.transferability("submit", experiment)
+    assert "1 base in 1 fleet" in said  # the killed one alone: the others are in the queue, or done
+    cluster.wait_until_idle("long")
+    assert undisturbed.wait(timeout=LIMIT) == 0
+    for name in names:
+        assert outcome(folder, name) == outcome(StudyFolder(cluster.root / "undisturbed" / "long"), name)
+    for element in (limited, preempted):  # to the step
+        saved = re.search(r"warned: a checkpoint is written at step (\d+) of 400", log(element))
+        assert saved and int(saved.group(1)) % 40
+        assert f"from step {saved.group(1)}\n" in log(element).partition("requeued 1 times")[2]
+    lives = [log(failed).partition("requeued 1 times")[2], log(0, submission=2)]
+    for life in lives:  # since the last validation
+        begun = re.search(r"from step (\d+)", life)
+        assert begun and int(begun.group(1)) >= 40 and int(begun.group(1)) % 40 == 0
+    assert all("ended with code 0" in log(element) for element in (limited, preempted, failed))
+
+
+def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
+    """And a base that fails for good, at the same time: what waits for it is ended, and nothing else.
+
+    And one fleet over both nodes.
+    """
+    kinds = 'kinds=("base", "BnB", "AnB+")'
+    experiment = cluster.experiment("whole", f'grid(recipe, 3, ["random-0"], {kinds})', steps=30, every=15)
+    bad = cluster.experiment("bad", f'grid(recipe, 2, ["random-0"], {kinds})', steps=6, every=6)
+    across = cluster.experiment("across", '[network("random-0/baseA", recipe)]', steps=30, every=15)
+    folder = cluster.folder("whole")
+    said = cluster.transferability("submit", experiment, "--devices=2", TRANSFERABILITY_GPUS="--gres=gpu:{devices}")
+    assert "2 bases in 2 fleets" in said and "8 networks in 2 fleets, after" in said
+    # A second submission while the first is in the queue.
+    assert "nothing to submit" in cluster.transferability("submit", experiment, "--devices", "2")
+    two = ("--nodes=2", "--ntasks-per-node=1", "--job-name=across-1", "--output=across.log", "--array=0")
+    cluster.run("sbatch", *two, SLURM_FILES / "fleet.sbatch", across, "--nodes=2")
+    cluster.transferability("submit", bad, "--fleet-size", "1")
+    pending = cluster.transferability("status", bad)
+    assert "queued" in pending and " pending " in pending
+
+    cluster.wait_until_idle("bad")
+    said = cluster.transferability("status", bad)
+    assert "failed: random-0/baseA/seed-0: /nowhere/noise" in said
+    assert "random-0/baseA failed: /nowhere/noise" in said.partition("blocked: ")[2]
+    states = dict(line.split(",")[:2] for line in cluster.transferability("status", bad, "--csv").splitlines()[1:])
+    assert {name for name, state in states.items() if state == "blocked"} == {
+        f"random-0/{short}/seed-0" for short in ("A1A", "A1B+")
+    }
+    assert {states[f"random-0/{short}/seed-0"] for short in ("baseB", "B1B", "B1A+")} == {"done"}
+
+    cluster.wait_until_idle("across")
+    cluster.wait_until_idle("whole")
+    # The batch script, and each of the two tasks, see the GPUs of the node.
+    elements = sorted((folder.root / "logs").glob("whole-1-*_*.log"))
+    assert len(elements) == 4 and all(file.read_text().count("GPUs 0,1\n") == 3 for file in elements)
+    said = cluster.transferability("status", experiment)
+    assert "10 of 10 networks done" in said
+    for name in ("baseA", "A1B+", "B2B"):
+        found = read_json(folder.result(f"random-0/{name}/seed-0"))
+        assert found["val_images"] == 28 and found["steps"] == 30  # each validation image of the half once
+        assert found["provenance"]["devices"] == 2
+    assert "10 of 10 networks are done" in cluster.logs()
+    assert (folder.root / "figures" / "figure2.png").exists()
+    said = cluster.transferability("submit", experiment, "--devices", "2")
+    assert "10 of 10 networks are done" in said and "nothing to submit" in said
+    # Two processes, on one node or on two, trained what one trains: the same draws, rounded in another order.
+    cluster.transferability("train", experiment, "--network", "random-0/baseA", TRANSFERABILITY_RUNS="alone")
+    name = "random-0/baseA/seed-0"
+    one = StudyFolder(cluster.root / "alone" / "whole")
+    alone = read_json(one.result(name))
+    for both in (folder, cluster.folder("across")):
+        found = read_json(both.result(name))
+        assert (found["provenance"]["devices"], alone["provenance"]["devices"]) == (2, 1)
+        for series in ("train_loss", "val_loss"):
+            np.testing.assert_allclose(found["series"][series], alone["series"][series], rtol=1e-4)
+        assert found["series"]["val_images"] == alone["series"]["val_images"] == [28, 28]
+        assert found["series"]["val_top1"] == pytest.approx(alone["series"]["val_top1"], abs=1 / 28)
+        weights = load_file(both.weights(name)), load_file(one.weights(name))
+        for key in weights[0]:
+            np.testing.assert_allclose(weights[0][key], weights[1][key], rtol=1e-3, atol=1e-5)
+
+
+def test_refused_on_the_node(cluster: Cluster) -> None:
+    experiment = cluster.experiment("few", '[network("random-0/baseA", recipe)]', steps=4, every=4)
+    sbatch = ("sbatch", "--wait", "--array=0", "--output=refused-%j.log")
+    for options, words, codes in (
+        # 143: when the first of two has refused, SLURM ends the other, maybe before it does the same.
+        (("--ntasks-per-node=2",), "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1", (2, 143)),
+        (("--job-name=bash",), "a SLURM job named 'bash' is taken for a terminal", (2,)),
+    ):
+        cluster.run(*sbatch, *options, SLURM_FILES / "fleet.sbatch", experiment, code=codes)
+        logs = [file.read_text() for file in cluster.root.glob("refused-*.log")]
+        assert any(words in log and any(f"ended with code {code}" in log for code in codes) for log in logs)
+    assert not cluster.folder("few").root.exists()
+    # A second element that gets the same fleet by mistake.
+    lock = cluster.folder("few").lock("random-0/baseA/seed-0")
+    with hold([lock]):
+        cluster.run(*sbatch, SLURM_FILES / "fleet.sbatch", experiment, code=2)
+        its = holder(lock)
+        assert its and its.pid == os.getpid()
+    said = f"random-0/baseA/seed-0 is being trained by {its}; this process steps back"
+    assert any(said in file.read_text() for file in cluster.root.glob("refused-*.log"))

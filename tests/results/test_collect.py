@@ -1,0 +1,102 @@
+"""results.csv and curves.csv, gathered from result files that are written here."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from outcomes import whole_study, write_results
+
+from transferability.files import Refused, read_json, write_json
+from transferability.launch.local import refuse_difference, trained_as
+from transferability.results import collect as collecting
+from transferability.results.collect import COLUMNS, CURVES, collect
+from transferability.results.statistics import full_names, read_results
+from transferability.runs.paths import study_folder
+from transferability.study import record
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three processes read what one would otherwise."""
+    monkeypatch.setattr(collecting, "FEW", 20)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+
+
+def test_a_row_says_what_the_result_says(roots: Path) -> None:
+    study = whole_study()
+    write_results(study)
+    assert collect(study) == []
+    folder = study_folder(study.name)
+    table = read_results(folder.results)
+    assert full_names(table) == [network.name for network in study.networks] and list(table.columns) == list(COLUMNS)
+    row = table.iloc[full_names(table).index("random-0/A2B+/seed-1")]
+    result = read_json(folder.result("random-0/A2B+/seed-1"))
+    same = [column for column in COLUMNS if column != "recipe" and result.get(column) is not None]
+    assert {column: row[column] for column in same} == {column: result[column] for column in same}
+    assert row["recipe"] == "small <b>" and row["validations"] == 1
+    assert row[["val_top1_best10", "diverged_at"]].isna().all() and row["images_per_class"] == ""
+    lines = [line.split(",") for line in folder.curves.read_text().splitlines()]
+    assert lines[0] == CURVES and len(lines) == 1 + len(study.networks)
+    assert lines[1] == ["tiny", "random-0", "baseA", "0", "12", "96", "0.01", "0.5", "0.9", "1.5", "1.2", "0.6", "30.0"]
+
+
+def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:
+    study = whole_study()
+    write_results(study)
+    folder = study_folder(study.name)
+    for network in study.networks:
+        result = read_json(folder.result(network.name))
+        del result["record"]["draws"]
+        if "source" in result["record"]:
+            del result["record"]["source"]["draws"]
+        write_json(folder.result(network.name), result)
+    assert collect(study) == []
+    network = study.by_name["random-0/A2B+/seed-1"]
+    file = folder.result(network.name)
+    with pytest.raises(Refused, match=r"draws was not there \(its default\), is 'philox'"):  # but nothing is added
+        refuse_difference(network.name, file, trained_as(file), record(study, network, "abc123"))
+
+
+def test_several_processes_gather_what_one_does(
+    roots: Path, several: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    study = whole_study()
+    leave_out = (study.networks[7].name, study.networks[-1].name)
+    write_results(study, leave_out)
+    folder = study_folder(study.name)
+    with monkeypatch.context() as patch:
+        patch.setattr(collecting, "FEW", 1000)
+        assert collect(study) == list(leave_out)
+    alone = [file.read_text() for file in (folder.results, folder.curves)]
+    folder.results.unlink()
+    assert collect(study) == list(leave_out)
+    assert [file.read_text() for file in (folder.results, folder.curves)] == alone
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_one_of_several_processes_refuses_is_refused(roots: Path, several: None) -> None:
+    study = whole_study()
+    write_results(study)
+    folder, last = study_folder(study.name), study.networks[-1].name
+    collect(study)
+    result = read_json(folder.result(last))
+    before = folder.results.read_text()
+    write_json(folder.result(last), {key: result[key] for key in result if key != "val_top5"})
+    with pytest.raises(Refused, match=f"{last}/result.json lacks 'val_top5'; move it away and train {last} again"):
+        collect(study)
+    folder.result(last).write_text("{")
+    with pytest.raises(Refused, match=f"{last}/result.json is not readable as JSON"):
+        collect(study)
+    assert folder.results.read_text() == before
+
+
+def test_a_killed_reader_is_refused(roots: Path, several: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = whole_study()
+    write_results(study)
+    collect(study)
+    before = study_folder(study.name).results.read_text()
+    monkeypatch.setattr(collecting, "_curve", lambda result: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(Refused, match=r"a process that read the results in .* was killed"):
+        collect(study)
+    assert study_folder(study.name).results.read_text() == before

@@ -1,0 +1,180 @@
+"""What status says, from files alone; and how fast."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from transferability.files import write_json
+from transferability.networks.caffenet import small_caffenet
+from transferability.recipe import Recipe
+from transferability.runs import status
+from transferability.runs.locks import _myself, hold
+from transferability.runs.paths import study_folder
+from transferability.runs.status import NetworkStatus, print_status, statuses
+from transferability.study import Study, grid
+
+SMOKE = small_caffenet(28, 0.1)
+RECIPE = Recipe("tiny", steps=100, batch=8, rate=0.1, crop=SMOKE.crop, validate_every=50)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("PATH", "/nowhere")  # no SLURM
+    return Study("s", "none", SMOKE, tuple(grid(RECIPE, SMOKE.depth, ["random-0"], seeds=(0, 1))))
+
+
+def finish(study: Study, name: str, diverged_at: int | None = None) -> None:
+    result: dict[str, Any] = {"name": name, "diverged_at": diverged_at, "series": list(range(1000))}
+    write_json(study_folder(study.name).result(name), result)
+
+
+def fail(study: Study, names: list[str], reason: str) -> None:
+    place = study_folder(study.name).fleet(names[0].replace("/", "."))
+    write_json(place / "failed.json", {"networks": names, "reason": reason, "time": 0.0})
+
+
+def progress(study: Study, names: list[str], step: int, updated: float) -> None:
+    place = study_folder(study.name).fleet(names[0].replace("/", "."))
+    said = {"networks": names, "step": step, "steps": 100, "images_per_second": 16.0, "updated": updated}
+    write_json(place / "progress.json", {**said, "host": "h", "pid": 1})
+
+
+def of(study: Study, **more: Any) -> dict[str, NetworkStatus]:
+    return {found.network.name: found for found in statuses(study, study.networks, **more)}
+
+
+def test_missing_waiting_done_diverged(study: Study) -> None:
+    finish(study, "random-0/baseA/seed-0")
+    finish(study, "random-0/B1B/seed-0", diverged_at=7)
+    found = of(study)
+    assert len(found) == len(study.networks)
+    assert found["random-0/baseA/seed-0"].state == "done"
+    assert found["random-0/baseB/seed-0"].state == "missing"
+    assert found["random-0/A1B/seed-0"].state == "missing"
+    assert (found["random-0/B2B/seed-0"].state, found["random-0/B2B/seed-0"].detail) == (
+        "waiting",
+        "for random-0/baseB",
+    )
+    assert found["random-0/A1B/seed-1"].detail == "for random-0/baseA/seed-1"
+    assert (found["random-0/B1B/seed-0"].state, found["random-0/B1B/seed-0"].detail) == (
+        "diverged",
+        "at step 7",
+    )
+
+
+def test_what_copies_from_a_failed_or_diverged_base_is_blocked_with_the_reason(study: Study) -> None:
+    fail(study, ["random-0/baseA/seed-0"], "the packed set data/none is missing")
+    finish(study, "random-0/baseB/seed-0", diverged_at=3)
+    # A dependant that was started all the same failed for the same reason, and is blocked, not failed.
+    fail(study, ["random-0/A1B/seed-0"], "copies from random-0/baseA/seed-0, which is not trained yet")
+    finish(study, "random-0/baseB/seed-1")
+    fail(study, ["random-0/B1B/seed-1"], "out of memory")
+    found = of(study)
+    assert found["random-0/baseA/seed-0"].state == "failed"
+    for name in ("A1B", "A2B+", "A1A"):
+        blocked = found[f"random-0/{name}/seed-0"]
+        assert blocked.state == "blocked"
+        assert blocked.detail == "random-0/baseA failed: the packed set data/none is missing"
+    assert found["random-0/B1A/seed-0"].detail == "random-0/baseB diverged: at step 3"
+    assert (found["random-0/B1B/seed-1"].state, found["random-0/B1B/seed-1"].detail) == (
+        "failed",
+        "out of memory",
+    )
+    assert found["random-0/B2B/seed-1"].state == "missing"
+
+
+def test_running_stopped_and_ended(study: Study) -> None:
+    names = ["random-0/baseA/seed-0"]
+    lock = study_folder(study.name).lock(names[0])
+    progress(study, names, step=40, updated=time.time())
+    fail(study, names, "an earlier failure")
+    with hold([lock]):
+        running = of(study)[names[0]]
+        assert (running.state, running.step, running.left) == ("running", 40, 60 * 8 / 16.0)
+        assert running.holder and running.holder.pid == os.getpid()
+        progress(study, names, step=40, updated=time.time() - 3600)
+        assert of(study)[names[0]].detail == "silent for 60 min"
+    (study_folder(study.name).fleet("random-0.baseA.seed-0") / "failed.json").unlink()
+    stopped = of(study)[names[0]]
+    assert stopped.state == "missing" and "after step 40 of 100" in stopped.detail
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_text(json.dumps({**asdict(_myself("t")), "start": "1"}))  # of a dead process here
+    assert of(study)[names[0]].state == "missing"
+    lock.write_text(json.dumps({**asdict(_myself("t")), "host": "n7", "job": "12_3"}))
+    assert of(study)[names[0]].state == "running"
+    assert of(study, ended={"12_3"})[names[0]].state == "missing"
+
+
+def test_what_is_printed(study: Study) -> None:
+    finish(study, "random-0/baseB/seed-0")
+    fail(study, ["random-0/baseA/seed-0"], "no [room] left")
+    progress(study, ["random-0/B1B/seed-0", "random-0/B2B/seed-0"], step=40, updated=time.time())
+    folder = study_folder(study.name)
+    console = Console(width=200, record=True, file=io.StringIO())
+    with hold([folder.lock("random-0/B1B/seed-0"), folder.lock("random-0/B2B/seed-0")]):
+        print_status(study, study.networks, console)
+    text = console.export_text()
+    assert f"s: 1 of {len(study.networks)} networks done, 2 running, " in text
+    assert "running: random-0/B1B/seed-0 and 1 more, on " in text
+    assert "step 40 of 100, 16 images/s, 30 s left" in text
+    assert "failed: random-0/baseA/seed-0: no [room] left" in text
+    assert "more: random-0/baseA failed: no [room] left" in text
+
+
+def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = study_folder(study.name)
+    write_json(status.submission(folder, 1), {"fleets": [["a"], ["b", "c"]]})
+    write_json(
+        folder.root / "submissions" / "1.jobs.json",
+        {"jobs": [{"job": "12", "name": "s-1", "first": 1, "elements": 1}]},
+    )
+    fake = tmp_path / "bin" / "squeue"
+    fake.parent.mkdir()
+    rows = [
+        ("12_0", "s-1", "RUNNING", "n1", "2", "1:00", "None"),
+        ("13_0", "x", "RUNNING", "n2", "0", "1:00", "None"),
+    ]
+    lines = [f"{a:60}{b:120}{c:20}{d:60}{e:10}{f:20}{g:60}" for a, b, c, d, e, f, g in rows]
+    fake.write_text(f"#!{sys.executable}\nprint({chr(10).join(lines)!r})\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent))
+    found = status.queue(study)
+    assert found and len(found) == 1
+    element = found[0]
+    assert (element.job, element.state, element.nodes, element.restarts) == ("12_0", "running", "n1", 2)
+    assert element.networks == ("b", "c")
+    assert status.ended_jobs(folder, found) == set()
+    assert status.ended_jobs(folder, []) == {"12_0"}
+
+
+def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
+    kinds = ("base", "BnB", "BnB+", "AnB", "AnB+")
+    per = len(grid(RECIPE, SMOKE.depth, ["random-0"], kinds=kinds))
+    networks = grid(RECIPE, SMOKE.depth, ["random-0"], seeds=range(-(-10_000 // per)), kinds=kinds)
+    study = Study("many", "none", SMOKE, tuple(networks))
+    folder = study_folder(study.name)
+    text = json.dumps({"name": "x", "diverged_at": None, "series": [0.123] * 1000})
+    for network in networks[: len(networks) // 2]:
+        folder.result(network.name).parent.mkdir(parents=True)
+        folder.result(network.name).write_text(text)
+    begun = time.process_time()
+    found = statuses(study, study.networks)
+    assert len(found) >= 10_000 and {each.state for each in found} >= {"done", "waiting"}
+    # Processor time: a busy neighbour shall not fail this.
+    assert time.process_time() - begun < 2
+
+
+def test_no_torch() -> None:
+    code = "import sys, transferability.runs.status, transferability.locks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,126 @@
+"""The layers that `networks.py` describes, as torch modules; and how their weights are drawn."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from transferability.draws import normal
+from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
+
+LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75
+
+
+class LocalResponseNorm(torch.autograd.Function):
+    """y = x d^-beta, d = 1 + alpha/size * (sum of x² over `size` neighbouring channels). Krizhevsky et al. 2012.
+
+    The sum over channels is a 1x1 convolution with a band matrix, and the gradient is in closed form: with
+    u = g d^-beta, dx = u - 2 alpha beta / size * x * band(u x / d). Several times faster on a CPU than
+    `F.local_response_norm`, which agrees to rounding (tests). d is in float32 at least: in bfloat16 it would be 1.
+    """
+
+    @staticmethod
+    def band(x: Tensor) -> Tensor:
+        channels = torch.arange(x.shape[1], device=x.device)
+        near = (channels[:, None] - channels[None, :]).abs() <= LRN_SIZE // 2
+        return F.conv2d(x, near.to(x.dtype)[:, :, None, None])
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+        wide = x if x.dtype == torch.float64 else x.float()
+        with torch.autocast(x.device.type, enabled=False):
+            d = LocalResponseNorm.band(wide * wide).mul_(LRN_ALPHA / LRN_SIZE).add_(1)
+            scale = d.pow(-LRN_BETA)
+        ctx.save_for_backward(wide, d, scale)
+        return (wide * scale).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        x, d, scale = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            u = gradients[0].to(x.dtype) * scale
+            dx = u - (2 * LRN_ALPHA * LRN_BETA / LRN_SIZE) * x * LocalResponseNorm.band(u * x / d)
+        return dx.to(gradients[0].dtype)
+
+
+class ConvLayer(nn.Module):
+    """Convolution, ReLU, pooling, normalisation. (batch, C, H, W) → (batch, channels, H', W'), channels last.
+
+    split: a grouped convolution is computed as one convolution a group (`device.py`).
+    """
+
+    dropout = 0.0
+
+    def __init__(self, spec: Conv, channels: int, split: bool = False) -> None:
+        super().__init__()
+        self.spec, self.split = spec, split and spec.groups > 1
+        self.weight = nn.Parameter(torch.empty(spec.channels, channels // spec.groups, spec.kernel, spec.kernel))
+        self.bias = nn.Parameter(torch.empty(spec.channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        spec = self.spec
+        if self.split:
+            parts = zip(
+                x.chunk(spec.groups, 1), self.weight.chunk(spec.groups), self.bias.chunk(spec.groups), strict=True
+            )
+            x = torch.cat([F.conv2d(its, weight, bias, spec.stride, spec.pad) for its, weight, bias in parts], 1)
+        else:
+            x = F.conv2d(x, self.weight, self.bias, spec.stride, spec.pad, 1, spec.groups)
+        if spec.pool:
+            # Before the ReLU, not after as in Caffe: the same values and gradients (both are monotone), and the
+            # ReLU has a quarter of the work.
+            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+        x = F.relu_(x)
+        return LocalResponseNorm.apply(x) if spec.lrn else x  # type: ignore[no-any-return, no-untyped-call]
+
+
+class LinearLayer(nn.Module):
+    """Fully connected, with ReLU but for the last layer. (batch, ...) → (batch, outputs).
+
+    Its dropout is applied by `fleet.py`, which knows the address of the mask.
+    """
+
+    def __init__(self, spec: Linear, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.last = spec.outputs is None
+        self.dropout = spec.dropout
+        outputs = classes if spec.outputs is None else spec.outputs
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.linear(x.flatten(1), self.weight, self.bias)
+        return x if self.last else F.relu_(x)
+
+
+Layer = ConvLayer | LinearLayer
+
+
+def build(architecture: Architecture, classes: int, split: bool = False) -> Iterator[tuple[str, Layer]]:
+    """The named layers of a network with `classes` outputs, bottom to top, their weights not yet set."""
+    sizes = shapes(architecture)
+    for (name, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
+        if isinstance(spec, Conv):
+            # The weights are channels-last too: else each step would convert them.
+            yield name, ConvLayer(spec, channels, split).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        else:
+            yield name, LinearLayer(spec, channels * side * side, classes)
+
+
+@torch.no_grad()
+def draw(layer: Layer, spec: Conv | Linear, initialisation: str, *address: str | int) -> None:
+    """Sets a layer's weights and biases to their first values, as the recipe's `initialisation` says.
+
+    `address`: of the draw of its weights; the biases are constants.
+    """
+    if initialisation == "paper":
+        std, bias = spec.std, spec.bias
+    else:
+        std, bias = math.sqrt(2 / layer.weight[0].numel()), 0.0
+        if isinstance(spec, Linear) and spec.outputs is None:
+            std /= 10  # the first loss is then ln(classes)
+    # Drawn in the order of a plain tensor: memory formats must not change the draw.
+    layer.weight.copy_(normal(layer.weight.shape, std, *address))
+    layer.bias.fill_(bias)
