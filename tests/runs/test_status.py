@@ -176,5 +176,5 @@ def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytes
 
 
 def test_no_torch() -> None:
-    code = "import sys, transferability.runs.status, transferability.locks; sys.exit('torch' in sys.modules)"
+    code = "import sys, transferability.runs.status, transferability.runs.locks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -617,9 +617,17 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
             assert both["series"]["val_images"] == [count, count]
             for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
                 assert both["series"][key] == pytest.approx(its["series"][key], rel=1e-4), (devices, name, key)
-            for key, value in weights.items():
-                a, b = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
-                assert float((a - b).norm()) <= 1e-4 * float(a.norm()), (devices, name, key)
+            for layer in {key.partition(".")[0] for key in weights}:  # its weights and biases together
+                a, b = (
+                    torch.cat(
+                        [
+                            torch.frombuffer(bytearray(w[f"{layer}.{p}"]), dtype=torch.float32)
+                            for p in ("weight", "bias")
+                        ]
+                    )
+                    for w in (weights, its_weights)
+                )
+                assert float((a - b).norm()) <= 1e-4 * float(a.norm()), (devices, name, layer)
             for layer in {"A2A": ("conv1", "conv2"), "A3A": ("conv1", "conv2", "fc3")}.get(name, ()):
                 assert its_weights[f"{layer}.weight"] == base[f"{layer}.weight"]
         found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))
