@@ -24,7 +24,7 @@ PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")])
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-COMMANDS = get_command(app)
+COMMANDS = vars(get_command(app))["commands"]
 # First parts of paths that have to exist, below the project and below the package. The packed sets, the runs and the
 # figures that a command makes lie elsewhere: data/, runs/, figures/.
 FOLDERS = {path.name for path in PROJECT.iterdir() if path.is_dir()} - {"data", "runs", "figures", "wandb"}
@@ -68,7 +68,7 @@ def wrong_command(line: str) -> str:
 
 def wrong_options(words: list[str]) -> str:
     """What the command line would refuse of a call; nothing is run."""
-    command = COMMANDS.commands.get(words[0])  # type: ignore[attr-defined]
+    command = COMMANDS.get(words[0])
     if command is None:
         return "" if words[0].startswith("--") else f"there is no command {words[0]}"
     try:
@@ -83,9 +83,9 @@ def wrong_options(words: list[str]) -> str:
 def wrong_paths(line: str) -> list[str]:
     """The words of a line that name a file or folder of the project which is not there."""
     words = [word.strip("'\"`.,;:()") for word in re.split(r"[\s=]", line)]
-    found = [word for word in words if "/" in word and not re.search(r"[*…{<$]", word)]
-    named = {word: PROJECT / word for word in found if word.partition("/")[0] in FOLDERS}
-    named |= {word: PACKAGE / word for word in found if MODULES.fullmatch(word)}
+    paths = [word for word in words if "/" in word and not re.search(r"[*…{<$]", word)]
+    named = {word: PROJECT / word for word in paths if word.partition("/")[0] in FOLDERS}
+    named |= {word: PACKAGE / word for word in paths if MODULES.fullmatch(word)}
     return [word for word, path in named.items() if not path.exists()]
 
 

@@ -41,6 +41,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RESULTS = ROOT / "experiments" / "results"
 MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LAYERS = tuple(range(1, 8))  # n of the grid of a network of eight layers
+COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
 TITLES = {"random": "random splits", "manmade-natural": "man-made/natural"}
 
 
@@ -129,7 +130,7 @@ EFFECTS = (
     TUNED,
     TWICE,
     OVER,
-    Effect("random features are near chance, n = 4 … 7", "near chance", "RnB", (4, 5, 6, 7), "below"),
+    Effect("random features at n = 4 … 7 are far worse than the base", "near chance", "RnB", (4, 5, 6, 7), "below"),
 )
 
 
@@ -137,8 +138,10 @@ def confirmed(effect: Effect, mean: Mean) -> str:
     """Whether a mean shows what the paper claims, by the rules of `statistics.verdict`."""
     if not mean.networks:
         return "–"
-    found = verdict(mean)
-    return "yes" if found == effect.expected else found if found == NOT_ENOUGH else f"no: {found}"
+    outcome = verdict(mean)
+    if outcome == NOT_ENOUGH:
+        return outcome
+    return "yes" if outcome == effect.expected else f"no: {outcome}"
 
 
 def claims_short() -> list[str]:
@@ -200,7 +203,7 @@ def controls(name: str) -> list[str]:
             cells.append(cell(mean_of(chosen)))
             cells.append("" if treatment == "AnB+" else cell(paired(transfer, chosen)))
         lines.append([label, *cells])
-    heads = [head for title in TITLES.values() for head in (f"− base, {title}", f"AnB+ − it, {title}")]
+    heads = [head for title in TITLES.values() for head in (f"− base, {title}", f"AnB+ − this, {title}")]
     return markdown(["", *heads], lines)
 
 
@@ -232,8 +235,8 @@ def by_seed(name: str) -> list[str]:
     """AnB − base at n = 7 for each seed, so that the splits can be compared seed by seed."""
     rows, lines = study(name), []
     for seed in sorted(set(rows["seed"])):
-        some = rows[rows["seed"] == seed]
-        lines.append([str(seed), *(cell(mean_of(select(some, group, "AnB", (7,)))) for group in TITLES)])
+        of_seed = rows[rows["seed"] == seed]
+        lines.append([str(seed), *(cell(mean_of(select(of_seed, group, "AnB", (7,)))) for group in TITLES)])
     return markdown(["AnB − base at n = 7, seed", *TITLES.values()], lines)
 
 
@@ -268,22 +271,17 @@ def published_boosts() -> list[str]:
 
 
 def published_bases() -> list[str]:
-    """How far apart the published bases are, and what they are measured against."""
-    rows = paper()
+    """How far apart the published bases are: among each other, and from the AnB at n = 1, 2 on the same target."""
+    bases, transfers = select(paper(), "random", "base"), select(paper(), "random", "AnB", (1, 2))
     lines = []
-    of_bases = select(rows, "random", "base")
+    for target, rows in bases.groupby("target"):
+        cells = [f"{100 * value:.1f}" for value in rows.sort_values("split")["accuracy"]]
+        lines.append([f"base{target}, top-1 %", *cells, f"{100 * rows['accuracy'].std():.2f}"])
+    gaps = -transfers.groupby(["target", "split"])["difference"].mean()
     for target in "AB":
-        found = of_bases[of_bases["target"] == target]
-        values = {split: f"{100 * value:.1f}" for split, value in zip(found["split"], found["accuracy"], strict=True)}
-        deviation = f"{100 * found['accuracy'].std():.2f}"
-        lines.append([f"base{target}, top-1 %", *(values[f"random-{s}"] for s in range(4)), deviation])
-    transfers = select(rows, "random", "AnB", (1, 2))
-    for target in "AB":
-        found = -transfers[transfers["target"] == target].groupby("split")["difference"].mean()
-        lines.append([f"base{target} − AnB at n = 1, 2", *map(points, found.sort_index()), ""])
-    every = -transfers.groupby(["split", "target"])["difference"].mean()
-    lines[-1][-1] = f"{100 * every.std():.2f} (all eight)"
-    return markdown(["", *(f"random-{s}" for s in range(4)), "standard deviation"], lines)
+        lines.append([f"base{target} − AnB at n = 1, 2", *map(points, gaps[target].sort_index()), ""])
+    lines[-1][-1] = f"{100 * gaps.std():.2f} (all eight)"
+    return markdown(["", *(f"random-{split}" for split in range(4)), "standard deviation"], lines)
 
 
 def published_targets() -> list[str]:
@@ -388,19 +386,14 @@ def field_table(*kinds: Any) -> list[str]:
 
 def commands() -> list[str]:
     """Every command with the first line of its help."""
-    listed: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    return markdown(
-        ["command", "what it does"],
-        [[f"`{name}`", (command.help or "").splitlines()[0]] for name, command in listed.items()],
-        left=2,
-    )
+    lines = [[f"`{name}`", command.help.splitlines()[0]] for name, command in COMMANDS.items()]
+    return markdown(["command", "what it does"], lines, left=2)
 
 
 def options(command: str) -> list[str]:
     """The options of one command."""
     lines = []
-    listed: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
-    for option in listed[command].params:
+    for option in COMMANDS[command].params:
         if option.param_type_name != "option":
             continue
         default = option.show_default if isinstance(option.show_default, str) else option.default
