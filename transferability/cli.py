@@ -132,13 +132,8 @@ class _Console(Console):
     """A console whose reader may leave: training goes on, in silence."""
 
     def on_broken_pipe(self) -> None:
-        _close_stdout()
-
-
-def _close_stdout() -> None:
-    """What is printed from now on goes nowhere."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Console:
@@ -647,15 +642,16 @@ TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightn
 
 
 def main() -> None:
-    """Entry point: a refusal is one line on standard error and exit code 2."""
+    """Entry point: a refusal is one line on standard error and exit code 2.
+
+    SIGPIPE stays ignored, as Python has it: by default it would end a process that trains as soon as whoever is at the
+    other end of any of its sockets is gone. A reader that leaves (`| head`) ends what prints with code 1 (click, rich).
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an encoding without ± is no reason to stop
     try:
         app()
-    except BrokenPipeError:  # the reader has seen enough (`| head`)
-        _close_stdout()
-        sys.exit(128 + signal.SIGPIPE)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
             raise
