@@ -47,7 +47,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
         ("sbatch", sbatch),
         (
             "squeue",
-            f'#!/bin/sh\ncase "$*" in *--jobs*) cat {tmp_path}/reason ;; *) cat {tmp_path}/squeue ;; esac 2>/dev/null; true\n',
+            f'#!/bin/sh\ncase "$*" in *--jobs*) cat {tmp_path}/reason ;; *) cat {tmp_path}/squeue ;; esac\ntrue\n',
         ),
         ("scontrol", f"#!/bin/sh\ncat {tmp_path}/config\n"),
     ):
