@@ -49,7 +49,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from transferability.data.packed import ImageClass, ImageSet, PackedImages, open_packed, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, PackedImages, open_packed, write_packed
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, task_images
 from transferability.files import Refused, read_json
 from transferability.launch.local import run_study

@@ -10,8 +10,9 @@ import torch
 from tiny import RECIPE, tiny_study, write_tiny
 from trained import train
 
+from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages
-from transferability.data.stream import ImagesModule, ResidentImages
+from transferability.data.stream import ResidentImages
 from transferability.study import Study
 from transferability.training import train as training
 from transferability.training.train import Machine, gpu_arithmetic, quiet, read_checkpoint

@@ -19,23 +19,16 @@ from rich.console import Console
 from rich.progress import track
 
 from transferability import available_cores
-from transferability.data.packed import open_packed
-from transferability.data.stream import (
-    Prefetched,
-    ResidentImages,
-    TaskImages,
-    TrainingBatches,
-    prefetch_threads,
-    resident,
-    task_images,
-)
+from transferability.data.loader import Prefetched, prefetch_threads, resident
+from transferability.data.packed import known_classes, open_packed
+from transferability.data.stream import ResidentImages, TaskImages, TrainingBatches, task_images
 from transferability.files import in_words
 from transferability.launch.local import FORMS, fleet_operations, hours
 from transferability.launch.slurm import fleet_memory
 from transferability.networks.caffenet import Conv
 from transferability.networks.layers import build, draw
 from transferability.runs.paths import data_root
-from transferability.splits import ilsvrc_classes, task_classes
+from transferability.splits import task_classes
 from transferability.study import Fleet, Study
 from transferability.training.device import gpu_arithmetic, release_memory
 from transferability.training.fleet import FleetModule
@@ -96,14 +89,8 @@ class Measured:
 
 
 def class_counts(study: Study) -> dict[tuple[str, str], int]:
-    """(split, target) → classes: of the packed set, of ILSVRC 2012 where it is not packed yet, else 100."""
-    folder = data_root() / study.data
-    if (folder / "manifest.json").exists():
-        table = open_packed(folder).classes
-    elif study.data.startswith(("ilsvrc", "imagenet")):
-        table = ilsvrc_classes()
-    else:
-        table = None
+    """(split, target) → number of classes; 100 where the classes of the data set are not known."""
+    table = known_classes(data_root() / study.data)
     pairs = {(network.split, network.treatment.target) for network in study.networks}
     return {pair: 100 if table is None else len(task_classes(table, *pair)) for pair in pairs}
 

@@ -26,8 +26,9 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 import transferability
+from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages, open_packed, verify_at_first_use
-from transferability.data.stream import ImagesModule, mean_image, task_images
+from transferability.data.stream import mean_image, task_images, task_sets
 from transferability.files import Refused, in_words, read_json, remove_unfinished, write_atomically, write_json
 from transferability.launch.local import is_first, refuse_difference, refuse_form, refuse_unfit, remove_fleet
 from transferability.launch.plan import Kind, fastest, measure_forms
@@ -195,15 +196,13 @@ def _train(
     # ---------------------------------------------------------------- training
     if module.step < recipe.steps and not module.all_diverged:
         processes = machine.devices * machine.nodes
+        training_images, validation_images = task_sets(packed, one.split, target, one.images_per_class, recipe)
         images = ImagesModule(
-            packed,
-            one.split,
-            target,
-            one.images_per_class,
+            training_images,
+            validation_images.first(machine.most_validated),
             recipe,
             one.stream,
             module.stretch,
-            machine.most_validated,
             machine.resident,
             # Half as much again: it is calculated, or measured without a validation, and the allocator wastes some.
             1.5 * max(fleet_memory(study, fleet, processes), choice.memory),
