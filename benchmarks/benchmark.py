@@ -50,7 +50,8 @@ from rich.console import Console
 from rich.table import Table
 
 from transferability import available_cores
-from transferability.data.packed import ImageClass, ImageSet, PackedImages, open_packed, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, PackedImages, open_packed, write_packed
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, task_images
 from transferability.files import Refused
 from transferability.launch.local import Job, run_study

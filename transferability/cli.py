@@ -231,25 +231,15 @@ def classes(
     csv: Csv = False,
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
-    from transferability.data.packed import open_packed
-    from transferability.splits import ilsvrc_classes, task_classes
+    from transferability.data.packed import known_classes
+    from transferability.splits import task_classes
     from transferability.study import load_study
 
     study = load_study(experiment)
     folder = data_root() / study.data
-    if (folder / "manifest.json").exists():
-        table = open_packed(folder).classes
-    elif study.data == "demo":
-        from transferability.data.demo import CLASSES
-        from transferability.data.packed import ImageClass
-
-        table = tuple(ImageClass(index, *words) for index, words in enumerate(sorted(CLASSES)))
-    elif study.data.startswith(("ilsvrc", "imagenet")):
-        table = ilsvrc_classes()
-    else:
-        raise Refused(
-            f"{folder} is not packed yet, and only ILSVRC 2012's classes are known without: `transferability pack`"
-        )
+    table = known_classes(folder)
+    if table is None:
+        raise Refused(f"the classes of {folder} are known only once it is packed: transferability pack SOURCE {folder}")
     rows = [
         (index, label, table[index].id, table[index].name, table[index].group)
         for label, index in enumerate(task_classes(table, split, task).tolist())
@@ -661,9 +651,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
-        if isinstance(error, OSError) and error.filename is None:
-            raise
+    except (Refused, OSError) as error:  # OSError: a full disk, another user's folder
         print(f"transferability: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

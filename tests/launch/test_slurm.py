@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from transferability.data.packed import ImageClass, ImageSet, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, write_packed
 from transferability.files import read_json
 from transferability.launch.slurm import SLURM_FILES
 from transferability.runs.locks import hold, holder

@@ -14,7 +14,8 @@ import pytest
 from outcomes import result_of
 from rich.console import Console
 
-from transferability.data.packed import ImageClass, ImageSet, open_packed, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.files import Refused, read_json, write_json
 from transferability.launch import slurm as submit_module
 from transferability.launch.local import _environments

@@ -10,8 +10,9 @@ from lightning import Trainer
 from tiny import RECIPE, tiny_study, write_tiny
 from trained import train
 
+from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages
-from transferability.data.stream import ImagesModule, ResidentImages
+from transferability.data.stream import ResidentImages
 from transferability.runs.machine import Machine
 from transferability.study import Study
 from transferability.training.checkpoint import CheckpointCallback, read_checkpoint

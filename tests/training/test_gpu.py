@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from transferability.data.stream import Batch, Prefetched, TaskImages, TrainingBatches, resident
+from transferability.data.loader import Prefetched, resident
+from transferability.data.stream import Batch, TaskImages, TrainingBatches
 from transferability.networks.layers import LocalResponseNorm, build
 from transferability.study import Fleet
 from transferability.training.fleet import FleetModule, scale_momentum, set_rate
