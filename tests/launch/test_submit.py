@@ -21,7 +21,7 @@ from transferability.launch.local import _environments
 from transferability.launch.slurm import Array, Options, Printer, refuse_diverged, split_arrays, submit, task_networks
 from transferability.networks.caffenet import caffenet, small_caffenet
 from transferability.recipe import Recipe
-from transferability.runs.locks import _myself, hold
+from transferability.runs.locks import hold, myself
 from transferability.runs.machine import Machine, default_workers, gpus, refuse_allocation
 from transferability.runs.paths import data_root, study_folder
 from transferability.runs.result import write_result
@@ -163,7 +163,7 @@ def test_the_queue_is_not_submitted_again_but_waited_for(study: Study, tmp_path:
     # Ended without a result: killed. It is submitted anew, whatever lock it left.
     squeue(tmp_path)
     lock = study_folder("s").lock("random-0/baseA/seed-0")
-    its = {**_myself("t").__dict__, "host": "n7", "job": "1_0"}
+    its = {**myself("t").__dict__, "host": "n7", "job": "1_0"}
     write_json(lock, its)
     go(study, only=("random-0/baseA",))
     assert word(calls(study)[-2], "array") == "0-0"

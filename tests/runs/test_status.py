@@ -18,7 +18,7 @@ from trained import statuses
 from transferability.files import write_json
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
-from transferability.runs.locks import _myself, hold
+from transferability.runs.locks import hold, myself
 from transferability.runs.paths import study_folder
 from transferability.runs.queue import ended_jobs, queued_tasks
 from transferability.runs.result import write_result
@@ -110,9 +110,9 @@ def test_running_stopped_and_ended(study: Study) -> None:
     stopped = of(study)[names[0]]
     assert stopped.state == "missing" and "after step 40 of 100" in stopped.detail
     lock.parent.mkdir(exist_ok=True)
-    lock.write_text(json.dumps({**asdict(_myself("t")), "start": "1"}))  # of a dead process here
+    lock.write_text(json.dumps({**asdict(myself("t")), "start": "1"}))  # of a dead process here
     assert of(study)[names[0]].state == "missing"
-    lock.write_text(json.dumps({**asdict(_myself("t")), "host": "n7", "job": "12_3"}))
+    lock.write_text(json.dumps({**asdict(myself("t")), "host": "n7", "job": "12_3"}))
     assert of(study)[names[0]].state == "running"
     assert of(study, ended={"12_3"})[names[0]].state == "missing"
 
