@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from outcomes import result_of
 from rich.console import Console
+from waiting import LIMIT
 
 from transferability.data.packed import ImageClass, ImageSet, open_packed, write_packed
 from transferability.files import Refused, read_json, write_json
@@ -169,7 +170,8 @@ def test_the_queue_is_not_submitted_again_but_waited_for(study: Study, tmp_path:
     assert word(calls(study)[-2], "array") == "0-0"
 
 
-def test_what_is_trained_outside_the_queue_is_left_out(study: Study) -> None:
+def test_what_is_trained_outside_the_queue_is_left_out(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit_module, "WATCHED", LIMIT)  # until its counter has risen
     name = "random-0/baseA/seed-0"
     with hold([study_folder("s").lock(name)], beat=0.02):
         said = go(study, only=("random-0/*",), fleet_size=1)
