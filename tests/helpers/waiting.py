@@ -48,13 +48,18 @@ def stay(reached: Path, go: Path) -> None:
 
 
 def stay_in_training(step: int | None, reached: Path, go: Path) -> None:
-    """Makes this process `stay` before it trains step `step`; None: before the first step that it trains at all."""
+    """Makes this process `stay` before it trains step `step`; None: before the first step that it trains at all.
+
+    It says which one that is.
+    """
     from transferability.training.fleet import FleetModule
 
     original, trained = FleetModule.training_step, 0
 
     def training_step(self, batch, index):  # type: ignore[no-untyped-def]
         nonlocal trained
+        if trained == 0:
+            print(f"trains from step {self.step}", flush=True)
         if self.step == step or (step is None and trained == 0):
             stay(reached, go)
         trained += 1
