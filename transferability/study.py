@@ -28,8 +28,12 @@ SPLIT_NAME = re.compile(r"random-(0|[1-9]\d*)|manmade-natural|whole")
 class Network:
     """One trained network.
 
-    `images_per_class`: the first so many of each class, in the packed order; None is all. `variant`: a word that
-    sets networks apart which differ only in their recipe, as in `baseB@long`.
+    split: how the classes are divided into tasks: `random-0`, `manmade-natural`, `whole`.
+    treatment: what is copied, frozen and trained: `baseB`, `A3B+`.
+    recipe: how it is trained.
+    seed: seed of all its random draws.
+    images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
+    variant: a word for networks that differ only in their recipe, as in `baseB@long`.
     """
 
     split: str
@@ -94,7 +98,13 @@ def _short_name(treatment: Treatment, images_per_class: int | None, variant: str
 
 @dataclass(frozen=True)
 class Study:
-    """An explicit list of networks over one packed data set (`data`: its folder's name) and one architecture."""
+    """An explicit list of networks over one packed data set and one architecture.
+
+    name: name of the study's folder under runs/.
+    data: name of the packed set's folder under data/.
+    architecture: the network that all of them train.
+    networks: the networks, each with the base that it copies from.
+    """
 
     name: str
     data: str

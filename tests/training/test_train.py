@@ -639,7 +639,7 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
 
     Then one process goes on with what two have begun.
     """
-    changes = {"steps": 400, "validate_every": validate_every}
+    changes = {"steps": 400, "validate_every": validate_every, "rate": 0.01}  # at 0.05 it is chaotic
     study = tiny_study(["baseA"], replace(RECIPE, **changes))  # type: ignore[arg-type]
     train(study)
     (roots / "runs").rename(roots / "one")
@@ -675,7 +675,7 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
     its, both = outcome(roots / "one", "baseA")[0]["series"], outcome(roots / "runs", "baseA")[0]["series"]
     assert both["val_images"] == its["val_images"]
     for key in ("train_loss", "val_loss"):
-        assert both[key] == pytest.approx(its[key], rel=1e-3)
+        assert both[key] == pytest.approx(its[key], rel=1e-5)
 
 
 @pytest.mark.timeout(300)

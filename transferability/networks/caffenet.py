@@ -13,7 +13,15 @@ from transferability.files import Refused
 class Conv:
     """Convolution, ReLU, then (if asked for) 3x3/2 max-pooling and local response normalisation, in Caffe's order.
 
-    `std` and `bias` are the paper's filler: Gaussian weights, constant biases.
+    channels: channels of its output.
+    kernel: side of its square kernel.
+    stride: stride of the convolution.
+    pad: zeros at each side of the input.
+    groups: groups of the convolution.
+    pool: 3x3 max-pooling with stride 2, rounded up.
+    lrn: local response normalisation after the pooling.
+    std: standard deviation of the weights, for initialisation "paper".
+    bias: first value of the biases, for initialisation "paper".
     """
 
     channels: int
@@ -29,7 +37,13 @@ class Conv:
 
 @dataclass(frozen=True)
 class Linear:
-    """Fully connected. `outputs` None is the last layer: one output a class, neither ReLU nor dropout."""
+    """Fully connected layer, then ReLU and dropout; the last layer has neither.
+
+    outputs: number of outputs; None marks the last layer, which has one per class.
+    dropout: share of the outputs that are dropped in training.
+    std: standard deviation of the weights, for initialisation "paper".
+    bias: first value of the biases, for initialisation "paper".
+    """
 
     outputs: int | None
     dropout: float = 0.0
@@ -42,7 +56,12 @@ LayerSpec = Conv | Linear
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network as data: `layers` from bottom to top, and the side `crop` of its square input, in pixels."""
+    """A network as data.
+
+    name: a word for people.
+    crop: side of its square input, in pixels; the recipe's has to be the same.
+    layers: pairs of a name and a Conv or Linear, from bottom to top.
+    """
 
     name: str
     crop: int
