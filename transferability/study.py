@@ -1,6 +1,7 @@
 """Studies: which networks are trained, on what they depend, in which order, and in which fleets."""
 
 import dataclasses
+import difflib
 import fnmatch
 import itertools
 import re
@@ -14,7 +15,7 @@ from typing import Any
 
 from transferability import treatment as treatments
 from transferability.files import Refused
-from transferability.networks.caffenet import Architecture, shapes
+from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.recipe import Recipe
 from transferability.treatment import RANDOM, Treatment
 
@@ -342,6 +343,17 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
     return f"{path} was {said(then)}, is {said(now)}"
 
 
+def _allowed_fields(error: BaseException) -> str:
+    """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
+    match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    classes = {kind.__name__: kind for kind in (Recipe, Study, Network, Architecture, Conv, Linear)}
+    if match is None or match[1] not in classes:
+        return ""
+    names = [field.name for field in dataclasses.fields(classes[match[1]])]
+    nearest = "".join(f"; did you mean {name}?" for name in difflib.get_close_matches(match[2], names, 1))
+    return f"{nearest}; {match[1]} takes {', '.join(names)}"
+
+
 def load_study(path: Path | str) -> Study:
     """The study that an experiment file defines under the name `study`. The file is code, and it is run.
 
@@ -364,8 +376,8 @@ def load_study(path: Path | str) -> Study:
             if Path(trace.tb_frame.f_code.co_filename) == path:
                 line = trace.tb_lineno
             trace = trace.tb_next
-        words = " ".join(str(error).split())  # one line, whatever the error's own
-        raise Refused(f"{path}:{line}: {type(error).__name__}: {words}") from None
+        reason = " ".join(f"{error}{_allowed_fields(error)}".split())  # one line, whatever the error's own
+        raise Refused(f"{path}:{line}: {type(error).__name__}: {reason}") from None
     finally:
         sys.path.remove(folder)
     if not isinstance(found, Study):

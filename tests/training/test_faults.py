@@ -286,30 +286,6 @@ def test_a_dead_lock_and_a_clock_that_jumps(roots: Path, packed: PackedImages, m
     assert study_folder("tiny").result("random-0/baseA/seed-0").exists() and not lock.exists()
 
 
-def test_the_second_process_of_two_ends_with_the_first() -> None:
-    second = (
-        "import time; from transferability.launch.local import *; leave_with_launcher(); print('on'); time.sleep(9e3)"
-    )
-    first = (
-        "import os, subprocess, sys, time; from transferability.launch.local import *; leave_with_launcher()\n"
-        f"p = subprocess.Popen([sys.executable, '-uc', {second!r}], env={{**os.environ, 'LOCAL_RANK': '1'}})\n"
-        "print(p.pid, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", first], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    pid = int(process.stdout.readline())
-    assert process.stdout.readline() == "on\n"
-    process.kill()
-    process.wait()
-    end = time.monotonic() + 30
-    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    # Killed before the second one looks for it.
-    orphan = {**os.environ, "LOCAL_RANK": "1", "TRANSFERABILITY_LAUNCHER": str(pid)}
-    assert subprocess.run([sys.executable, "-c", second], env=orphan, timeout=30, check=False).returncode == 1
-
-
 # ---------------------------------------------------------------------------------- files of earlier runs
 
 
