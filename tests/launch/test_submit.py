@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from outcomes import result_of
 from rich.console import Console
+from waiting import LIMIT
 
 from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, open_packed, write_packed
@@ -22,7 +23,7 @@ from transferability.launch.local import _environments
 from transferability.launch.slurm import Array, Options, Printer, refuse_diverged, split_arrays, submit, task_networks
 from transferability.networks.caffenet import caffenet, small_caffenet
 from transferability.recipe import Recipe
-from transferability.runs.locks import _myself, hold
+from transferability.runs.locks import hold, myself
 from transferability.runs.machine import Machine, default_workers, gpus, refuse_allocation
 from transferability.runs.paths import data_root, study_folder
 from transferability.runs.result import write_result
@@ -167,13 +168,14 @@ def test_the_queue_is_not_submitted_again_but_waited_for(study: Study, tmp_path:
     # Ended without a result: killed. It is submitted anew, whatever lock it left.
     squeue(tmp_path)
     lock = study_folder("s").lock("random-0/baseA/seed-0")
-    its = {**_myself("t").__dict__, "host": "n7", "job": "1_0"}
+    its = {**myself("t").__dict__, "host": "n7", "job": "1_0"}
     write_json(lock, its)
     go(study, only=("random-0/baseA",))
     assert word(calls(study)[-2], "array") == "0-0"
 
 
-def test_what_is_trained_outside_the_queue_is_left_out(study: Study) -> None:
+def test_what_is_trained_outside_the_queue_is_left_out(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit_module, "WATCHED", LIMIT)  # until its counter has risen
     name = "random-0/baseA/seed-0"
     with hold([study_folder("s").lock(name)], beat=0.02):
         said = go(study, only=("random-0/*",), fleet_size=1)
