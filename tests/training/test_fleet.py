@@ -20,8 +20,10 @@ from trained import train
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
 from transferability.draws import dropout, mask_key
+from transferability.files import read_json
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw
+from transferability.runs.paths import study_folder
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study
 from transferability.training import fleet as fleet_module
