@@ -1,7 +1,7 @@
 """The command line that all figures share, and how figures are saved."""
 
 import argparse
-import signal
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,10 +126,11 @@ def run(main: Callable[[], None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal's encoding need not have every character of a name
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough (`| head`) is no error
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader that has seen enough (`| head`) is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
         if isinstance(error, OSError) and error.filename is None:
             raise

@@ -270,7 +270,7 @@ def caption(figure: Figure, page: Page, studies: Iterable[str] = (), notes: Sequ
     if not parts:
         return
     width, height = figure.get_size_inches()
-    lines = [line for part in "\n".join(parts).split("\n") for line in textwrap.wrap(part, int(width * 21)) or [""]]
+    lines = [line for part in "\n".join(parts).split("\n") for line in textwrap.wrap(part, int(width * 19)) or [""]]
     figure.set_size_inches(width, height + 0.125 * len(lines) + 0.05)
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY, linespacing=1.25)
 
