@@ -15,7 +15,7 @@ Rows, all of them by default; each can be run alone:
 What is compared is measured in turn, A B A B …, in one run; the table has medians over the repeats with their lowest
 and highest, and the median of the ratios of neighbours. One process with one thread, but for `study`. Runs everywhere:
 `input` takes JPEGs from --pictures FOLDER, or draws some; the rest, but for `study`, trains on noise. litdata is an
-extra: pip install 'transferability[bench]'.
+extra: pip install '.[bench]'.
 
 Cost: nearly two hours on two cores (`ddp` 50 minutes, `study` 27), two minutes with --quick, which shows that it runs
 and measures nothing well.

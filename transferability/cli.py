@@ -329,7 +329,7 @@ def train(
     from transferability.runs.paths import data_root, study_folder
     from transferability.runs.status import at_chance
     from transferability.study import fleets, load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import nothing_new, ready, say
 
     # The warning before a time limit, which slurm/fleet.sbatch hands on.
     warning = threading.Event()
@@ -363,6 +363,8 @@ def train(
         tidy(folder)
         for line in at_chance(study, [each for each in with_sources(study, chosen) if each not in chosen]):
             print(line, flush=True)
+        if line := nothing_new(chosen, folder, experiment, mode):
+            say(line)
     left = pending(study, chosen, None)
     if not left:
         refuse_diverged(study, chosen)
@@ -430,7 +432,7 @@ def run(
     from transferability.launch.local import default_workers, dry, gpus, refuse_form, refuse_mismatches, run_study
     from transferability.runs.paths import data_root, study_folder
     from transferability.study import load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import nothing_new, ready, say
 
     refuse_form(form, bool(gpus(accelerator)), devices_per_fleet)
     mode = ready(wandb)
@@ -465,6 +467,8 @@ def run(
         console.print(f"dry run: {tried} of {len(study.networks)} networks can be trained; nothing was kept")
         raise typer.Exit(0 if done else 1)
     refuse_mismatches(study, chosen, packed)
+    if line := nothing_new(chosen, study_folder(study.name), experiment, mode):
+        say(line)
     done = run_study(study, chosen, machine, number, fleet_size, console)
     _collect(study, chosen, console)
     if not done:
@@ -560,6 +564,20 @@ def report(
 
 
 @app.command()
+def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline") -> None:
+    """Make W&B runs of finished networks from their result.json, if they were trained without --wandb."""
+    from transferability.runs.paths import study_folder
+    from transferability.study import load_study
+    from transferability.training import tracking
+
+    mode = tracking.ready(wandb)
+    if mode == "disabled":
+        raise Refused("--wandb disabled makes no runs: write offline or online")
+    study = load_study(experiment)
+    print(tracking.track(study, study.select(only or ()), study_folder(study.name), mode))
+
+
+@app.command()
 def dashboard(
     experiment: ExperimentFile,
     file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
@@ -567,11 +585,11 @@ def dashboard(
     """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
     from transferability.report.page import save_dashboard
     from transferability.study import load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import ready_for_dashboard
 
     study = load_study(experiment)
-    if file is None and ready("online") != "online":
-        raise Refused("W&B cannot be reached; write the dashboard with --file, or try again")
+    if file is None:
+        ready_for_dashboard()
     print(save_dashboard(study, file))
 
 

@@ -188,7 +188,7 @@ def _train(
             "accelerator": machine.accelerator,
             "form": choice.form,
         }
-        tracker = Tracker(study, fleet, folder.root, machine.wandb, len(epoch.rows), shared)
+        tracker = Tracker(study, fleet, folder, machine.wandb, len(epoch.rows), shared)
         at_end.callback(tracker.close)
         tracker.start(module, tracked)
 
