@@ -9,6 +9,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from transferability import __version__, available_cores
-from transferability.files import Refused, in_words
+from transferability.files import Refused, in_words, print_any_character
 
 app = typer.Typer(
     name="transferability",
@@ -466,7 +468,7 @@ def run(
         raise typer.Exit(0 if done else 1)
     refuse_mismatches(study, chosen, packed)
     done = run_study(study, chosen, machine, number, fleet_size, console)
-    _collect(study, chosen, console)
+    _collect(study, chosen, study_folder(study.name))
     if not done:
         raise typer.Exit(1)
 
@@ -474,38 +476,45 @@ def run(
 # ------------------------------------------------------------------------------------------ results
 
 
-def _collect(study: Any, chosen: Sequence[Any], console: Console) -> None:
-    """Writes the tables of the whole study; prints that of `chosen`, and what is missing of it."""
+def _collect(study: Any, chosen: Sequence[Any], folder: Any, csv: bool = False) -> None:
+    """Writes the tables of the whole study; prints the summary of `chosen`, and what is missing of it.
+
+    csv: the summary as CSV on standard output; all else then goes to standard error.
+    """
     from transferability.results.collect import collect
-    from transferability.runs.paths import study_folder
 
-    folder = study_folder(study.name)
-    missing = collect(study)
+    # What the summary needs is loaded while other processes read: it takes as long as the reading.
+    missing = collect(study, folder, meanwhile=partial(import_module, "transferability.results.show"))
 
-    from transferability.results.statistics import full_names, print_table, read_results
+    from transferability.results.show import print_table, table_console
+    from transferability.results.statistics import summary
+    from transferability.results.table import full_names, in_spans, read_results
 
     results = read_results(folder.results)
     names = {network.name for network in chosen}
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}
     shown = results[[name in names or name in bases for name in full_names(results)]]
-    if len(shown):
+    console = Console(stderr=True, highlight=False) if csv else table_console()
+    if csv:
+        summary(shown).to_csv(sys.stdout, index=False, lineterminator="\n")
+    elif len(shown):
         print_table(shown, console=console)
     if len(results):
-        console.print(f"\nresults: {folder.results}\ncurves:  {folder.curves}", soft_wrap=True)
-    for name in missing:
-        if name in names:
-            console.print(f"missing: {name}")
+        console.print(f"\nresults: {folder.results}\ncurves:  {folder.curves}", soft_wrap=True, markup=False)
+    for line in in_spans(name for name in missing if name in names):
+        console.print(f"missing: {line}", soft_wrap=True, markup=False)
     console.print(f"{len(results)} of {len(study.networks)} networks are done")
 
 
 @app.command()
-def results(experiment: ExperimentFile, only: Only = None) -> None:
-    """Collect results.csv and curves.csv, name every missing network, print the table."""
+def results(experiment: ExperimentFile, only: Only = None, csv: Csv = False) -> None:
+    """Collect results.csv and curves.csv, name every missing network, print the summary. --csv: all its columns."""
+    from transferability.runs.paths import study_folder
     from transferability.study import load_study
 
     study = load_study(experiment)
-    _collect(study, study.select(only or ()), _console())
+    _collect(study, study.select(only or ()), study_folder(study.name), csv)
     gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 
@@ -627,17 +636,18 @@ def claims(
 ) -> None:
     """The paper's claims: its value, the value recomputed from its networks, one's own, and a verdict."""
     from transferability.results.claims import claims_table, print_claims
-    from transferability.results.statistics import read_results
+    from transferability.results.table import read_results
 
     own = None if results_csv is None else read_results(results_csv)
     if csv:
         claims_table(own).to_csv(sys.stdout, index=False, lineterminator="\n")
     else:
-        print_claims(own, _console())
+        print_claims(own)
 
 
 def main() -> None:
     """Entry point: what is refused is one line on standard error and exit code 2."""
+    print_any_character()
     # A reader that has seen enough (`| head`) is no error.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:

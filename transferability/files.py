@@ -1,8 +1,11 @@
 """Files that are whole or not there, and the one exception that speaks to people."""
 
+import codecs
 import errno
+import io
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -94,3 +97,25 @@ def read_json(path: Path | str) -> Any:
         raise Missing(f"{path} does not exist") from None
     except orjson.JSONDecodeError as error:
         raise Refused(f"{path} is not readable as JSON ({error}); move it away and run again") from None
+
+
+def print_any_character() -> None:
+    """Makes standard output and error print what their encoding lacks in other letters, instead of failing on it.
+
+    For entry points. Every replacement is one character wide, so that tables stay in line.
+    """
+    codecs.register_error("plain", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="plain")
+
+
+PLAIN = str.maketrans({"±": "~", "−": "-", "–": "-", "—": "-", "─": "-", "×": "x", "…": ".", "→": ">", "’": "'"})
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of `codecs`: what ASCII has for the characters that cannot be encoded, else question marks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end

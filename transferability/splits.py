@@ -13,7 +13,7 @@ data set.
 import csv
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from transferability.files import Refused
 TABLES = Path(__file__).parent / "tables"
 
 PAPER_SPLITS = ("random-0", "random-1", "random-2", "random-3", "manmade-natural", "whole")
+GROUP_TITLES = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
 _RANDOM = re.compile(r"random-(0|[1-9]\d*)")
 _WORDNET_ID = re.compile(r"n(\d{8})")
 
@@ -37,6 +38,22 @@ def split_tasks(split: str) -> tuple[str, ...]:
     if split == "manmade-natural" or (random and int(random[1]) < 2**32):
         return ("A", "B")
     raise Refused(f"unknown split {split!r}: a split is random-<s> (s from 0, below 2^32), manmade-natural or whole")
+
+
+def split_group(split: str) -> str:
+    """The splits that a split is averaged with: 'random' for every random split, else the split's own name."""
+    return "random" if split.startswith("random-") else split
+
+
+def group_title(group: str) -> str:
+    """The heading of a group (`split_group`) in tables and figures: the group's name if it is none of the paper's."""
+    return GROUP_TITLES.get(group, group)
+
+
+def sorted_groups(groups: Iterable[str]) -> list[str]:
+    """The different groups in the order of tables and figures: the paper's first, then all others by name."""
+    known = list(GROUP_TITLES)
+    return sorted({*groups}, key=lambda group: (known.index(group) if group in known else len(known), group))
 
 
 def task_classes(classes: Sequence[ImageClass], split: str, task: str) -> np.ndarray:

@@ -64,12 +64,7 @@ def run_id(study: str, name: str) -> str:
 
 def treatment_of(network: Network) -> str:
     """The treatment in the paper's letters, whatever the direction: base, BnB, AnB+, AnB+0.1, BnBp1, AnB@250."""
-    its = network.treatment
-    words = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[its.kind]
-    words += f"p{its.preserved}" if its.preserved else ""
-    words += f"+{its.plus if its.plus != '1' else ''}" if its.plus else ""
-    words += "" if network.images_per_class is None else f"@{network.images_per_class}"
-    return words + (f"@{network.variant}" if network.variant else "")
+    return network.letters
 
 
 def project() -> str:

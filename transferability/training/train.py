@@ -32,6 +32,7 @@ from transferability.files import Refused, in_words, read_json, remove_unfinishe
 from transferability.launch.local import is_first, refuse_difference, refuse_form, refuse_unfit, remove_fleet
 from transferability.launch.plan import Kind, fastest, measure_forms
 from transferability.launch.slurm import fleet_memory
+from transferability.recipe import BEST_NEEDS, BEST_OF
 from transferability.runs.locks import Grip, Lost, hold
 from transferability.runs.paths import StudyFolder, data_root, study_folder
 from transferability.splits import task_classes
@@ -40,8 +41,6 @@ from transferability.training.device import gpu_arithmetic, keep_memory, release
 from transferability.training.fleet import FleetModule
 from transferability.training.tracking import Tracker
 
-BEST_OF = 10  # the paper's statistic: the mean of the ten highest validation accuracies,
-BEST_NEEDS = 100  # which is biased unless they are few among many
 PROBE_PAYS = 2_000  # steps of a recipe from which it pays to try each form for 60
 
 
