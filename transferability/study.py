@@ -181,6 +181,30 @@ class Fleet:
     def stage(self) -> int:
         return self.networks[0].stage
 
+    @property
+    def recipe(self) -> Recipe:
+        return self.networks[0].recipe
+
+    @property
+    def split(self) -> str:
+        return self.networks[0].split
+
+    @property
+    def target(self) -> str:
+        return self.networks[0].treatment.target
+
+    @property
+    def seed(self) -> int:
+        return self.networks[0].seed
+
+    @property
+    def images_per_class(self) -> int | None:
+        return self.networks[0].images_per_class
+
+    @property
+    def stream(self) -> str:
+        return self.networks[0].stream
+
 
 def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
     """`networks` in fleets of at most `size` (None: no limit), by stage; a pure function of its arguments.

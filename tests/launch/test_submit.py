@@ -16,23 +16,15 @@ from rich.console import Console
 from transferability.data.packed import ImageClass, ImageSet, open_packed, write_packed
 from transferability.files import Refused, read_json, write_json
 from transferability.launch import slurm as submit_module
-from transferability.launch.local import _environments, default_workers, gpus
-from transferability.launch.slurm import (
-    Array,
-    Options,
-    element_networks,
-    fleet_memory,
-    refuse_allocation,
-    refuse_diverged,
-    sizes_that_fit,
-    split_arrays,
-    submit,
-)
+from transferability.launch.local import _environments
+from transferability.launch.slurm import Array, Options, refuse_diverged, split_arrays, submit, task_networks
 from transferability.networks.caffenet import caffenet, small_caffenet
 from transferability.recipe import Recipe
 from transferability.runs.locks import _myself, hold
+from transferability.runs.machine import default_workers, gpus, refuse_allocation
 from transferability.runs.paths import data_root, study_folder
 from transferability.study import Study, fleets, grid, record
+from transferability.training.cost import fleet_memory, sizes_that_fit
 
 SMALL = small_caffenet(28, 0.1)
 RECIPE = Recipe("tiny", steps=100, batch=8, rate=0.1, crop=28, validate_every=50)
@@ -116,12 +108,12 @@ def test_bases_then_what_copies_from_each_then_the_report(study: Study) -> None:
         assert f"job {number}: " in said
     # What an element will read is what was submitted under its number.
     file = study_folder("s").root / "submissions" / "1.json"
-    named = [network.name for i in range(8) for network in element_networks(study, file, i)]
+    named = [network.name for i in range(8) for network in task_networks(study, file, i)]
     assert sorted(named) == sorted(network.name for network in study.networks)
     assert rest[1][-4:-2] == ["experiments/x.py", f"--submission={file}"] and "FIRST_FLEET=6" in str(rest[1])
-    assert {n.split for n in element_networks(study, file, 6)} == {"random-1"}
+    assert {n.split for n in task_networks(study, file, 6)} == {"random-1"}
     with pytest.raises(Refused, match="lists fleets 0 to 7, no 8"):
-        element_networks(study, file, 8)
+        task_networks(study, file, 8)
 
 
 def test_one_network_an_element_waits_for_its_own_base_only(study: Study) -> None:

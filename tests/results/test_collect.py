@@ -8,10 +8,11 @@ import pytest
 from outcomes import whole_study, write_results
 
 from transferability.files import Refused, read_json, write_json
-from transferability.launch.local import refuse_difference, trained_as
+from transferability.launch.local import trained_as
 from transferability.results import collect as collecting
 from transferability.results.collect import COLUMNS, CURVES, collect
 from transferability.results.statistics import full_names, read_results
+from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import study_folder
 from transferability.study import record
 

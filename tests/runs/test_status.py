@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from trained import statuses
 
 from transferability.files import write_json
 from transferability.networks.caffenet import small_caffenet
@@ -19,7 +20,7 @@ from transferability.recipe import Recipe
 from transferability.runs import status
 from transferability.runs.locks import _myself, hold
 from transferability.runs.paths import study_folder
-from transferability.runs.status import NetworkStatus, print_status, statuses
+from transferability.runs.status import NetworkStatus, print_status
 from transferability.study import Study, grid
 
 SMOKE = small_caffenet(28, 0.1)
@@ -176,5 +177,5 @@ def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytes
 
 
 def test_no_torch() -> None:
-    code = "import sys, transferability.runs.status, transferability.locks; sys.exit('torch' in sys.modules)"
+    code = "import sys, transferability.runs.status, transferability.runs.locks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

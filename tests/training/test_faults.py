@@ -27,19 +27,21 @@ import torch
 from pictures import somebody
 from project import HELPERS
 from tiny import RECIPE, tiny_study, write_tiny
+from trained import pending, train_fleet
 
 from transferability import cli
 from transferability.data.packed import PackedImages
 from transferability.files import Refused, read_json, write_atomically, write_json
-from transferability.launch.local import pending, tidy
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
+from transferability.runs.ledger import tidy
 from transferability.runs.locks import _myself, hold
+from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.status import at_chance
 from transferability.study import Network, Study, fleets
-from transferability.training.train import Machine, quiet, train_fleet
+from transferability.training.trainer import quiet
 from transferability.treatment import Treatment
 
 torch.set_num_threads(1)

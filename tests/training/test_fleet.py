@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from tiny import RECIPE, TINY, tiny_study, write_tiny
 from torch import Tensor
+from trained import train_fleet
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
@@ -21,11 +22,12 @@ from transferability.draws import dropout, mask_key
 from transferability.files import read_json
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw
+from transferability.runs.machine import Machine
 from transferability.runs.paths import study_folder
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study, fleets
 from transferability.training.fleet import FleetModule
-from transferability.training.train import Machine, quiet, train_fleet
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()

@@ -80,8 +80,10 @@ def rows_of(study: Study) -> dict[str, list[list[tuple[int, dict[str, Any]]]]]:
 def test_a_fleet_that_fails_and_is_killed_logs_every_step_once(
     packed: PackedImages, roots: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
     from transferability.training.fleet import FleetModule
-    from transferability.training.train import Machine, train_fleet
 
     study = tiny_study(NAMES, COURSE)
     (fleet,) = fleets(study.networks)
@@ -145,7 +147,9 @@ def test_two_processes_log_once(packed: PackedImages, roots: Path) -> None:
 
 
 def test_each_network_of_a_fleet_is_a_run_with_its_names(packed: PackedImages, roots: Path) -> None:
-    from transferability.training.train import Machine, train_fleet
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
 
     study = tiny_study(("baseA", "R3A+0.1", "R1A@2"), replace(COURSE, steps=12, validate_every=6))
     for fleet in fleets(study.networks):
@@ -294,7 +298,9 @@ def test_an_unreachable_server_means_offline(server: str, monkeypatch: pytest.Mo
 
 
 def test_rows_are_uploaded_while_training(server: str, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transferability.training.train import Machine, train_fleet
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     study = tiny_study(NAMES, COURSE)
@@ -313,7 +319,9 @@ def test_an_outage_does_not_stop_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """closed: no run can be opened. down: after they were, at the first validation."""
-    from transferability.training.train import Machine, train_fleet
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(tracking, "PATIENCE", 2.0)
@@ -347,7 +355,9 @@ def test_without_wandb_all_else_works(packed: PackedImages, roots: Path, monkeyp
     with pytest.raises(Refused, match=r"needs wandb: pip install 'transferability\[wandb\]'"):
         ready("offline")
     assert ready("disabled") == "disabled"
-    from transferability.training.train import Machine, train_fleet
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
 
     study = tiny_study(("baseA",), replace(COURSE, steps=6, validate_every=6))
     train_fleet(study, fleets(study.networks)[0], Machine("cpu"))

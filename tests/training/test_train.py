@@ -18,18 +18,20 @@ import safetensors.torch
 import torch
 from project import HELPERS
 from tiny import RECIPE, tiny_study, write_tiny
+from trained import pending, train_fleet
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch
 from transferability.files import Refused, read_json, write_json
-from transferability.launch.local import pending
 from transferability.results.collect import collect
 from transferability.results.statistics import read_results
+from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.study import Fleet, Study, fleets
 from transferability.training import train as training
+from transferability.training.checkpoint import Preempted, read_checkpoint
 from transferability.training.fleet import FleetModule
-from transferability.training.train import Machine, Warned, quiet, read_checkpoint, train_fleet
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()
@@ -248,7 +250,7 @@ def test_warned_it_writes_a_checkpoint_and_ends(
                 original(self, batch, index)
 
             patch.setattr(FleetModule, "training_step", training_step)
-            with pytest.raises(Warned, match=f"a checkpoint is written at step {step + 1} of 70"):
+            with pytest.raises(Preempted, match=f"a checkpoint is written at step {step + 1} of 70"):
                 train_fleet(study, fleets(study.networks)[0], MACHINE, warning=warning)
         assert read_checkpoint(place / "checkpoint.pt")["step"] == step + 1
         assert not (place / "failed.json").exists() and signal.getsignal(signal.SIGTERM) == before
@@ -617,9 +619,17 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
             assert both["series"]["val_images"] == [count, count]
             for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
                 assert both["series"][key] == pytest.approx(its["series"][key], rel=1e-4), (devices, name, key)
-            for key, value in weights.items():
-                a, b = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
-                assert float((a - b).norm()) <= 1e-4 * float(a.norm()), (devices, name, key)
+            for layer in {key.partition(".")[0] for key in weights}:  # its weights and biases together
+                a, b = (
+                    torch.cat(
+                        [
+                            torch.frombuffer(bytearray(w[f"{layer}.{p}"]), dtype=torch.float32)
+                            for p in ("weight", "bias")
+                        ]
+                    )
+                    for w in (weights, its_weights)
+                )
+                assert float((a - b).norm()) <= 1e-4 * float(a.norm()), (devices, name, layer)
             for layer in {"A2A": ("conv1", "conv2"), "A3A": ("conv1", "conv2", "fc3")}.get(name, ()):
                 assert its_weights[f"{layer}.weight"] == base[f"{layer}.weight"]
         found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))

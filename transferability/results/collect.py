@@ -6,16 +6,18 @@ Nothing here needs torch or pandas.
 import itertools
 import multiprocessing
 import signal
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
 from transferability import available_cores
-from transferability.files import Missing, Refused, read_json
+from transferability.files import Missing, Refused
 from transferability.results.table import COLUMNS, CURVES, line_of, write_lines
+from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
-from transferability.study import Network, Study, difference, record
+from transferability.runs.result import Result, read_result
+from transferability.study import Study, record
 
 NETWORKS_PER_PROCESS = 1000  # for fewer, another process is not worth its start
 
@@ -93,49 +95,36 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
     for network in study.networks[start:stop]:
         file = folder.result(network.name)
         try:
-            result = read_json(file)
-            _refuse_difference(study, network, result, file)
+            result = read_result(file)
+            # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
+            now = record(study, network, result.record["data"], result.record.get("draws"))
+            refuse_difference(network.name, file, result.record, now)
             results.append(_row(result))
             curves.append(_curve(result))
         except Missing:
             missing.append(network.name)
         except KeyError as error:
-            raise Refused(f"{file} lacks {error}; move it away and train {network.name} again") from None
-        except (TypeError, AttributeError, ValueError) as error:
-            raise Refused(f"{file} is damaged ({error}); move it away and train {network.name} again") from None
+            raise Refused(f"{file} lacks {error}; move it away to train that network again") from None
+        except (TypeError, ValueError) as error:  # a value of another type, columns of different lengths
+            raise Refused(f"{file} is damaged ({error}); move it away to train that network again") from None
     return Part("".join(results), "".join(curves), missing)
 
 
-def _refuse_difference(study: Study, network: Network, result: Mapping[str, Any], file: object) -> None:
-    """Refuses, naming the field, if a network was trained as something else than the study says now.
-
-    Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
-    """
-    then = result["record"]
-    changed = difference(then, record(study, network, then["data"], then.get("draws")))
-    if changed:
-        raise Refused(
-            f"{network.name} ({file}): {changed}; name the study differently, or move that folder away to train it anew"
-        )
-
-
-def _row(result: Mapping[str, Any]) -> str:
+def _row(result: Result) -> str:
     """The line of a result in results.csv."""
-    row = {
-        **result,
-        "recipe": result["recipe"]["name"],
-        "validations": len(result["series"]["step"]),
-        "git_commit": result["provenance"]["git_commit"],
+    derived = {
+        "recipe": result.recipe["name"],
+        "validations": len(result.series["step"]),
+        "git_commit": result.provenance["git_commit"],
     }
-    return line_of(row[column] for column in COLUMNS)
+    return line_of(derived[column] if column in derived else getattr(result, column) for column in COLUMNS)
 
 
-def _curve(result: Mapping[str, Any]) -> str:
+def _curve(result: Result) -> str:
     """The lines of a result in curves.csv. No name in a study needs quotes, and orjson is quick to spell numbers."""
-    network, series = [str(result[column]) for column in CURVES[:4]], result["series"]
-    count, batch = len(series["step"]), result["recipe"]["batch"]
-    columns = {**series, "images_seen": [step * batch for step in series["step"]]}
-    rows = zip(*(columns.get(column, [None] * count) for column in CURVES[4:]), strict=True)
+    steps, batch = result.series["step"], result.recipe["batch"]
+    columns = {**result.series, "images_seen": [step * batch for step in steps]}
+    rows = zip(*(columns.get(column, [None] * len(steps)) for column in CURVES[4:]), strict=True)
     numbers = orjson.dumps([*rows]).decode()[2:-2].replace("null", "")
-    begin = ",".join(network) + ","
-    return begin + numbers.replace("],[", "\n" + begin) + "\n" if count else ""
+    begin = f"{result.study},{result.split},{result.network},{result.seed},"
+    return begin + numbers.replace("],[", "\n" + begin) + "\n" if steps else ""

@@ -141,7 +141,7 @@ def footnotes(results: pd.DataFrame, rows: pd.DataFrame, statistic: str = FINAL)
 
 def print_table(results: pd.DataFrame, statistic: str = FINAL, console: Console | None = None) -> None:
     """Prints the summary, one table per group of splits, and its footnotes."""
-    console = console or table_console()
+    console = console or Console(highlight=False, width=output_width())
     rows = networks(results, statistic)
     left_out: dict[str, None] = {}
     for table in summary_tables(rows):
@@ -158,10 +158,11 @@ def print_table(results: pd.DataFrame, statistic: str = FINAL, console: Console 
 # ------------------------------------------------------------------------------------------------ any table
 
 
-def table_console() -> Console:
-    """A console that is as wide as its terminal, or as $COLUMNS says; a pipe or a file holds lines of any length."""
+def output_width() -> int | None:
+    """The width of a console on standard output: None where rich knows it, from the terminal or $COLUMNS; a pipe or a
+    file has lines of any length."""
     limited = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return Console(highlight=False, width=None if limited else UNLIMITED)
+    return None if limited else UNLIMITED
 
 
 def print_note(console: Console, note: str) -> None:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from transferability.files import Refused
+from transferability.runs.result import Result
 from transferability.study import Fleet, Network, Study
 
 MODES = ("disabled", "offline", "online")
@@ -285,7 +286,8 @@ class Tracker:
             self.before = sums - state["window"].to(sums.device)
         elif module.step:
             self.before = sums.clone()
-        validations = {int(row["step"]): k for k, row in enumerate(next(iter(module.series.values())))}
+        longest = max(module.series.values(), key=len)
+        validations = {int(row["step"]): k for k, row in enumerate(longest)}
         for step in sorted({*self.training, *validations}):
             self._put(module, step, validations.get(step))
         self.thread.start()
@@ -308,7 +310,7 @@ class Tracker:
     def validated(self, module: Any) -> None:
         """After a validation: the module has begun new sums, and its series have one row more."""
         self.before = None
-        self._put(module, module.step, len(next(iter(module.series.values()))) - 1)
+        self._put(module, module.step, max(map(len, module.series.values())) - 1)
 
     def state(self, module: Any) -> dict[str, Any]:
         """What the checkpoint has to hold, as tensors."""
@@ -321,10 +323,12 @@ class Tracker:
             "window": sums.clone() if self.before is None else sums - self.before,
         }
 
-    def finish(self, results: Sequence[Mapping[str, Any]], weights: Sequence[Path | None]) -> None:
+    def finish(self, results: Sequence[Result], weights: Sequence[Path | None]) -> None:
         """The networks are trained: their last words. `weights`: files to keep as artifacts. Waits PATIENCE at most."""
         for result, file in zip(results, weights, strict=True):
-            self.last_words.append(({key: result[key] for key in SUMMARY if result[key] is not None}, file))
+            self.last_words.append(
+                ({key: value for key in SUMMARY if (value := getattr(result, key)) is not None}, file)
+            )
         self.failed = False
 
     def close(self) -> None:
@@ -342,6 +346,9 @@ class Tracker:
         """The row of each network at `step`; `validation`: which of its series' rows goes with it."""
         recipe = self.recipe
         for i, network in enumerate(self.fleet.networks):
+            last = module.series[network.name][-1:]
+            if i not in module.active and last and last[0]["step"] < step:
+                continue  # it has diverged, and ended there
             row = {"learning_rate": recipe.rate_at(step - 1), "epoch": step * recipe.batch / self.images}
             if validation is not None:
                 row |= validation_row(network, module.series[network.name], validation, recipe.batch)
