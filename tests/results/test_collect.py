@@ -8,19 +8,22 @@ import pytest
 from outcomes import whole_study, write_results
 
 from transferability.files import Refused, read_json, write_json
-from transferability.launch.local import trained_as
 from transferability.results import collect as collecting
-from transferability.results.collect import COLUMNS, CURVES, collect
-from transferability.results.statistics import full_names, read_results
+from transferability.results.table import COLUMNS, CURVES, full_names, read_results
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import study_folder
-from transferability.study import record
+from transferability.runs.result import read_result
+from transferability.study import Study, record
+
+
+def collect(study: Study) -> list[str]:
+    return collecting.collect(study, study_folder(study.name))
 
 
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three processes read what one would otherwise."""
-    monkeypatch.setattr(collecting, "FEW", 20)
+    monkeypatch.setattr(collecting, "NETWORKS_PER_PROCESS", 20)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
 
 
@@ -56,7 +59,7 @@ def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:
     network = study.by_name["random-0/A2B+/seed-1"]
     file = folder.result(network.name)
     with pytest.raises(Refused, match=r"draws was not there \(its default\), is 'philox'"):  # but nothing is added
-        refuse_difference(network.name, file, trained_as(file), record(study, network, "abc123"))
+        refuse_difference(network.name, file, read_result(file).record, record(study, network, "abc123"))
 
 
 def test_several_processes_gather_what_one_does(
@@ -67,7 +70,7 @@ def test_several_processes_gather_what_one_does(
     write_results(study, leave_out)
     folder = study_folder(study.name)
     with monkeypatch.context() as patch:
-        patch.setattr(collecting, "FEW", 1000)
+        patch.setattr(collecting, "NETWORKS_PER_PROCESS", 1000)
         assert collect(study) == list(leave_out)
     alone = [file.read_text() for file in (folder.results, folder.curves)]
     folder.results.unlink()
@@ -84,7 +87,7 @@ def test_what_one_of_several_processes_refuses_is_refused(roots: Path, several: 
     result = read_json(folder.result(last))
     before = folder.results.read_text()
     write_json(folder.result(last), {key: result[key] for key in result if key != "val_top5"})
-    with pytest.raises(Refused, match=f"{last}/result.json lacks 'val_top5'; move it away and train {last} again"):
+    with pytest.raises(Refused, match=f"{last}/result.json lacks val_top5; move it away to train that network again"):
         collect(study)
     folder.result(last).write_text("{")
     with pytest.raises(Refused, match=f"{last}/result.json is not readable as JSON"):

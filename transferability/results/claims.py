@@ -455,10 +455,10 @@ def print_claims(results: pd.DataFrame | None = None, console: Console | None = 
     console = console or Console(highlight=False, width=output_width())
     columns = [
         Column("claim, where, and the rule", left=True, least=20),
-        Column("paper", left=True, least=11, spare=1),
+        Column("paper", left=True, least=13, spare=1),
         Column("", left=True),
-        Column("authors:\npooled", spare=4),
-        Column("authors:\npaired", spare=2 if results is not None else 0),
+        Column("authors,\npooled", spare=4),
+        Column("authors,\npaired", spare=2 if results is not None else 0),
         Column("authors\nshow it?", left=True, least=8, spare=3),
     ]
     columns += [Column("networks\n/units")] if results is None else []

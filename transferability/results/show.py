@@ -1,7 +1,7 @@
-"""The results table for people: its rows and footnotes as text, and tables that fit the terminal that they are printed in.
+"""The results table for people, as data and as print; and any table, in the width that there is.
 
-`summary_tables` and `footnotes` are data: the report's page shows the same ones. `print_columns` prints any table
-without ever cutting a cell: where the terminal is too narrow it leaves out whole columns and says which.
+`summary_tables` and `footnotes` are data: the report's page shows the same ones. `print_columns` never cuts a cell:
+where the terminal is too narrow it leaves out whole columns, and what prints the table says which.
 """
 
 import math
@@ -132,10 +132,10 @@ def footnotes(results: pd.DataFrame, rows: pd.DataFrame, statistic: str = FINAL)
     if unmatched.any() and not unmatched[is_transfer].all():
         names = listed(in_spans(full_names(rows[unmatched])))
         notes.append(f"No BnB on the same target for {names}: not in the specificity.")
-    if names := unpaired(rows):
-        notes.append(f"No base to compare with: {listed(in_spans(names))}.")
-    if names := diverged(results):
-        notes.append(f"Diverged, in no mean: {', '.join(names)}.")
+    if alone := unpaired(rows):
+        notes.append(f"No base to compare with: {listed(in_spans(alone))}.")
+    if lost := diverged(results):
+        notes.append(f"Diverged, in no mean: {', '.join(lost)}.")
     return notes
 
 

@@ -151,11 +151,10 @@ def read_results(path: Path | str) -> "pd.DataFrame":
     import pandas as pd
 
     cells = _cells(path)
-    columns: dict[str, Sequence[object]] = {}
+    columns: dict[str, Sequence[str | float]] = {**_named(cells)}
     for column, kind in COLUMNS.items():
         if column not in NAMED:
             columns[column] = _texts(cells.columns[column]) if kind is str else _numbers(cells, column, kind)
-    columns |= _named(cells)
     return pd.DataFrame({column: pd.Series(columns[column], dtype=kind) for column, kind in COLUMNS.items()})
 
 
@@ -165,10 +164,10 @@ def _texts(column: Sequence[str]) -> list[str]:
     return [texts[cell] for cell in column]
 
 
-def _named(cells: Cells) -> dict[str, list[str | int]]:
+def _named(cells: Cells) -> dict[str, list[str | float]]:
     """The columns NAMED, as the networks' names spell them. Refused, with its line: a row that says otherwise."""
     networks = _texts(cells.columns["network"])
-    spelled: dict[str, tuple[str | int, ...]] = {}
+    spelled: dict[str, tuple[str | float, ...]] = {}
     checked = set()
     for row, (network, *values) in enumerate(zip(networks, *(cells.columns[name] for name in NAMED), strict=True)):
         if (network, *values) in checked:
@@ -180,11 +179,13 @@ def _named(cells: Cells) -> dict[str, list[str | int]]:
             raise cells.refused(row, str(error)) from None
         for column, cell, value in zip(NAMED, values, right, strict=True):
             if not _says(cell, str(value), cells.decimal):
-                raise cells.refused(row, f"{column} is {cell!r}, but the network is {network}, whose {column} is {value!r}")
+                raise cells.refused(
+                    row, f"{column} is {cell!r}, but the network is {network}, whose {column} is {value!r}"
+                )
     return {column: [spelled[network][i] for network in networks] for i, column in enumerate(NAMED)}
 
 
-def _spelled(network: str) -> tuple[str | int, ...]:
+def _spelled(network: str) -> tuple[str | float, ...]:
     """The values of NAMED that a network's name spells."""
     text, *endings = network.split("@")
     treatment = treatments.parse(text)
