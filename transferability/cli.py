@@ -512,7 +512,7 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
     names = {network.name for network in chosen}
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}
-    shown = results[[name in names or name in bases for name in full_names(results)]]
+    shown = results.loc[[name in names or name in bases for name in full_names(results)]]
     console = _Console(highlight=False, stderr=csv, width=output_width())
     say = _say(console)
     if csv:

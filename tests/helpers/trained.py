@@ -30,8 +30,8 @@ def pending(study: Study, chosen: Sequence[Network], size: int | None) -> list[F
     return ledger.pending(study, study_folder(study.name), chosen, size)
 
 
-def statuses(study: Study, chosen: Sequence[Network], *ended: Any) -> list[status.NetworkStatus]:
-    return status.statuses(study, study_folder(study.name), chosen, *ended)
+def statuses(study: Study, chosen: Sequence[Network], **ended: Any) -> list[status.NetworkStatus]:
+    return status.statuses(study, study_folder(study.name), chosen, **ended)
 
 
 def train(study: Study, machine: Machine) -> dict[str, tuple[dict[str, Any], dict[str, Tensor]]]:

@@ -1,7 +1,10 @@
 """results.csv and curves.csv, gathered from result files that are written here."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +96,50 @@ def test_what_one_of_several_processes_refuses_is_refused(roots: Path, several: 
     with pytest.raises(Refused, match=f"{last}/result.json is not readable as JSON"):
         collect(study)
     assert folder.results.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("series", {"step": [6, 12], "val_top1": [0.5]}, "is damaged"),
+        ("series", {"step": None}, "is damaged"),
+        ("series", [1], "holds no result"),
+        ("series", {}, "lacks 'step'"),
+        ("recipe", {"batch": 8}, "lacks 'name'"),
+        ("recipe", "small", "holds no result"),
+        ("record", {}, "lacks 'data'"),
+        ("provenance", {}, "lacks 'git_commit'"),
+    ],
+)
+def test_a_result_that_cannot_be_used_is_refused_by_its_file(
+    roots: Path, field: str, value: object, reason: str
+) -> None:
+    study = whole_study()
+    write_results(study)
+    file = study_folder(study.name).result("random-0/A2B/seed-1")
+    write_json(file, read_json(file) | {field: value})
+    with pytest.raises(Refused, match=f"^{re.escape(str(file))} {reason}.*move it away to train that network again"):
+        collect(study)
+    write_json(file, [])
+    with pytest.raises(Refused, match=f"^{re.escape(str(file))} holds no result"):
+        collect(study)
+
+
+def test_the_caller_has_something_done_while_others_read(
+    roots: Path, several: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = whole_study()
+    write_results(study)
+    folder, calls = study_folder(study.name), []
+    collecting.collect(study, folder, meanwhile=lambda: calls.append(folder.results.exists()))
+    monkeypatch.setattr(collecting, "NETWORKS_PER_PROCESS", 1000)
+    collecting.collect(study, folder, meanwhile=lambda: calls.append(folder.results.exists()))
+    assert calls == [False, True]  # once each time, before the table is written
+
+
+def test_collecting_needs_neither_pandas_nor_torch() -> None:
+    command = "import sys, transferability.results.collect; sys.exit(bool({'pandas', 'torch'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", command], timeout=120).returncode == 0
 
 
 def test_a_killed_reader_is_refused(roots: Path, several: None, monkeypatch: pytest.MonkeyPatch) -> None:

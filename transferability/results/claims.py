@@ -457,12 +457,12 @@ def print_claims(results: pd.DataFrame | None = None, console: Console | None = 
         Column("claim, where, and the rule", left=True, least=20),
         Column("paper", left=True, least=13, spare=1),
         Column("", left=True),
-        Column("authors,\npooled", spare=4),
-        Column("authors,\npaired", spare=2 if results is not None else 0),
+        Column("authors\npooled", spare=4),
+        Column("authors\npaired", spare=2 if results is not None else 0),
         Column("authors\nshow it?", left=True, least=8, spare=3),
     ]
     columns += [Column("networks\n/units")] if results is None else []
-    columns += [Column("yours,\npaired"), Column("networks\n/units")] if results is not None else []
+    columns += [Column("yours\npaired"), Column("networks\n/units")] if results is not None else []
     columns += [Column("verdict", left=True, least=11)] if results is not None else []
     rows = []
     for result in claims(results):

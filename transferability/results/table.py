@@ -180,7 +180,7 @@ def _named(cells: Cells) -> dict[str, list[str | float]]:
         for column, cell, value in zip(NAMED, values, right, strict=True):
             if not _says(cell, str(value), cells.decimal):
                 raise cells.refused(
-                    row, f"{column} is {cell!r}, but the network is {network}, whose {column} is {value!r}"
+                    row, f"{column} is {cell!r}, but the network is {network}, whose {column} is {str(value)!r}"
                 )
     return {column: [spelled[network][i] for network in networks] for i, column in enumerate(NAMED)}
 
