@@ -147,6 +147,11 @@ def _console() -> Console:
     return Console(highlight=False)
 
 
+def _output_width() -> int | None:
+    """The width for a console that prints tables: None, the terminal's or $COLUMNS; a pipe or a file has no limit."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else 10_000
+
+
 def _say(console: Console) -> Callable[[str], None]:
     return lambda line: console.print(line, soft_wrap=True, markup=False)
 
@@ -504,7 +509,7 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
     # What the summary needs is loaded while other processes read: it takes as long as the reading.
     missing = collect(study, folder, meanwhile=partial(import_module, "transferability.results.show"))
 
-    from transferability.results.show import output_width, print_table
+    from transferability.results.show import print_table
     from transferability.results.statistics import summary
     from transferability.results.table import full_names, in_spans, read_results
 
@@ -513,7 +518,7 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}
     shown = results.loc[[name in names or name in bases for name in full_names(results)]]
-    console = _Console(highlight=False, stderr=csv, width=output_width())
+    console = _Console(highlight=False, stderr=csv, width=_output_width())
     say = _say(console)
     if csv:
         summary(shown).to_csv(sys.stdout, index=False, lineterminator="\n")
@@ -643,14 +648,13 @@ def claims(
 ) -> None:
     """The paper's claims: its value, the value recomputed from its networks, one's own, and a verdict."""
     from transferability.results.claims import claims_table, print_claims
-    from transferability.results.show import output_width
     from transferability.results.table import read_results
 
     own = None if results_csv is None else read_results(results_csv)
     if csv:
         claims_table(own).to_csv(sys.stdout, index=False, lineterminator="\n")
     else:
-        print_claims(own, Console(highlight=False, width=output_width()))
+        print_claims(own, Console(highlight=False, width=_output_width()))
 
 
 # What training needs beyond the package's own requirements: its extra `train`.

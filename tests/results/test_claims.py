@@ -145,7 +145,7 @@ def test_what_the_paper_says_of_itself_is_no_finding_of_a_study() -> None:
 
 
 def test_a_grid_that_is_as_the_paper_says_reproduces_it() -> None:
-    found = by_id(claims(ours(seeds=4)))
+    judged = by_id(claims(ours(seeds=4)))
     for name in (
         "C09",
         "C10",
@@ -162,25 +162,25 @@ def test_a_grid_that_is_as_the_paper_says_reproduces_it() -> None:
         "C21b",
         "C22",
     ):
-        assert found[name].verdict == REPRODUCED, name
-    assert found["C13"].measured[0].yours.units == 4 and found["C13"].measured[0].yours.networks == 8
-    assert found["C13"].measured[0].yours.varies == "seeds"
+        assert judged[name].verdict == REPRODUCED, name
+    assert judged["C13"].measured[0].yours.units == 4 and judged["C13"].measured[0].yours.networks == 8
+    assert judged["C13"].measured[0].yours.varies == "seeds"
 
 
 def test_a_gain_that_own_features_share_is_not_reproduced_as_transfer() -> None:
     table = ours(seeds=4)
     table.loc[(table["kind"] == "selffer") & (table["plus"] == "1"), "val_top1_best10"] += 0.02
-    found = by_id(claims(table))
-    assert found["C21b"].verdict == NOT_REPRODUCED  # AnB+ is below BnB+
-    assert found["C13"].verdict == NOT_REPRODUCED
-    assert found["C19"].verdict == REPRODUCED
+    judged = by_id(claims(table))
+    assert judged["C21b"].verdict == NOT_REPRODUCED  # AnB+ is below BnB+
+    assert judged["C13"].verdict == NOT_REPRODUCED
+    assert judged["C19"].verdict == REPRODUCED
 
 
 def test_two_units_decide_nothing() -> None:
-    found = by_id(claims(ours(seeds=2)))
-    assert found["C09"].verdict == NOT_ENOUGH
-    assert found["C13"].verdict == NOT_SUPPORTED
-    assert found["C09"].measured[0].yours.units == 2 and math.isnan(found["C09"].measured[0].yours.low)
+    judged = by_id(claims(ours(seeds=2)))
+    assert judged["C09"].verdict == NOT_ENOUGH
+    assert judged["C13"].verdict == NOT_SUPPORTED
+    assert judged["C09"].measured[0].yours.units == 2 and math.isnan(judged["C09"].measured[0].yours.low)
 
 
 def test_a_wide_interval_decides_nothing() -> None:
@@ -191,10 +191,10 @@ def test_values_of_the_paper_are_for_its_recipe_and_statistic_only() -> None:
     table = ours(seeds=4, gain=0.016)
     assert by_id(claims(table))["T1-1-7a"].verdict == REPRODUCED
     small = table.assign(recipe="demo")
-    found = by_id(claims(small))
-    assert found["T1-1-7a"].verdict == NOT_SUPPORTED  # nothing comparable: only the authors' networks speak
-    assert found["T1-1-7a"].measured[0].yours.value == pytest.approx(0.016 + 0.002 * 3 / 7)
-    assert found["C19"].verdict == REPRODUCED
+    judged = by_id(claims(small))
+    assert judged["T1-1-7a"].verdict == NOT_SUPPORTED  # nothing comparable: only the authors' networks speak
+    assert judged["T1-1-7a"].measured[0].yours.value == pytest.approx(0.016 + 0.002 * 3 / 7)
+    assert judged["C19"].verdict == REPRODUCED
 
 
 def test_the_statistic_is_the_papers_only_where_there_are_100_validations() -> None:
@@ -274,8 +274,8 @@ def test_the_printed_claims_have_id_n_and_verdict_at_any_width(width: int, left_
 def test_where_there_is_room_a_claim_has_one_line_a_layer() -> None:
     lines = printed(read_results(SEEDS), 10_000)
     first = next(i for i, line in enumerate(lines) if line.startswith("C14 "))
-    words = "C14 AnB at 1 and 2 transfers almost perfectly (4.1(4)) ~0 n=1 +0.3 +0.3 ±0.3 yes +4.3 ±4.9 6/3"
-    assert " ".join(lines[first].split()) == words + " not enough networks"
+    start = "C14 AnB at 1 and 2 transfers almost perfectly (4.1(4)) ~0 n=1 +0.3 +0.3 ±0.3 yes +4.3 ±4.9 6/3"
+    assert " ".join(lines[first].split()) == start + " not enough networks"
     second = "the interval within 1 point of 0 at each n=2 -0.1 -0.1 ±0.3 +4.7 ±6.2 6/3"
     assert " ".join(lines[first + 1].split()) == second
 
@@ -300,6 +300,6 @@ def test_the_csv_has_a_row_for_each_claim_and_layer(tmp_path: Path) -> None:
 
 
 def test_the_papers_own_table_can_be_judged() -> None:
-    found = by_id(claims(paper_results()))
-    measured = found["C25"].measured[0]
-    assert measured.yours == measured.authors and found["C25"].verdict == REPRODUCED
+    judged = by_id(claims(paper_results()))
+    measured = judged["C25"].measured[0]
+    assert measured.yours == measured.authors and judged["C25"].verdict == REPRODUCED

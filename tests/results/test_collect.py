@@ -88,14 +88,14 @@ def test_what_one_of_several_processes_refuses_is_refused(roots: Path, several: 
     folder, last = study_folder(study.name), study.networks[-1].name
     collect(study)
     result = read_json(folder.result(last))
-    before = folder.results.read_text()
+    untouched = folder.results.read_text()
     write_json(folder.result(last), {key: result[key] for key in result if key != "val_top5"})
     with pytest.raises(Refused, match=f"{last}/result.json lacks val_top5; move it away to train that network again"):
         collect(study)
     folder.result(last).write_text("{")
     with pytest.raises(Refused, match=f"{last}/result.json is not readable as JSON"):
         collect(study)
-    assert folder.results.read_text() == before
+    assert folder.results.read_text() == untouched
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_a_killed_reader_is_refused(roots: Path, several: None, monkeypatch: pyt
     study = whole_study()
     write_results(study)
     collect(study)
-    before = study_folder(study.name).results.read_text()
+    untouched = study_folder(study.name).results.read_text()
     monkeypatch.setattr(collecting, "_curve", lambda result: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(Refused, match=r"a process that read the results in .* was killed"):
         collect(study)
-    assert study_folder(study.name).results.read_text() == before
+    assert study_folder(study.name).results.read_text() == untouched

@@ -67,45 +67,45 @@ def with_numbers(path: Path, spell: Callable[[str], str]) -> pd.DataFrame:
 
 
 REWRITTEN: dict[str, Callable[[Path, Path], object]] = {
-    "pandas": lambda source, out: pd.read_csv(source).to_csv(out, index=False),
-    "pandas with its index": lambda source, out: pd.read_csv(source).to_csv(out),
-    "pandas with a named index": lambda source, out: pd.read_csv(source).set_index("study").to_csv(out),
-    "pandas, six digits": lambda source, out: pd.read_csv(source).to_csv(out, index=False, float_format="%.6f"),
-    "scientific": lambda source, out: pd.read_csv(source).to_csv(out, index=False, float_format="%.12E"),
-    "NA": lambda source, out: pd.read_csv(source).to_csv(out, index=False, na_rep="NA"),
-    "NaN": lambda source, out: pd.read_csv(source).to_csv(out, index=False, na_rep="NaN"),
-    "None": lambda source, out: pd.read_csv(source).to_csv(out, index=False, na_rep="None"),
-    "#N/A": lambda source, out: pd.read_csv(source).to_csv(out, index=False, na_rep="#N/A"),
-    "filled with 0": lambda source, out: texts(source).replace({"plus": "", "images_per_class": ""}, "0").to_csv(out),
-    "truth": lambda source, out: texts(source).replace({"plus": {"1": "TRUE", "": "FALSE"}}).to_csv(out),
-    "quoted": lambda source, out: texts(source).to_csv(out, index=False, quoting=csv.QUOTE_ALL),
-    "CRLF and a mark": lambda source, out: texts(source).to_csv(
-        out, index=False, encoding="utf-8-sig", lineterminator="\r\n"
+    "pandas": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False),
+    "pandas with its index": lambda source, copy: pd.read_csv(source).to_csv(copy),
+    "pandas with a named index": lambda source, copy: pd.read_csv(source).set_index("study").to_csv(copy),
+    "pandas, six digits": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False, float_format="%.6f"),
+    "scientific": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False, float_format="%.12E"),
+    "NA": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False, na_rep="NA"),
+    "NaN": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False, na_rep="NaN"),
+    "None": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False, na_rep="None"),
+    "#N/A": lambda source, copy: pd.read_csv(source).to_csv(copy, index=False, na_rep="#N/A"),
+    "filled with 0": lambda source, copy: texts(source).replace({"plus": "", "images_per_class": ""}, "0").to_csv(copy),
+    "truth": lambda source, copy: texts(source).replace({"plus": {"1": "TRUE", "": "FALSE"}}).to_csv(copy),
+    "quoted": lambda source, copy: texts(source).to_csv(copy, index=False, quoting=csv.QUOTE_ALL),
+    "CRLF and a mark": lambda source, copy: texts(source).to_csv(
+        copy, index=False, encoding="utf-8-sig", lineterminator="\r\n"
     ),
-    "old Mac": lambda source, out: texts(source).to_csv(out, index=False, lineterminator="\r"),
-    "semicolons": lambda source, out: texts(source).to_csv(out, sep=";", index=False, encoding="utf-8-sig"),
-    "tabs in UTF-16": lambda source, out: texts(source).to_csv(out, sep="\t", index=False, encoding="utf-16"),
-    "decimal commas": lambda source, out: pd.read_csv(source).to_csv(out, sep=";", decimal=",", index=False),
-    "decimal commas between commas": lambda source, out: pd.read_csv(source).to_csv(out, decimal=",", index=False),
-    "German": lambda source, out: with_numbers(source, spelled_in_german).to_csv(out, sep=";", index=False),
-    "grouped digits": lambda source, out: with_numbers(
+    "old Mac": lambda source, copy: texts(source).to_csv(copy, index=False, lineterminator="\r"),
+    "semicolons": lambda source, copy: texts(source).to_csv(copy, sep=";", index=False, encoding="utf-8-sig"),
+    "tabs in UTF-16": lambda source, copy: texts(source).to_csv(copy, sep="\t", index=False, encoding="utf-16"),
+    "decimal commas": lambda source, copy: pd.read_csv(source).to_csv(copy, sep=";", decimal=",", index=False),
+    "decimal commas between commas": lambda source, copy: pd.read_csv(source).to_csv(copy, decimal=",", index=False),
+    "German": lambda source, copy: with_numbers(source, spelled_in_german).to_csv(copy, sep=";", index=False),
+    "grouped digits": lambda source, copy: with_numbers(
         source, lambda value: f"{float(value):,.12g}" if value else ""
-    ).to_csv(out, index=False),
-    "a line for spreadsheets": lambda source, out: out.write_text("sep=,\n" + source.read_text()),
-    "empty lines at the end": lambda source, out: out.write_text(source.read_text() + "\n" + "," * 25 + "\n"),
-    "put together": lambda source, out: out.write_text(
+    ).to_csv(copy, index=False),
+    "a line for spreadsheets": lambda source, copy: copy.write_text("sep=,\n" + source.read_text()),
+    "empty lines at the end": lambda source, copy: copy.write_text(source.read_text() + "\n" + "," * 25 + "\n"),
+    "put together": lambda source, copy: copy.write_text(
         "".join(texts(source)[part].to_csv(index=False) for part in (slice(0, 3), slice(3, None)))
     ),
-    "columns the other way round": lambda source, out: texts(source).iloc[:, ::-1].to_csv(out, index=False),
-    "more columns": lambda source, out: texts(source).assign(why='naïve; he said "so"\n', level_0=1).to_csv(out),
-    "Latin-1": lambda source, out: texts(source).assign(why="naïve").to_csv(out, encoding="latin-1"),
-    "R, row names": lambda source, out: out.write_text(
+    "columns the other way round": lambda source, copy: texts(source).iloc[:, ::-1].to_csv(copy, index=False),
+    "more columns": lambda source, copy: texts(source).assign(why='naïve; he said "so"\n', level_0=1).to_csv(copy),
+    "Latin-1": lambda source, copy: texts(source).assign(why="naïve").to_csv(copy, encoding="latin-1"),
+    "R, row names": lambda source, copy: copy.write_text(
         "".join(
             " ".join(f'"{cell}"' if cell else "NA" for cell in cells) + "\n"
             for cells in [list(COLUMNS), *([str(i), *line] for i, line in enumerate(texts(source).to_numpy().tolist()))]
         )
     ),
-    "spaces after commas": lambda source, out: out.write_text(source.read_text().replace(",", ", ")),
+    "spaces after commas": lambda source, copy: copy.write_text(source.read_text().replace(",", ", ")),
 }
 
 

@@ -31,7 +31,7 @@ from rich.console import Console
 
 from transferability.files import write_atomically
 from transferability.results.paper import paper_results
-from transferability.results.show import Column, output_width, points, print_columns, print_note
+from transferability.results.show import Column, points, print_columns, print_note
 from transferability.results.statistics import (
     BEST,
     FINAL,
@@ -452,7 +452,7 @@ def write_claims(results: pd.DataFrame | None, path: Path | str) -> None:
 def print_claims(results: pd.DataFrame | None = None, console: Console | None = None) -> None:
     """Prints every claim with its rule: the paper's value, the authors' networks, and, if there are results of one's
     own, these and the verdict."""
-    console = console or Console(highlight=False, width=output_width())
+    console = console or Console(highlight=False)
     columns = [
         Column("claim, where, and the rule", left=True, least=20),
         Column("paper", left=True, least=13, spare=1),

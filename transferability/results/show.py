@@ -5,8 +5,6 @@ where the terminal is too narrow it leaves out whole columns, and what prints th
 """
 
 import math
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +28,6 @@ from transferability.results.statistics import (
 from transferability.results.table import full_names, in_spans, listed
 from transferability.splits import group_title
 
-UNLIMITED = 10_000  # columns of a pipe or a file
 NOTE_WIDTH = 100
 
 # ------------------------------------------------------------------------------------------------ numbers
@@ -141,7 +138,7 @@ def footnotes(results: pd.DataFrame, rows: pd.DataFrame, statistic: str = FINAL)
 
 def print_table(results: pd.DataFrame, statistic: str = FINAL, console: Console | None = None) -> None:
     """Prints the summary, one table per group of splits, and its footnotes."""
-    console = console or Console(highlight=False, width=output_width())
+    console = console or Console(highlight=False)
     rows = networks(results, statistic)
     left_out: dict[str, None] = {}
     for table in summary_tables(rows):
@@ -156,13 +153,6 @@ def print_table(results: pd.DataFrame, statistic: str = FINAL, console: Console 
 
 
 # ------------------------------------------------------------------------------------------------ any table
-
-
-def output_width() -> int | None:
-    """The width of a console on standard output: None where rich knows it, from the terminal or $COLUMNS; a pipe or a
-    file has lines of any length."""
-    limited = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
-    return None if limited else UNLIMITED
 
 
 def print_note(console: Console, note: str) -> None:

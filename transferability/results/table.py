@@ -77,12 +77,12 @@ def in_spans(names: Iterable[str]) -> list[str]:
     Written with a shell's braces, random-{0..3}/A{1..7}B+/seed-0, and in the order of the first name of each line.
     """
     for pattern in (r"(.*/[A-Z])(\d+)([A-Z].*)", r"(.*/seed-)(\d+)()", r"(random-)(\d+)(/.*)"):  # n, seed, split
-        spans: dict[tuple[str, str], list[str]] = {}  # (text before the number, text after it) → the numbers
+        spans: dict[tuple[str, str], list[str]] = {}  # (text to the number, text from it on) → the numbers
         for name in names:
             match = re.fullmatch(pattern, name)
-            before, number, after = match.groups() if match else (name, "", "")
-            spans.setdefault((before, after), []).append(number)
-        names = [before + braced(numbers) + after for (before, after), numbers in spans.items()]
+            head, number, tail = match.groups() if match else (name, "", "")
+            spans.setdefault((head, tail), []).append(number)
+        names = [head + braced(numbers) + tail for (head, tail), numbers in spans.items()]
     return list(names)
 
 
