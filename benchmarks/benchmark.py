@@ -1,6 +1,6 @@
 """How fast it is, side by side with what one would use otherwise, on this machine.
 
-    python experiments/benchmark.py [ROW ...] [--repeats 7] [--csv FILE] [--quick]      (or: make bench)
+    python benchmarks/benchmark.py [ROW ...] [--repeats 7] [--csv FILE] [--quick]      (or: make bench)
 
 Rows, all of them by default; each can be run alone:
 

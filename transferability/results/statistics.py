@@ -28,6 +28,7 @@ from scipy import special
 
 from transferability.files import Refused
 from transferability.recipe import BEST_NEEDS
+from transferability.results.table import COLUMNS as COLUMNS  # these three are for figures that ask for them here
 from transferability.results.table import full_names as full_names
 from transferability.results.table import listed
 from transferability.results.table import read_results as read_results

@@ -23,9 +23,10 @@ class Machine:
     """What may change from machine to machine and changes no result, except for rounding where devices differ.
 
     Several processes see the same images and dropout masks as one, and add up in another order. The tolerance: after
-    20 steps in 1, 2 and 4 processes, losses agree to 1e-4 of their value, the parameters of each layer to 1e-4 of
-    their norm, accuracies, counts of images and steps of divergence exactly; frozen layers to the bit
-    (tests/training/test_train.py).
+    20 steps in 1, 2 and 4 processes, losses agree to 1e-5 of their value, each layer's weights to 1e-5 of their norm,
+    accuracies, counts of images and steps of divergence exactly; frozen layers to the bit
+    (tests/training/test_train.py). Where rounding decides which unit of a max-pool or ReLU passes, which is rare in so
+    few steps, weights were seen to differ by 3e-4 of their norm; from there on the networks part.
     devices: processes on each of `nodes` nodes that train one fleet together.
     checkpoint_minutes: how much work a kill may cost; there is always a checkpoint after a validation.
     keep_weights: keep the final weights of every network, not of the bases alone.
