@@ -134,13 +134,8 @@ class _Console(Console):
     """A console whose reader may leave: training goes on, in silence."""
 
     def on_broken_pipe(self) -> None:
-        _close_stdout()
-
-
-def _close_stdout() -> None:
-    """What is printed from now on goes nowhere."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Console:
@@ -243,25 +238,15 @@ def classes(
     csv: Csv = False,
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
-    from transferability.data.packed import open_packed
-    from transferability.splits import ilsvrc_classes, task_classes
+    from transferability.data.packed import known_classes
+    from transferability.splits import task_classes
     from transferability.study import load_study
 
     study = load_study(experiment)
     folder = data_root() / study.data
-    if (folder / "manifest.json").exists():
-        table = open_packed(folder).classes
-    elif study.data == "demo":
-        from transferability.data.demo import CLASSES
-        from transferability.data.packed import ImageClass
-
-        table = tuple(ImageClass(index, *words) for index, words in enumerate(sorted(CLASSES)))
-    elif study.data.startswith(("ilsvrc", "imagenet")):
-        table = ilsvrc_classes()
-    else:
-        raise Refused(
-            f"{folder} is not packed yet, and only ILSVRC 2012's classes are known without: `transferability pack`"
-        )
+    table = known_classes(folder)
+    if table is None:
+        raise Refused(f"the classes of {folder} are known only once it is packed: transferability pack SOURCE {folder}")
     rows = [
         (index, label, table[index].id, table[index].name, table[index].group)
         for label, index in enumerate(task_classes(table, split, task).tolist())
@@ -372,12 +357,14 @@ def train(
     follow_launcher()
     refuse_form(machine.form, machine.accelerator != "cpu", machine.processes)  # whether there is a GPU, is seen later
     from transferability.study import fleets, load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import nothing_new, ready
 
     machine = replace(machine, wandb=ready(machine.wandb))
     study = load_study(experiment)
     divided = fleets(study.select(only or ()), fleet_size)
     chosen = _which(study, fleet, network, divided, (submission, element))
+    if first:
+        nothing_new(chosen, study_folder(study.name), experiment, machine.wandb)
     if not _train_here(study, chosen, machine, first, preempted):
         raise typer.Exit(1)
 
@@ -443,12 +430,13 @@ def run(
     from transferability.runs.ledger import fleet_size as size_for
     from transferability.runs.ledger import pending, refuse_mismatches, tidy, with_sources
     from transferability.study import load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import nothing_new, ready
 
     if machine.nodes > 1:
         raise Refused(f"--nodes {machine.nodes}: `run` trains on this machine alone; several nodes need `submit`")
     refuse_form(machine.form, bool(gpus(machine.accelerator)), machine.devices)
     set_thread_defaults()  # for the workers
+    machine = replace(machine, wandb=ready(machine.wandb))
     study, console = load_study(experiment), _Console(highlight=False)
     chosen = study.select(only or ())
     packed = open_packed(data_root() / study.data)  # refused here, not in every worker
@@ -456,10 +444,11 @@ def run(
     number = workers or default_workers(machine.accelerator, machine.devices)
     if dry_run_steps is not None:
         raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
-    machine, folder = replace(machine, wandb=ready(machine.wandb)), study_folder(study.name)
+    folder = study_folder(study.name)
     refuse_mismatches(study, folder, chosen, packed)
     needed = with_sources(study, chosen)
     tidy(folder)
+    nothing_new(chosen, folder, experiment, machine.wandb)
     size = fleet_size if fleet_size is not None else size_for(needed, number)
     waiting = pending(study, folder, needed, size)
     done = run_study(Job(study, folder, data_root(), machine), needed, waiting, number, console)
@@ -590,6 +579,19 @@ def report(
 
 
 @app.command()
+def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline") -> None:
+    """Make W&B runs of finished networks from their result.json, if they were trained without --wandb."""
+    from transferability.study import load_study
+    from transferability.training import tracking
+
+    mode = tracking.ready(wandb)
+    if mode == "disabled":
+        raise Refused("--wandb disabled makes no runs: write offline or online")
+    study = load_study(experiment)
+    print(tracking.track(study, study.select(only or ()), study_folder(study.name), mode))
+
+
+@app.command()
 def dashboard(
     experiment: ExperimentFile,
     file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
@@ -597,11 +599,11 @@ def dashboard(
     """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
     from transferability.report.page import save_dashboard
     from transferability.study import load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import ready_for_dashboard
 
     study = load_study(experiment)
-    if file is None and ready("online") != "online":
-        raise Refused("W&B cannot be reached; write the dashboard with --file, or try again")
+    if file is None:
+        ready_for_dashboard()
     print(save_dashboard(study, file))
 
 
@@ -662,13 +664,14 @@ TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightn
 
 
 def main() -> None:
-    """Entry point: a refusal is one line on standard error and exit code 2."""
+    """Entry point: a refusal is one line on standard error and exit code 2.
+
+    SIGPIPE stays ignored, as Python has it: by default it would end a process that trains as soon as whoever is at the
+    other end of any of its sockets is gone. A reader that leaves (`| head`) ends what prints with code 1 (click, rich).
+    """
     print_any_character()
     try:
         app()
-    except BrokenPipeError:  # the reader has seen enough (`| head`)
-        _close_stdout()
-        sys.exit(128 + signal.SIGPIPE)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
             raise
@@ -678,9 +681,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
-        if isinstance(error, OSError) and error.filename is None:
-            raise
+    except (Refused, OSError) as error:  # OSError: a full disk, another user's folder
         print(f"transferability: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from transferability.classes import ilsvrc_classes
 from transferability.files import write_atomically
 from transferability.results.paper import paper_results
 from transferability.results.show import Column, points, print_columns, print_note
@@ -48,7 +49,7 @@ from transferability.results.statistics import (
     networks,
     pooled_mean,
 )
-from transferability.splits import ilsvrc_classes, task_classes
+from transferability.splits import task_classes
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferability import treatment as treatments
-from transferability.files import Refused, write_atomically
+from transferability.files import SPREADSHEETS, Refused, as_windows_text, decoded, shown, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,13 +133,13 @@ NUMBERS = {
 class Cells:
     """The cells of a table as text, by column, and the line of the file that each row ends on. decimal: "." or ","."""
 
-    path: Path | str
+    place: str  # the file, for messages
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
     decimal: str
 
     def refused(self, row: int, reason: str) -> Refused:
-        return Refused(f"{self.path}, line {self.lines[row]}: {reason}")
+        return Refused(f"{self.place}, line {self.lines[row]}: {reason}")
 
 
 def read_results(path: Path | str) -> "pd.DataFrame":
@@ -160,7 +160,7 @@ def read_results(path: Path | str) -> "pd.DataFrame":
 
 def _texts(column: Sequence[str]) -> list[str]:
     """A column of text, without the words for nothing."""
-    texts = {cell: "" if _is_nothing(cell) else cell.strip() for cell in {*column}}
+    texts = {cell: "" if _is_nothing(cell) else as_windows_text(cell.strip()) for cell in {*column}}
     return [texts[cell] for cell in column]
 
 
@@ -243,19 +243,18 @@ def _is_nothing(cell: str) -> bool:
 
 def _cells(path: Path | str) -> Cells:
     """The cells of a table that has all COLUMNS. Refused, naming the file, if it is no such table."""
-    lines = io.StringIO(_text(path), newline="")
-    first = lines.readline()
-    skipped = 1
-    if re.fullmatch(r'"?sep=.?"?\s*', first):  # for spreadsheets: the delimiter
+    lines, place = io.StringIO(_text(path), newline=""), shown(path)
+    first, skipped = lines.readline(), 1
+    if re.fullmatch(r'"?sep=.?"?\s*', first, re.IGNORECASE):  # for spreadsheets: the delimiter
         first, skipped = lines.readline(), 2
     headings = {sign: next(csv.reader([first], delimiter=sign), []) for sign in DELIMITERS}
-    delimiter = max(headings, key=lambda sign: len(COLUMNS.keys() & {name.strip() for name in headings[sign]}))
-    heading = headings[delimiter]
-    header = [name.strip() for name in heading]
+    names = {sign: [name.strip().lower() for name in heading] for sign, heading in headings.items()}
+    delimiter = max(names, key=lambda sign: len(COLUMNS.keys() & names[sign]))
+    header, heading = names[delimiter], headings[delimiter]
     if missing := [column for column in COLUMNS if column not in header]:
-        raise Refused(f"{path} is no results table: it lacks the column {listed(missing)}")
+        raise Refused(f"{place} is no results table: it lacks the column {listed(missing)}")
     if twice := [column for column in COLUMNS if header.count(column) > 1]:
-        raise Refused(f"{path} has two columns {twice[0]}: leave one of them out")
+        raise Refused(f"{place} has two columns {twice[0]}: leave one of them out")
 
     rows, numbers = [], []
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -265,15 +264,16 @@ def _cells(path: Path | str) -> Cells:
                 rows.append(row)
                 numbers.append(skipped + reader.line_num)
     except csv.Error as error:
-        raise Refused(f"{path}, line {skipped + reader.line_num}: {error}") from None
+        raise Refused(f"{place}, line {skipped + reader.line_num}: {error}") from None
     if rows and all(len(row) == len(header) + 1 for row in rows):
         # Row names that have no header (R), or a delimiter at the end of each line.
-        rows = [row[1:] if any(row[-1] for row in rows) else row[:-1] for row in rows]
+        own = slice(1, None) if any(row[-1] for row in rows) else slice(-1)
+        rows = [row[own] for row in rows]
     for row, number in zip(rows, numbers, strict=True):
         if len(row) != len(header):
-            raise Refused(f"{path}, line {number}: {len(row)} cells under {len(header)} columns; is it complete?")
+            raise Refused(f"{place}, line {number}: {len(row)} cells under {len(header)} columns; is it complete?")
     columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    return Cells(path, columns, numbers, _decimal(columns))
+    return Cells(place, columns, numbers, _decimal(columns))
 
 
 def _decimal(columns: Mapping[str, Sequence[str]]) -> str:
@@ -286,19 +286,14 @@ def _decimal(columns: Mapping[str, Sequence[str]]) -> str:
 
 
 def _text(path: Path | str) -> str:
-    """The text of a file in UTF-8, UTF-16, or (a spreadsheet's older formats) Latin-1."""
+    """The text of a table's file, whatever its encoding. Refused if there is none, or it is no text."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise Refused(f"{path} does not exist; `transferability results EXPERIMENT` writes it") from None
-    if content.startswith(b"PK"):
-        raise Refused(f"{path} is no results table but a spreadsheet's own file, or a zip: save it as CSV")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+        raise Refused(f"{shown(path)} does not exist; `transferability results EXPERIMENT` writes it") from None
+    if content.startswith(SPREADSHEETS):
+        raise Refused(f"{shown(path)} is a spreadsheet, not a results table: save it as CSV")
+    return decoded(content)
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:
