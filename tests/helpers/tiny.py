@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transferability.data.packed import ImageClass, ImageSet, PackedImages, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, PackedImages, write_packed
 from transferability.networks.caffenet import Architecture, Conv, Linear
 from transferability.recipe import Recipe
 from transferability.results.collect import COLUMNS

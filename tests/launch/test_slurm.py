@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 import shutil
 import socket
 import subprocess
@@ -19,7 +18,8 @@ from project import HELPERS
 from safetensors.numpy import load_file
 from waiting import LIMIT, wait_for
 
-from transferability.data.packed import ImageClass, ImageSet, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, write_packed
 from transferability.files import read_json
 from transferability.launch.slurm import SLURM_FILES
 from transferability.runs.locks import hold, holder
@@ -170,7 +170,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def claimed_ports() -> tuple[socket.socket, int]:
-    """The first of a hundred ports that are no other cluster's here, and what keeps others off as long as it is open."""
+    """The first of a hundred ports that no other cluster here has, and a socket that keeps others off while open."""
     for first in random.sample(range(25_000, 32_000, 100), 70):  # below those that the system gives out
         claim = socket.socket()
         try:

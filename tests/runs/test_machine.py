@@ -55,6 +55,10 @@ def test_ranks_of_who_started_this_process_are_believed() -> None:
         assert settle_rank(2, 1, slurm) == (rank == "0") and slurm["SLURM_PROCID"] == rank
     with pytest.raises(Refused, match=r"torchrun started 2 processes, --devices 4 --nodes 1 needs 4; .*--nproc"):
         settle_rank(4, 1, {"TORCHELASTIC_RUN_ID": "7", "WORLD_SIZE": "2", "RANK": "0"})
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with pytest.raises(Refused, match=f"process {gone.pid}, which started this one as a further rank, has ended"):
+        settle_rank(2, 1, {LAUNCHER: str(gone.pid), "LOCAL_RANK": "1"})
     with pytest.raises(Refused, match="--nodes 2: several nodes need SLURM"):
         settle_rank(1, 2, {})
 

@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -384,10 +383,10 @@ def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: Pa
     train(study)
     folder = study_folder("tiny")
     names = [network.name for network in study.networks]
-    write_json(folder.fleet("done").start, {"networks": names, "records": dict.fromkeys(names, {})})
+    write_json(folder.fleet("done").start, {"networks": names, "records": {name: {} for name in names}})
     write_json(
         folder.fleet("begun").start,
-        {"networks": [*names, "random-0/baseA/seed-0"], "records": dict.fromkeys(names, {})},
+        {"records": {name: {} for name in [*names, "random-0/baseA/seed-0"]}},
     )
     write_json(folder.root / ".removed-half" / "progress.json", {"networks": names})
     write_json(folder.fleet("failed").failed, {"networks": names, "reason": "because"})

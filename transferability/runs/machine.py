@@ -146,8 +146,12 @@ def settle_rank(devices: int, nodes: int, environment: MutableMapping[str, str] 
     """
     environment = os.environ if environment is None else environment
     processes = devices * nodes
-    if environment.get(LAUNCHER) == str(os.getppid()) and environment.get("LOCAL_RANK", "").isdigit():
-        return environment["LOCAL_RANK"] == "0"  # Lightning in our first process started this one
+    launcher = environment.get(LAUNCHER, "")
+    if launcher and environment.get("LOCAL_RANK", "").isdigit():
+        if launcher == str(os.getppid()):
+            return environment["LOCAL_RANK"] == "0"  # Lightning in our first process started this one
+        if not _is_alive(launcher):
+            raise Refused(f"process {launcher}, which started this one as a further rank, has ended: so does this one")
     if environment.get("TORCHELASTIC_RUN_ID") and processes > 1:
         world = environment.get("WORLD_SIZE", "")
         if world != str(processes):
@@ -160,6 +164,16 @@ def settle_rank(devices: int, nodes: int, environment: MutableMapping[str, str] 
     if processes > 1 and "SLURM_STEP_ID" in environment:
         return environment.get("SLURM_PROCID", "0") == "0"
     forget_ranks(environment)
+    return True
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
     return True
 
 

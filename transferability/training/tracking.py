@@ -377,10 +377,10 @@ class Tracker:
                 self.opened += 1
             except Exception as error:
                 self._say(f"{network.name} is not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-        sent = -1
+        sent = dict.fromkeys(runs, -1)  # index of a network → the step of its last row
         while (item := self.rows.get()) is not None:
             i, step, row = item
-            sent = max(sent, step)
+            sent[i] = step
             if i in runs and step > runs[i][1]:
                 try:
                     runs[i][0].log(row, step=step, commit=True)
@@ -395,7 +395,7 @@ class Tracker:
                     if weights is not None:
                         self._keep(run, self.fleet.networks[i], weights)
                 run.finish(exit_code=int(self.failed))
-                wait_for(self.root / self.fleet.networks[i].name, sent)
+                wait_for(self.root / self.fleet.networks[i].name, sent[i])
             except Exception as error:
                 self._say(f"{self.fleet.networks[i].name} is not finished: {type(error).__name__}: {error}")
 

@@ -15,9 +15,10 @@ from pictures import encoded, folder, picture, pixels, put
 from PIL import Image
 from project import SHARED
 
+from transferability.data.ilsvrc import devkit_truth
 from transferability.data.pack import pack
 from transferability.data.packed import PackedImages, open_packed, verify
-from transferability.data.readers import devkit_truth, open_source
+from transferability.data.readers import list_images
 from transferability.files import Refused
 
 PICTURES = SHARED / "data"
@@ -72,10 +73,10 @@ def test_odd_names_and_links(tmp_path: Path) -> None:
     outside = put(tmp_path / "elsewhere" / "picture.png", picture(9))
     (source / "train" / "new\nline" / "link\n1.png").symlink_to(outside)
     os.rename(source / "train" / "new\nline" / "0.png", os.fsencode(source / "train" / "new\nline") + b"/\xfe.png")
-    found = open_source(str(source))
+    found = list_images(str(source))
     assert sorted(found.train) == sorted(("with space", "new\nline", "not \udcff utf-8"))
     assert len(found.train["new\nline"]) == 2
-    again = open_source(str(source))
+    again = list_images(str(source))
     assert again == found
     good = pack(str(source), tmp_path / "good", None, workers=1)
     assert {c.id for c in open_packed(good.folder).classes} == set(found.train)
@@ -91,7 +92,7 @@ def test_folders_linked_all_to_all_end(tmp_path: Path) -> None:
     for one in (source / "train").iterdir():
         for other in sorted((source / "train").iterdir()):
             (one / f"to {other.name}").symlink_to(other)
-    found = open_source(str(source))
+    found = list_images(str(source))
     assert {len(pictures) for pictures in found.train.values()} == {12}
 
 
@@ -165,7 +166,7 @@ def test_a_damaged_zip_names_the_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("honest", [True, False])
 def test_bombs_in_a_zip_are_refused_unread(honest: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kB that unpack to 16 MB, and that say so, or say that they are small."""
-    monkeypatch.setattr("transferability.data.readers.MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr("transferability.data.listing.MAX_FILE_BYTES", 2**20)
     archive = zipped(folder(tmp_path / "set"), tmp_path / "set.zip")
     with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as handle:
         handle.writestr("train/bus/bomb.png", bytes(16_000_000))
@@ -184,7 +185,7 @@ def test_bombs_in_a_zip_are_refused_unread(honest: bool, tmp_path: Path, monkeyp
 
 
 def test_bombs_in_the_development_kit_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transferability.data.readers.MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr("transferability.data.ilsvrc.MAX_FILE_BYTES", 2**20)
     kit = {name: bytes(2**21) if name.endswith("meta.mat") else data for name, data in devkit(TRUTH).items()}
     with pytest.raises(Refused, match=r"holds no meta.mat"):
         devkit_truth(Path("kit.tar.gz"), io.BytesIO(tar_of(kit, "w:gz")))
@@ -297,8 +298,8 @@ def test_the_real_tiny_imagenet() -> None:
     archive = PICTURES / "tiny-imagenet-200-subset.zip"
     if not archive.exists():
         pytest.skip("Tiny ImageNet is not here")
-    found = open_source(str(archive))
-    assert found.kind == "Tiny ImageNet as published"
+    found = list_images(str(archive))
+    assert found.arrangement == "Tiny ImageNet as published"
     assert {len(p) for p in found.train.values()} == {200} and {len(p) for p in found.val.values()} == {50}
     assert len(found.train) == 200 and found.names["n01443537"] == "goldfish"
 
