@@ -45,17 +45,13 @@ NAMES = ("baseA", "A2A", "A3A", "A1A+", "R3A")
 
 # Trains, and is killed by itself at a moment that is given as a place in the code and how often it was passed.
 KILLED = """
-import os, shutil, signal, sys
+import dataclasses, os, shutil, signal, sys
 import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from transferability import files
-from transferability.training import fleet
-from transferability.training import train
+from trained import PLAIN, train
 from transferability.study import load_study
-from trained import PLAIN, pending, train, train_fleet
-from waiting import LIMIT, wait_for
+from transferability.training import fleet
 
+torch.set_num_threads(1)
 moment, count = sys.argv[2], int(sys.argv[3])
 passed = 0
 
@@ -96,9 +92,7 @@ elif moment == "replacing":  # each time a file is whole and not yet in its plac
 elif moment == "removing":
     shutil.rmtree = lambda *_, **__: die()
 
-study = load_study(sys.argv[1])
-for each in pending(study):
-    train_fleet(study, each, train.Machine("cpu", keep_weights=True, checkpoint_minutes=0.0))
+train(load_study(sys.argv[1]), dataclasses.replace(PLAIN, checkpoint_minutes=0.0))
 """
 
 
