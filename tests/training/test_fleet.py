@@ -498,8 +498,8 @@ def test_a_diverged_network_is_the_same_in_a_fleet_and_alone(
         if grouping == "killed":
             with monkeypatch.context() as patch, pytest.raises(Killed):
                 patch.setattr(FleetModule, "training_step", killed)
-                train(study, [["baseA"], ["baseB"], *groups])
-        train(study, [["baseA"], ["baseB"], *groups])
+                train(study, groups=[["baseA"], ["baseB"], *groups])
+        train(study, groups=[["baseA"], ["baseB"], *groups])
         results[grouping] = {name: timeless_result(study, name) for name in treated}
     for name in treated:
         assert results["fleet"][name] == results["alone"][name], name
