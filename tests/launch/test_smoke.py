@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from transferability.results.statistics import read_results
+from transferability.results.table import read_results
 
 PROJECT = Path(__file__).parents[2]
 
