@@ -279,7 +279,8 @@ def plan(
     csv: Csv = False,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.launch.plan import COLUMNS, aligned, listing, totals, trouble
+    from transferability.launch.plan import COLUMNS, listing, totals, trouble
+    from transferability.runs.status import aligned
     from transferability.study import fleets, load_study
 
     study = load_study(experiment)
@@ -292,7 +293,7 @@ def plan(
     if csv:
         _print_csv(COLUMNS, rows)
         return
-    print("\n".join(aligned(rows)) + "\n")
+    print("\n".join(aligned([COLUMNS, *(tuple(map(str, row)) for row in rows)])) + "\n")
     for line in totals(study, chosen, divided):
         _console().print(line)
     if warning := trouble(study, study_folder(study.name), data_root(), chosen):
