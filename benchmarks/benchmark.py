@@ -1,6 +1,6 @@
 """How fast it is, side by side with what one would use otherwise, on this machine.
 
-    python experiments/benchmark.py [ROW ...] [--repeats 7] [--csv FILE] [--quick]      (or: make bench)
+    python benchmarks/benchmark.py [ROW ...] [--repeats 7] [--csv FILE] [--quick]      (or: make bench)
 
 Rows, all of them by default; each can be run alone:
 
@@ -48,19 +48,22 @@ import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from trained import train_fleet
 
 from transferability.data.packed import ImageClass, ImageSet, PackedImages, open_packed, write_packed
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, task_images
 from transferability.files import Refused, read_json
 from transferability.launch.local import run_study
-from transferability.launch.plan import most_memory
 from transferability.recipe import Recipe
+from transferability.runs.machine import Machine
 from transferability.runs.paths import data_root, study_folder
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study, load_study, network, record
+from transferability.training.device import most_memory
 from transferability.training.fleet import FleetModule
+from transferability.training.outcome import provenance
 from transferability.training.tracking import Tracker
-from transferability.training.train import Machine, provenance, quiet, train_fleet
+from transferability.training.trainer import quiet
 
 HERE = Path(__file__).resolve().parent
 EXPERIMENTS = HERE.parent / "experiments"

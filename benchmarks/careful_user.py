@@ -1,6 +1,6 @@
 """What one would write without this package: one network, one process, files, a DataLoader, Lightning.
 
-    python experiments/careful_user.py STUDY.py NETWORK --pictures FOLDER --out FOLDER
+    python benchmarks/careful_user.py STUDY.py NETWORK --pictures FOLDER --out FOLDER
 
 The other side of `benchmark.py study`. FOLDER holds A/train, A/val, B/train, … for torchvision's ImageFolder. Written
 with care: frozen layers run without gradient and once through their own module, channels last, fused SGD, pictures

@@ -1,14 +1,15 @@
-"""Demo study: the whole grid of the paper in five minutes, on pictures that the package draws itself.
+"""Demo study: the whole grid of the paper in six minutes, on images that the package draws itself.
 
     transferability pack demo data/demo
     transferability run experiments/demo.py
     python plots/figure2.py runs/demo/results.csv
 
-or `make demo`, which does all three. Cost: 148 networks, about five minutes on two cores.
+`make demo` runs all three. Cost: 148 networks, about six minutes on two cores.
 
 Splits random-0 and manmade-natural, both directions, seed 0: bases, the four treatments at n = 1 … 7, B8B+ and
-random features. The pictures and this recipe were designed on seed 0 until the paper's effects show, so that one
-sees what the figures look like; they are no evidence for the effects. `demo_seeds.py` repeats it untouched.
+random features. The images and this recipe were adjusted on seed 0 until the paper's effects showed, so the demo
+illustrates the figures and is not evidence for the effects. `demo_seeds.py` repeats it with seeds that were not
+used for tuning.
 """
 
 from transferability.networks import small_caffenet

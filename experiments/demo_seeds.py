@@ -1,8 +1,9 @@
-"""The demo study with seeds 1 to 3: untouched by any tuning, with three units for each interval.
+"""The demo study with seeds 1 to 3, none of which was used for tuning: three units for each interval.
 
+    transferability pack demo data/demo
     transferability run experiments/demo_seeds.py
 
-Cost: 444 networks, about 15 minutes on two cores. Expect what the README reports, within the intervals that it gives.
+Cost: 444 networks, about 25 minutes on two cores. Expect the numbers of docs/results.md, within their intervals.
 """
 
 from demo import architecture, demo

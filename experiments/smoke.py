@@ -1,10 +1,10 @@
-"""Smoke study: the whole path in seconds. It shows that everything works, and nothing about features.
+"""Smoke study: the whole path in seconds. It shows that the software works, and says nothing about features.
 
     transferability pack demo data/demo
     transferability run experiments/smoke.py
 
-Cost: 28 tiny networks, 12 steps each, about 20 seconds on two cores, most of it start-up. Every kind of treatment
-is in it. Expect accuracies at chance (.05).
+Cost: 28 tiny networks of 12 steps each, about 20 seconds on two cores, mostly start-up. It contains every kind of
+treatment. Expect accuracies at chance (.05).
 """
 
 from transferability.networks import small_caffenet

@@ -3,11 +3,11 @@
     transferability pack tiny-imagenet-200.zip data/tiny-imagenet
     transferability submit experiments/tiny_imagenet.py         # or `transferability run`
 
-Cost: 1,125 networks; `transferability plan` says what that is in hours. 15,000 steps of 256 are 77 epochs of a
-half with the full set's 500 images a class.
+Cost: 1,140 networks; `transferability plan experiments/tiny_imagenet.py` estimates the hours. 15,000 steps of 256
+images are 77 epochs of a half of the full set (500 images per class).
 
-Bases, all four treatments, random features, B8B+ and a base with twice the steps. Fifteen units (split x seed), so
-every mean over the random splits has an interval from twelve. Not run by the authors of this file yet.
+Bases, all four treatments, random features, B8B+ and a base with twice the steps. Fifteen units (split x seed), of
+which twelve are on random splits. Not run yet, so there are no numbers to expect.
 """
 
 from dataclasses import replace

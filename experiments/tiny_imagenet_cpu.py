@@ -6,15 +6,15 @@
     transferability run experiments/tiny_imagenet_cpu.py --only 'manmade-natural/*/seed-0'
     python plots/figure2.py runs/tiny_imagenet_cpu/results.csv
 
-Cost: 76 networks for each split and seed, about 35 minutes each on two cores; seven of them, 532 networks. The packed
-64-pixel images are averaged to 32 when they are loaded. Written for 200 training images per class (4,500 steps of 64
-are 14 epochs of a half); with all 500 of the full set they are 6 epochs.
+Cost: 532 networks: 76 for each of seven pairs of split and seed, each of which takes about 35 minutes on two cores.
+The packed 64-pixel images are averaged to 32 pixels when they are loaded. The recipe is meant for 200 training images
+per class (4,500 steps of 64 images are 14 epochs of a half); with all 500 of the full set it is 6 epochs.
 
-Four random splits with seed 0 are four units, man-made/natural with three seeds three: enough for intervals. Controls
-for training twice: B8B+ (all layers copied and trained on) and a base with twice the steps.
+Four random splits with seed 0 give four units, man-made/natural with three seeds gives three: enough for intervals.
+Controls for training twice: B8B+ (all layers copied and trained) and a base with twice the steps.
 
 Expect bases at about .22 top-1 (chance is .01), AnB below BnB from n = 5 on, and BnB+ and AnB+ at or above
-their base. Do not expect the dip of BnB at n = 3 … 5: so small a network, trained so briefly, hardly shows it.
+their base. Do not expect the dip of BnB at n = 3 … 5: a small network that is trained briefly hardly shows it.
 """
 
 from dataclasses import replace

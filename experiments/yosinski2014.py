@@ -4,18 +4,18 @@
     transferability submit experiments/yosinski2014.py          # SLURM; or `transferability run` on a workstation
     python plots/figure2.py runs/yosinski2014/results.csv --paper
 
-Cost: about 91 base trainings with shared prefixes (a base is 115 million images). `transferability plan` says what
-that is in hours; the authors took 9.5 days a network on a K20.
+Cost: about 91 base trainings with shared prefixes (a base sees 115 million images). `transferability plan
+experiments/yosinski2014.py` estimates the hours; the authors' networks took 9.5 days each on a K20.
 
   10 bases: random-0 … random-3 and manmade-natural, both halves
   28 BnB: random splits, target A            56 AnB: random splits, both directions
   14 BnB+: random-0 and -1, target A         28 AnB+: random-0 and -1, both directions
   14 AnB: manmade-natural, both directions
    1 base, 7 with random features, on all 1,000 classes
-  12 bases with 1 … 1,300 images a class
+  12 bases with 1 … 1,300 images per class
 
-Paper: what is done differently is one list in the README. Expect the paper's accuracies within half a point, but
-not its claim about fine-tuning: see "What the published numbers cannot show" there.
+Paper: docs/paper.md lists what is done differently. Expect the paper's accuracies within half a point, but not its
+claim about fine-tuning: see "What the published numbers cannot show" there.
 """
 
 from transferability.networks import caffenet

@@ -1,15 +1,15 @@
-"""The grid that the paper left unfinished: enough to decide what its networks cannot.
+"""The grid that the paper left unfinished: enough networks to decide what the published ones cannot.
 
     transferability submit experiments/yosinski2014_complete.py
 
-Every split, both directions, all four treatments at every n, so that each network is paired with the base of its
-own target; random features on the halves, with the paper's initialiser (whose signal vanishes from three layers
-on) and with a variance-preserving one; the controls for training twice (B8B+, BnB+ at every n) and for length (a
-base with twice the steps); and, on the random splits, the authors' unpublished experiment that preserves one or
-two more layers.
+- every split, both directions, all four treatments at every n: each network is paired with the base of its own target
+- random features on the halves, with the paper's initialiser (whose signal vanishes after three layers) and with a
+  variance-preserving one
+- controls for training twice (B8B+, and BnB+ at every n) and for longer training (a base with twice the steps)
+- on the random splits, the authors' unpublished experiment that preserves one or two more layers
 
-Cost: 658 networks a seed, about four times `yosinski2014.py`. SEEDS sets the number of repetitions: with seed 0
-alone the four random splits are four units, which is enough for an interval.
+Cost: 658 networks per seed, about four times `yosinski2014.py`. SEEDS lists the repetitions; with seed 0 alone the
+four random splits are four units, enough for an interval.
 """
 
 from dataclasses import replace

@@ -1,20 +1,20 @@
-# What differs from cluster to cluster. `transferability submit` and the sbatch files read it; before a bare
-# `sbatch`, type `. slurm/site.sh`. What is set in the environment already wins over what is written here.
+# Settings of your cluster. `transferability submit` and the sbatch files read this file; before calling `sbatch`
+# yourself, type `. slurm/site.sh`. A variable that is already set in the environment takes precedence.
 
-# Partition and account; without them the cluster's defaults.
+# Partition and account; if not set, the cluster's defaults.
 #export SBATCH_PARTITION=${SBATCH_PARTITION:-gpu}
 #export SBATCH_ACCOUNT=${SBATCH_ACCOUNT:-my-project}
 
-# Longest time of one element. An element that needs more is requeued and goes on from its last checkpoint.
+# Time limit of one array task. A task that needs longer is requeued and resumes from its last checkpoint.
 export SBATCH_TIMELIMIT=${SBATCH_TIMELIMIT:-24:00:00}
 
-# How to ask for GPUs: sbatch's option, with {devices} for the number on a node. Empty on a cluster of CPUs.
+# The sbatch option that asks for GPUs; {devices} stands for the number per node. Empty on a cluster without GPUs.
 export TRANSFERABILITY_GPUS=${TRANSFERABILITY_GPUS---gres=gpu:{devices\}}
 
-# Processor cores for each device.
+# CPU cores per device.
 export TRANSFERABILITY_CPUS=${TRANSFERABILITY_CPUS:-4}
 
-# Run on the node before anything else: modules, the Python environment.
+# Runs first on each node: load modules, activate the Python environment.
 prepare_node() {
     # module load cuda
     if [ -d .venv/bin ]; then PATH=$PWD/.venv/bin:$PATH; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Submits the smoke study to a throw-away SLURM cluster of two nodes on this machine, and prints the commands and
-# what they say, as it stands in the README. Takes about a minute; leaves nothing behind.
+# Submits the smoke study to a temporary SLURM cluster of two nodes on this machine and prints the commands with their
+# output: the transcript in docs/cluster.md. Takes about a minute; leaves nothing behind.
 #
 #     slurm/transcript.sh >transcript.txt
 #
@@ -11,7 +11,7 @@ cluster=$(mktemp -d)
 trap 'tests/slurm/cluster.sh stop "$cluster" >/dev/null 2>&1; rm -rf "$cluster"' EXIT
 eval "$(PORT=${PORT:-18817} tests/slurm/cluster.sh start "$cluster" 2>/dev/null)"
 
-# What a site writes into slurm/site.sh: here, nodes without GPUs.
+# Instead of slurm/site.sh: nodes without GPUs.
 export TRANSFERABILITY_GPUS="" TRANSFERABILITY_CPUS=1 SBATCH_TIMELIMIT=30
 export TRANSFERABILITY_DATA=${TRANSFERABILITY_DATA:-$PWD/data} TRANSFERABILITY_RUNS=$cluster/runs
 export PATH=$PWD/.venv/bin:$PATH COLUMNS=110
@@ -20,7 +20,7 @@ say() {
     bash -c "${*// runs/ $cluster/runs}" 2>&1 | sed -e "s#$cluster/##g" -e "s#$PWD/##g" -e 's/ *$//'
     echo
 }
-wait_for() { # what status has to say
+wait_for() { # until the output of `status` matches the pattern
     for _ in $(seq "${PATIENCE:-1200}"); do
         grep -q "$1" <<<"$(transferability status experiments/smoke.py 2>/dev/null)" && return
         sleep 0.1
@@ -36,7 +36,7 @@ wait_for '^running: '
 say 'transferability status experiments/smoke.py'
 job=2_0
 until grep -qs ' steps$' "$cluster"/runs/smoke/logs/*-"$job".log; do sleep 0.02; done # it begins to train
-echo '# As before a time limit: the element writes a checkpoint, goes back to the queue, and on from there.'
+echo '# As before a time limit: the array task writes a checkpoint, is requeued and resumes from it.'
 say "scancel --batch --signal=USR1 $job"
 until [ "$(squeue -h -j "$job" -O RestartCnt | tr -d ' ')" = 1 ]; do
     [ -n "$(squeue -h -j "$job")" ] || { echo "$job had ended before its signal came: try again" >&2; exit 1; }

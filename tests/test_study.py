@@ -313,6 +313,14 @@ def test_load_study(tmp_path: Path) -> None:
         ("study = 3\n", "{file} defines no study"),
         (EXPERIMENT.replace('grid(RECIPE, 8, ["random-0"])', "()"), "{file}: study 'mine' has no networks"),
         (EXPERIMENT.replace("steps=10", "steps=0"), "{file}: recipe 'r': steps is 0"),
+        (
+            EXPERIMENT.replace("steps=10", "steps=10, optimizer='adamw'"),
+            "{file}:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'optimizer'; Recipe takes name,",
+        ),
+        (
+            EXPERIMENT.replace("rate=0.1", "rates=0.1"),
+            "{file}:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'rates'; did you mean rate?",
+        ),
     ],
 )
 def test_an_experiment_that_does_not_load_is_refused_in_one_line(tmp_path: Path, text: str, why: str) -> None:

@@ -769,7 +769,7 @@ def prepare(bench: Bench) -> None:
 
 def markdown(rows: list[Row], scale: float) -> str:
     """The table, with what it was made on."""
-    from transferability.training.train import provenance
+    from transferability.training.outcome import provenance
 
     found = provenance()
     lines = [

@@ -33,8 +33,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 EXTRAS = ("train", "wandb", "dashboard", "bench")
 SMOKE = str(PROJECT / "experiments" / "smoke.py")
 NETWORKS = 28  # of the smoke study
-# Pictures of several kinds, as users have them, in two classes.
-PICTURES = """
+PICTURES = """# pictures of several kinds, as users have them, in two classes
 from pathlib import Path
 from PIL import Image
 for part in ("train", "val"):
@@ -44,8 +43,7 @@ for part in ("train", "val"):
         for mode, file in (("RGB", "a.jpg"), ("L", "b.jpg"), ("CMYK", "c.jpg"), ("RGBA", "d.png"), ("P", "e.gif")):
             Image.new(mode, (40, 30)).save(folder / file)
 """
-# litdata writes and reads, as benchmarks/benchmark.py has it do.
-LITDATA = """
+LITDATA = """# litdata writes and reads, as benchmarks/benchmark.py has it do
 import litdata, torch
 writer = litdata.streaming.Cache("litdata", chunk_bytes="64MB")
 for index in range(8):

@@ -1,12 +1,18 @@
-"""The command line: one program, `transferability`. Each command does little more than call its module."""
+"""The command line: one program, `transferability`. Each command does little more than call its module.
 
+Here, and nowhere below, the environment says where packed sets and runs lie.
+"""
+
+import functools
 import gc
+import inspect
 import os
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +22,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from transferability import __version__, available_cores
+from transferability import __version__
 from transferability.files import Refused, in_words
+from transferability.runs.machine import (
+    Machine,
+    default_workers,
+    follow_launcher,
+    gpus,
+    refuse_form,
+    set_thread_defaults,
+    settle_rank,
+)
+from transferability.runs.paths import StudyFolder, data_root, study_folder
 
 app = typer.Typer(
     name="transferability",
@@ -43,9 +59,7 @@ FleetSize = Annotated[
 Wandb = Annotated[
     str, typer.Option("--wandb", metavar="MODE", help="Weights & Biases: disabled, offline (kept in runs/) or online.")
 ]
-WandbArtifacts = Annotated[
-    bool, typer.Option("--wandb-artifacts", help="With --wandb: the bases' weights as artifacts, too.")
-]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
 
 
 def _when(word: str) -> str:
@@ -54,28 +68,85 @@ def _when(word: str) -> str:
     return word
 
 
-Resident = Annotated[
-    str,
-    typer.Option(
-        "--resident",
-        metavar="WHEN",
-        callback=_when,
-        help="Pictures in device memory: yes, no, auto (if a GPU has room).",
-    ),
-]
-Form = Annotated[
-    str,
-    typer.Option(
-        "--form",
-        metavar="FORM",
-        help="How a step is computed: plain, split, graph, split+graph; auto tries them on a GPU, once a fleet.",
-    ),
-]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")]
+def _machine(
+    *,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
+    devices: Annotated[
+        int,
+        typer.Option(
+            "--devices",
+            "--devices-per-fleet",
+            min=1,
+            help="GPUs (or processes on cores) of each node that train one fleet together, by DDP.",
+        ),
+    ] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Nodes that train one fleet together; needs SLURM.")] = 1,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 10.0,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Keep the final weights of every network, not of bases alone.")
+    ] = False,
+    wandb: Wandb = "disabled",
+    wandb_artifacts: Annotated[
+        bool, typer.Option("--wandb-artifacts", help="With --wandb: the bases' weights as artifacts, too.")
+    ] = False,
+    resident: Annotated[
+        str,
+        typer.Option(
+            "--resident",
+            metavar="WHEN",
+            callback=_when,
+            help="Images in device memory: yes, no, auto (if a GPU has room).",
+        ),
+    ] = "auto",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--form",
+            metavar="FORM",
+            help="How a step is computed: plain, ungrouped, graph, ungrouped+graph; auto tries them on a GPU.",
+        ),
+    ] = "auto",
+) -> Machine:
+    return Machine(
+        accelerator, devices, nodes, checkpoint_minutes, keep_weights, wandb, wandb_artifacts, resident, form
+    )
+
+
+def _takes_machine(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `_machine`, and hands their values to it as one `machine`."""
+    own, options = inspect.signature(command), inspect.signature(_machine).parameters
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        machine = _machine(**{name: values.pop(name) for name in options})
+        command(**values, machine=machine)
+
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "machine"]
+    parameters += options.values()
+    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
+
+
+class _Console(Console):
+    """A console whose reader may leave: training goes on, in silence."""
+
+    def on_broken_pipe(self) -> None:
+        _close_stdout()
+
+
+def _close_stdout() -> None:
+    """What is printed from now on goes nowhere."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Console:
     return Console(highlight=False)
+
+
+def _say(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, soft_wrap=True, markup=False)
 
 
 def _print_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -166,7 +237,6 @@ def classes(
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
     from transferability.data.packed import open_packed
-    from transferability.runs.paths import data_root
     from transferability.splits import ilsvrc_classes, task_classes
     from transferability.study import load_study
 
@@ -212,13 +282,12 @@ def plan(
     ] = False,
     measure_batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Images a step for that.", show_default="the recipe's; fewer on a CPU"),
+        typer.Option(min=1, help="Images per step for that.", show_default="the recipe's; fewer on a CPU"),
     ] = None,
     csv: Csv = False,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.launch.local import estimate
-    from transferability.launch.slurm import sizes_that_fit
+    from transferability.launch.plan import COLUMNS, aligned, listing, totals, trouble
     from transferability.study import fleets, load_study
 
     study = load_study(experiment)
@@ -227,70 +296,54 @@ def plan(
     if measure:
         _measure(study, divided, measure_batch, csv)
         return
-    columns = ("stage", "fleet", "split", "network", "source", "target", "n", "seed")
-    rows = [
-        (
-            network.stage,
-            number,
-            network.split,
-            network.short_name,
-            network.treatment.source,
-            network.treatment.target,
-            network.treatment.n,
-            network.seed,
-        )
-        for number, fleet in enumerate(divided)
-        for network in fleet.networks
-    ]
-    if csv:
-        _print_csv(columns, rows)
-        return
-    console = _console()
-    # Not a rich table, which measures and wraps every cell: seconds for 10,000 networks.
-    cells = [columns, *(tuple(map(str, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    kinds: dict[str, int] = {}
-    for network in chosen:
-        kinds[network.treatment.kind] = kinds.get(network.treatment.kind, 0) + 1
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    console.print(f"\n{len(chosen)} networks ({counts}) in {len(divided)} fleets")
-    console.print(estimate(study, divided, available_cores()))
-    console.print(sizes_that_fit(study, chosen))
-
-
-def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -> None:
-    # One thread a process, as `run` does: before torch loads.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from transferability.launch.plan import COLUMNS, measure_study, summary, table
-    from transferability.runs.paths import data_root
-    from transferability.training.train import quiet
-
-    quiet()
-    measured = measure_study(study, divided, batch, Console(stderr=True))
-    rows = table(study, measured)
+    rows = listing(divided)
     if csv:
         _print_csv(COLUMNS, rows)
         return
-    console = _console()
-    # What fits into a line: `--csv` has all.
-    heads = {"images_per_second": "images/s", "ms_per_step": "ms", "memory_gb": "GB", "tflops": "TFLOP/s"}
-    left_out = {"networks", "classes", "why"} | ({"form"} if {each.form for each in measured} == {"plain"} else set())
-    heads |= {"peak_share": "of peak", "hours_each": "hours"}
-    kept = [i for i, column in enumerate(COLUMNS) if column not in left_out and any(row[i] != "" for row in rows)]
-    shown = Table(box=None)
-    for i in kept:
-        shown.add_column(heads.get(COLUMNS[i], COLUMNS[i]), justify="left" if COLUMNS[i] == "kind" else "right")
-    for row in rows:
-        shown.add_row(*(str(row[i]) for i in kept))
-    console.print(shown)
-    for line in summary(measured, (data_root() / study.data / "manifest.json").exists()):
-        console.print(line, soft_wrap=True)
+    print("\n".join(aligned(rows)) + "\n")
+    for line in totals(study, chosen, divided):
+        _console().print(line)
+    if warning := trouble(study, study_folder(study.name), data_root(), chosen):
+        print(f"not ready: {warning}", file=sys.stderr)
+
+
+def _measure(study: Any, divided: Sequence[Any], batch: int | None, csv: bool) -> None:
+    set_thread_defaults()  # before torch loads
+    from transferability.launch.measure import COLUMNS, measure_study, print_measured, table
+    from transferability.training.trainer import quiet
+
+    quiet()
+    measured = measure_study(study, divided, data_root(), batch, Console(stderr=True))
+    if csv:
+        _print_csv(COLUMNS, table(measured))
+    else:
+        print_measured(measured, (data_root() / study.data / "manifest.json").exists(), _console())
+
+
+def _which(
+    study: Any,
+    fleet: int | None,
+    names: list[str] | None,
+    divided: Sequence[Any],
+    submission: tuple[Path | None, int | None],
+) -> Sequence[Any]:
+    """The networks that `train` is asked for. divided: the fleets that --fleet counts."""
+    file, element = submission
+    if file is not None and element is not None:
+        from transferability.launch.slurm import task_networks
+
+        return task_networks(study, file, element)
+    if fleet is not None:
+        if fleet >= len(divided):
+            raise Refused(f"study {study.name!r} has fleets 0 … {len(divided) - 1}; there is no fleet {fleet}")
+        return divided[fleet].networks  # type: ignore[no-any-return]
+    if names:
+        return study.select(names)  # type: ignore[no-any-return]
+    raise Refused("say which: --fleet 3 (`transferability plan` lists them) or --network random-0/A3B+")
 
 
 @app.command()
+@_takes_machine
 def train(
     experiment: ExperimentFile,
     fleet: Annotated[int | None, typer.Option(min=0, help="Number of the fleet, as `plan` shows it.")] = None,
@@ -301,178 +354,143 @@ def train(
         Path | None, typer.Option(help="A submission's list of fleets (written by `submit`).")
     ] = None,
     element: Annotated[int | None, typer.Option(min=0, help="Which of the submission's fleets.")] = None,
-    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Devices of each node, one process a device.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Nodes.")] = 1,
-    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 10.0,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Keep the last weights of every network.")
-    ] = False,
-    wandb: Wandb = "disabled",
-    wandb_artifacts: WandbArtifacts = False,
-    resident: Resident = "auto",
-    form: Form = "auto",
+    *,
+    machine: Machine,
 ) -> None:
     """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
-    from transferability.data.packed import open_packed
-    from transferability.launch.local import (
-        is_first,
-        leave_with_launcher,
-        pending,
-        refuse_form,
-        refuse_mismatches,
-        tidy,
-        with_sources,
-        without_diverged,
-    )
-    from transferability.launch.slurm import leave_reason, refuse_allocation, refuse_diverged
-    from transferability.runs.paths import data_root, study_folder
-    from transferability.runs.status import at_chance
+    # The signal before a time limit, which slurm/fleet.sbatch hands on.
+    preempted = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: preempted.set())
+    first = settle_rank(machine.devices, machine.nodes)  # before torch loads
+    follow_launcher()
+    refuse_form(machine.form, machine.accelerator != "cpu", machine.processes)  # whether there is a GPU, is seen later
     from transferability.study import fleets, load_study
-    from transferability.training.tracking import nothing_new, ready, say
+    from transferability.training.tracking import nothing_new, ready
 
-    # The warning before a time limit, which slurm/fleet.sbatch hands on.
-    warning = threading.Event()
-    signal.signal(signal.SIGUSR1, lambda *_: warning.set())
-    leave_with_launcher()
-    refuse_allocation(devices, nodes)
-    refuse_form(form, accelerator != "cpu", devices * nodes)  # whether there is a GPU, is seen later
-    mode = ready(wandb)
+    machine = replace(machine, wandb=ready(machine.wandb))
     study = load_study(experiment)
-    if submission is not None and element is not None:
-        from transferability.launch.slurm import element_networks
-
-        chosen: Sequence[Any] = element_networks(study, submission, element)
-    elif fleet is not None:
-        divided = fleets(study.select(only or ()), fleet_size)
-        if fleet >= len(divided):
-            raise Refused(f"study {study.name!r} has fleets 0 … {len(divided) - 1}; there is no fleet {fleet}")
-        chosen = divided[fleet].networks
-    elif network:
-        chosen = study.select(network)
-    else:
-        raise Refused("say which: --fleet 3 (`transferability plan` lists them) or --network random-0/A3B+")
-    try:
-        refuse_mismatches(study, chosen, open_packed(data_root() / study.data))
-    except Refused as error:
-        with suppress(OSError, Refused):  # what is raised here counts
-            leave_reason(study, chosen, str(error))  # for `status`: nobody looks at the logs of 300 elements
-        raise
-    folder = study_folder(study.name)
-    if is_first():
-        tidy(folder)
-        for line in at_chance(study, [each for each in with_sources(study, chosen) if each not in chosen]):
-            print(line, flush=True)
-        if line := nothing_new(chosen, folder, experiment, mode):
-            say(line)
-    left = pending(study, chosen, None)
-    if not left:
-        refuse_diverged(study, chosen)
-        print(f"{len(chosen)} networks are done")
-        return
-
-    from transferability.training.train import Machine, Warned, quiet, train_fleet
-
-    quiet()
-    machine = Machine(
-        accelerator, devices, nodes, checkpoint_minutes, keep_weights, mode, wandb_artifacts, resident, form
-    )
-    for whole in left:
-        each: Any = whole
-        blocked = ""
-        sources = {member.source_name for member in whole.networks} - {None}
-        if all(folder.result(source).exists() for source in sources if source):
-            each, blocked = without_diverged(folder, whole)
-        if blocked:
-            print(f"left out: {blocked}", flush=True)
-        if each is None:
-            continue
-        print(f"{each.name}: {len(each.networks)} networks, {each.networks[0].recipe.steps} steps", flush=True)
-        try:
-            train_fleet(study, each, machine, warning=warning)
-        except Warned as error:
-            print(f"{error}; run the same command again to go on", flush=True)
-            raise typer.Exit(1) from None
-        for line in at_chance(study, each.networks):
-            print(line, flush=True)
-    refuse_diverged(study, chosen)
-    done = sum(folder.result(member.name).exists() for member in chosen)
-    print(f"{done} of {len(chosen)} networks are done", flush=True)
-    if done < len(chosen):
+    divided = fleets(study.select(only or ()), fleet_size)
+    chosen = _which(study, fleet, network, divided, (submission, element))
+    if first:
+        nothing_new(chosen, study_folder(study.name), experiment, machine.wandb)
+    if not _train_here(study, chosen, machine, first, preempted):
         raise typer.Exit(1)
 
 
+def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool, preempted: threading.Event) -> bool:
+    """Trains `chosen` in this process; whether all of it is done. first: of the processes that train together."""
+    from transferability.data.packed import open_packed
+    from transferability.launch.local import Job, ThisProcess, train_pending
+    from transferability.launch.slurm import leave_reason, refuse_diverged
+    from transferability.runs.ledger import is_done, pending, refuse_mismatches, refuse_untrained, tidy, with_sources
+    from transferability.runs.status import at_chance
+
+    folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
+    try:
+        refuse_mismatches(study, folder, chosen, open_packed(data_root() / study.data))
+    except Refused as error:
+        with suppress(OSError, Refused):  # what is raised here counts
+            leave_reason(study, folder, chosen, str(error))  # for `status`: nobody reads the logs of 300 tasks
+        raise
+    if first:
+        tidy(folder)
+        sources = [source for source in with_sources(study, chosen) if source not in chosen]
+        for line in at_chance(study, folder, sources):
+            say(line)
+    waiting = pending(study, folder, chosen, None)
+    if waiting:
+        from transferability.training.checkpoint import Preempted
+        from transferability.training.trainer import quiet
+
+        quiet()
+        job = Job(study, folder, data_root(), machine)
+        try:
+            left = train_pending(job, waiting, ThisProcess(job, say, first, preempted), say)
+        except Preempted as error:
+            say(f"{error}; run the same command again to go on")
+            return False
+        refuse_untrained(folder, left)
+    refuse_diverged(study, folder, chosen)
+    done = sum(is_done(folder, member.name) for member in chosen)
+    say(f"{done} of {len(chosen)} networks are done")
+    return done == len(chosen)
+
+
 @app.command()
+@_takes_machine
 def run(
     experiment: ExperimentFile,
     only: Only = None,
     fleet_size: FleetSize = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Fleets at once.", show_default="one a core or GPU")
+        int | None, typer.Option(min=1, help="Fleets at once.", show_default="one per core or GPU")
     ] = None,
-    devices_per_fleet: Annotated[
-        int, typer.Option(min=1, help="GPUs (or processes on cores) that train one fleet together, by DDP.")
-    ] = 1,
-    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
-    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="How much work a kill may cost.")] = 10.0,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Keep the last weights of every network.")
-    ] = False,
-    wandb: Wandb = "disabled",
-    wandb_artifacts: WandbArtifacts = False,
-    resident: Resident = "auto",
-    form: Form = "auto",
     dry_run_steps: Annotated[
         int | None, typer.Option(min=1, help="Only try: so many steps of every network, in a temporary folder.")
     ] = None,
-    dry_run_batch: Annotated[int, typer.Option(min=1, help="Images a step, and in validation, of a dry run.")] = 8,
+    dry_run_batch: Annotated[int, typer.Option(min=1, help="Images per step, and in validation, of a dry run.")] = 8,
+    *,
+    machine: Machine,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.data.packed import open_packed, verify_at_first_use
-    from transferability.launch.local import default_workers, dry, gpus, refuse_form, refuse_mismatches, run_study
-    from transferability.runs.paths import data_root, study_folder
+    from transferability.launch.local import Job, run_study
+    from transferability.runs.ledger import fleet_size as size_for
+    from transferability.runs.ledger import pending, refuse_mismatches, tidy, with_sources
     from transferability.study import load_study
-    from transferability.training.tracking import nothing_new, ready, say
+    from transferability.training.tracking import nothing_new, ready
 
-    refuse_form(form, bool(gpus(accelerator)), devices_per_fleet)
-    mode = ready(wandb)
-    study = load_study(experiment)
+    if machine.nodes > 1:
+        raise Refused(f"--nodes {machine.nodes}: `run` trains on this machine alone; several nodes need `submit`")
+    refuse_form(machine.form, bool(gpus(machine.accelerator)), machine.devices)
+    set_thread_defaults()  # for the workers
+    machine = replace(machine, wandb=ready(machine.wandb))
+    study, console = load_study(experiment), _Console(highlight=False)
     chosen = study.select(only or ())
     packed = open_packed(data_root() / study.data)  # refused here, not in every worker
     verify_at_first_use(packed)
-    from transferability.training.train import Machine
-
-    machine = Machine(
-        accelerator=accelerator,
-        devices=devices_per_fleet,
-        checkpoint_minutes=checkpoint_minutes,
-        keep_weights=keep_weights,
-        wandb=mode,
-        wandb_artifacts=wandb_artifacts,
-        resident=resident,
-        form=form,
-    )
-    console = _console()
-    number = workers or default_workers(accelerator, devices_per_fleet)
+    number = workers or default_workers(machine.accelerator, machine.devices)
     if dry_run_steps is not None:
-        names = {network.name for network in chosen}
-        shortened = dry(study, dry_run_steps, dry_run_batch, packed)
-        pairs = zip(study.networks, shortened.networks, strict=True)
-        chosen = tuple(short for network, short in pairs if network.name in names)
-        machine = replace(machine, wandb="disabled", most_validated=dry_run_batch)
-        with tempfile.TemporaryDirectory(prefix="transferability-dry-run-") as folder:
-            os.environ["TRANSFERABILITY_RUNS"] = folder  # for the workers too; nothing of it is kept
-            done = run_study(shortened, chosen, machine, number, fleet_size, console)
-            tried = sum(study_folder(shortened.name).result(each.name).exists() for each in shortened.networks)
-        console.print(f"dry run: {tried} of {len(study.networks)} networks can be trained; nothing was kept")
-        raise typer.Exit(0 if done else 1)
-    refuse_mismatches(study, chosen, packed)
-    if line := nothing_new(chosen, study_folder(study.name), experiment, mode):
-        say(line)
-    done = run_study(study, chosen, machine, number, fleet_size, console)
+        raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
+    folder = study_folder(study.name)
+    refuse_mismatches(study, folder, chosen, packed)
+    needed = with_sources(study, chosen)
+    tidy(folder)
+    nothing_new(chosen, folder, experiment, machine.wandb)
+    size = fleet_size if fleet_size is not None else size_for(needed, number)
+    waiting = pending(study, folder, needed, size)
+    done = run_study(Job(study, folder, data_root(), machine), needed, waiting, number, console)
     _collect(study, chosen, console)
     if not done:
         raise typer.Exit(1)
+
+
+def _dry_run(
+    study: Any,
+    chosen: Sequence[Any],
+    machine: Machine,
+    steps_and_batch: tuple[int, int],
+    workers_and_size: tuple[int, int | None],
+) -> int:
+    """Trains a few steps of every network in a temporary folder; the exit code."""
+    from transferability.data.packed import open_packed
+    from transferability.launch.local import Job, run_study
+    from transferability.runs.ledger import fleet_size, is_done, pending, shortened, with_sources
+
+    steps, batch = steps_and_batch
+    workers, size = workers_and_size
+    names, console = {network.name for network in chosen}, _Console(highlight=False)
+    short = shortened(study, steps, batch, open_packed(data_root() / study.data))
+    pairs = zip(study.networks, short.networks, strict=True)
+    needed = with_sources(short, [network for original, network in pairs if original.name in names])
+    machine = replace(machine, wandb="disabled", most_validated=batch)
+    with tempfile.TemporaryDirectory(prefix="transferability-dry-run-") as place:
+        folder = StudyFolder(Path(place))
+        waiting = pending(short, folder, needed, size if size is not None else fleet_size(needed, workers))
+        done = run_study(Job(short, folder, data_root(), machine), needed, waiting, workers, console)
+        tried = sum(is_done(folder, network.name) for network in short.networks)
+    console.print(f"dry run: {tried} of {len(study.networks)} networks can be trained; nothing was kept")
+    return 0 if done else 1
 
 
 # ------------------------------------------------------------------------------------------ results
@@ -481,7 +499,6 @@ def run(
 def _collect(study: Any, chosen: Sequence[Any], console: Console) -> None:
     """Writes the tables of the whole study; prints that of `chosen`, and what is missing of it."""
     from transferability.results.collect import collect
-    from transferability.runs.paths import study_folder
 
     folder = study_folder(study.name)
     missing = collect(study)
@@ -525,12 +542,12 @@ def status(
     from transferability.study import load_study
 
     study = load_study(experiment)
-    chosen = study.select(only or ())
+    chosen, folder = study.select(only or ()), study_folder(study.name)
     if csv:
-        rows = [(each.network.name, each.state, each.detail) for each in statuses(study, chosen)]
+        rows = [(status.network.name, status.state, status.detail) for status in statuses(study, folder, chosen)]
         _print_csv(("network", "state", "detail"), rows)
         return
-    print_status(study, chosen, _console(), everything)
+    print_status(study, folder, chosen, _console(), everything)
 
 
 @app.command()
@@ -542,8 +559,6 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
-    import time
-
     from transferability.report.page import gather, track_study, write_report
     from transferability.study import load_study
     from transferability.training.tracking import ready
@@ -566,7 +581,6 @@ def report(
 @app.command()
 def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline") -> None:
     """Make W&B runs of finished networks from their result.json, if they were trained without --wandb."""
-    from transferability.runs.paths import study_folder
     from transferability.study import load_study
     from transferability.training import tracking
 
@@ -597,45 +611,36 @@ def dashboard(
 
 
 @app.command()
+@_takes_machine
 def submit(
     experiment: ExperimentFile,
     only: Only = None,
     fleet_size: FleetSize = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs of one fleet on each of its nodes.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Nodes of one fleet.")] = 1,
     max_parallel: Annotated[
-        int | None, typer.Option(min=1, help="Elements of one array at once.", show_default="no limit")
+        int | None, typer.Option(min=1, help="Tasks of one array at once.", show_default="no limit")
     ] = None,
-    time: Annotated[str, typer.Option(help="Time limit of an element, as 24:00:00.")] = "",
+    time_limit: Annotated[str, typer.Option("--time", help="Time limit of an array task, as 24:00:00.")] = "",
     partition: Annotated[str, typer.Option(help="SLURM partition.")] = "",
     account: Annotated[str, typer.Option(help="SLURM account.")] = "",
     sbatch_option: Annotated[
         list[str] | None, typer.Option(help="Any other option of sbatch, as --qos=high; may be repeated.")
     ] = None,
-    wandb: Wandb = "disabled",
-    wandb_artifacts: WandbArtifacts = False,
-    resident: Resident = "auto",
-    form: Form = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
+    *,
+    machine: Machine,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
-    from transferability.launch.local import refuse_form
-    from transferability.launch.slurm import Options
+    from transferability.launch.slurm import Options, Printer
     from transferability.launch.slurm import submit as submit_study
     from transferability.study import load_study
     from transferability.training.tracking import ready
 
-    refuse_form(form, True, devices * nodes)
-    ready(wandb)
-    training: tuple[str, ...] = (f"--wandb={wandb}",) if wandb != "disabled" else ()
-    training += ("--wandb-artifacts",) if wandb_artifacts else ()
-    training += (f"--resident={resident}",) if resident != "auto" else ()
-    training += (f"--form={form}",) if form != "auto" else ()
-
-    options = Options(
-        devices, nodes, fleet_size, max_parallel, time, partition, account, tuple(sbatch_option or ()), training
-    )
-    submit_study(load_study(experiment), experiment, only or (), options, dry_run, _console())
+    refuse_form(machine.form, True, machine.processes)
+    ready(machine.wandb)
+    study, others = load_study(experiment), tuple(sbatch_option or ())
+    options = Options(machine, fleet_size, max_parallel, time_limit, partition, account, others)
+    printer = Printer(_console(), dry_run)
+    submit_study(study, study_folder(study.name), data_root(), experiment, only or (), options, printer)
 
 
 @app.command()
@@ -654,12 +659,29 @@ def claims(
         print_claims(own, _console())
 
 
+# What training needs beyond the package's own requirements: its extra `train`.
+TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightning_utilities", "pytorch_lightning")
+
+
 def main() -> None:
-    """Entry point: what is refused is one line on standard error and exit code 2."""
-    # A reader that has seen enough (`| head`) is no error.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    """Entry point: a refusal is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an encoding without ± is no reason to stop
     try:
         app()
+    except BrokenPipeError:  # the reader has seen enough (`| head`)
+        _close_stdout()
+        sys.exit(128 + signal.SIGPIPE)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
+            raise
+        print(
+            f"transferability: this command trains, and {error.name} is not installed; install the extra: "
+            "pip install '.[train]' in a clone of the project",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
         if isinstance(error, OSError) and error.filename is None:
             raise

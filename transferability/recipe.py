@@ -5,21 +5,34 @@ from dataclasses import dataclass, replace
 
 from transferability.files import Refused
 
+# The paper's statistic: the mean of the ten highest validation accuracies. It is biased unless they are few among many.
+BEST_OF = 10
+BEST_NEEDS = 100
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """How a network is trained. docs/study.md has these fields as a table (`tools/doc_tables.py`).
 
-    steps: iterations. batch: images a step, over all processes. rate: learning rate of the weights.
-    schedule: "step" divides the rate by 10 every `drop_every` steps, with Caffe's momentum (`fleet.py`);
-    "cosine" goes to 0 in half a cosine, after `warmup` steps of linear growth, with PyTorch's momentum.
-    bias_rate: multiple of the rate for biases, which have no decay.
-    crop: side of the square that the network sees, in pixels, out of pictures of the packed set's size divided
-    by `shrink` (whole factor, box average); random in training, central in validation. mirror: half the time.
-    scale: multiplies pixel (0..255) minus mean image.
-    initialisation: "paper" (Gaussian and constant biases, as written in the architecture), "variance-preserving"
-    (He et al. 2015: std sqrt(2 / fan-in), biases 0, the last layer's std divided by 10).
-    validate_every: steps between two validations. precision: "float32", or "bfloat16" (autocast).
+    name: a word for people; it changes no result.
+    steps: steps of the optimiser.
+    batch: images per step, over all processes.
+    rate: learning rate of the weights.
+    crop: side of the square that the network sees, in pixels; random in training, central in validation.
+    validate_every: steps between two validations.
+    schedule: "cosine": linear growth for `warmup` steps, then half a cosine to 0, with PyTorch's momentum; "step":
+        divided by 10 every `drop_every` steps, with Caffe's momentum.
+    drop_every: steps between two drops of the rate; needed by schedule "step".
+    warmup: steps of linear growth of the rate, for schedule "cosine".
+    momentum: momentum of SGD.
+    decay: weight decay; biases have none.
+    bias_rate: multiple of the rate for biases.
+    shrink: whole factor by which the packed images are averaged down when they are loaded.
+    mirror: mirror half of the training images, at random.
+    scale: factor of the input: pixel (0 to 255) minus mean image.
+    initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
+        by 10; "paper": Gaussian weights and constant biases, as the architecture says.
+    precision: "float32" or "bfloat16" (autocast).
     """
 
     name: str

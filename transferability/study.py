@@ -1,6 +1,7 @@
 """Studies: which networks are trained, on what they depend, in which order, and in which fleets."""
 
 import dataclasses
+import difflib
 import fnmatch
 import itertools
 import re
@@ -14,7 +15,7 @@ from typing import Any
 
 from transferability import treatment as treatments
 from transferability.files import Refused
-from transferability.networks.caffenet import Architecture, shapes
+from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.recipe import Recipe
 from transferability.treatment import RANDOM, Treatment
 
@@ -28,8 +29,12 @@ SPLIT_NAME = re.compile(r"random-(0|[1-9]\d*)|manmade-natural|whole")
 class Network:
     """One trained network.
 
-    `images_per_class`: the first so many of each class, in the packed order; None is all. `variant`: a word that
-    sets networks apart which differ only in their recipe, as in `baseB@long`.
+    split: how the classes are divided into tasks: `random-0`, `manmade-natural`, `whole`.
+    treatment: what is copied, frozen and trained: `baseB`, `A3B+`.
+    recipe: how it is trained.
+    seed: seed of all its random draws.
+    images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
+    variant: a word for networks that differ only in their recipe, as in `baseB@long`.
     """
 
     split: str
@@ -94,7 +99,13 @@ def _short_name(treatment: Treatment, images_per_class: int | None, variant: str
 
 @dataclass(frozen=True)
 class Study:
-    """An explicit list of networks over one packed data set (`data`: its folder's name) and one architecture."""
+    """An explicit list of networks over one packed data set and one architecture.
+
+    name: name of the study's folder under runs/.
+    data: name of the packed set's folder under data/.
+    architecture: the network that all of them train.
+    networks: the networks, each with the base that it copies from.
+    """
 
     name: str
     data: str
@@ -175,6 +186,30 @@ class Fleet:
     @property
     def stage(self) -> int:
         return self.networks[0].stage
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.networks[0].recipe
+
+    @property
+    def split(self) -> str:
+        return self.networks[0].split
+
+    @property
+    def target(self) -> str:
+        return self.networks[0].treatment.target
+
+    @property
+    def seed(self) -> int:
+        return self.networks[0].seed
+
+    @property
+    def images_per_class(self) -> int | None:
+        return self.networks[0].images_per_class
+
+    @property
+    def stream(self) -> str:
+        return self.networks[0].stream
 
 
 def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
@@ -308,6 +343,17 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
     return f"{path} was {said(then)}, is {said(now)}"
 
 
+def _allowed_fields(error: BaseException) -> str:
+    """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
+    match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    classes = {kind.__name__: kind for kind in (Recipe, Study, Network, Architecture, Conv, Linear)}
+    if match is None or match[1] not in classes:
+        return ""
+    names = [field.name for field in dataclasses.fields(classes[match[1]])]
+    nearest = "".join(f"; did you mean {name}?" for name in difflib.get_close_matches(match[2], names, 1))
+    return f"{nearest}; {match[1]} takes {', '.join(names)}"
+
+
 def load_study(path: Path | str) -> Study:
     """The study that an experiment file defines under the name `study`. The file is code, and it is run.
 
@@ -330,8 +376,8 @@ def load_study(path: Path | str) -> Study:
             if Path(trace.tb_frame.f_code.co_filename) == path:
                 line = trace.tb_lineno
             trace = trace.tb_next
-        words = " ".join(str(error).split())  # one line, whatever the error's own
-        raise Refused(f"{path}:{line}: {type(error).__name__}: {words}") from None
+        reason = " ".join(f"{error}{_allowed_fields(error)}".split())  # one line, whatever the error's own
+        raise Refused(f"{path}:{line}: {type(error).__name__}: {reason}") from None
     finally:
         sys.path.remove(folder)
     if not isinstance(found, Study):

@@ -55,6 +55,16 @@ class Treatment:
         return "selffer" if self.source == self.target else "transfer"
 
     @property
+    def frozen(self) -> int:
+        """How many layers are frozen: the first n, or none."""
+        return self.n if self.source and not self.rate else 0
+
+    @property
+    def mean_of(self) -> str:
+        """The task whose mean image is subtracted: the source's, whose layers saw such inputs; else the target's."""
+        return self.target if self.source in ("", RANDOM) else self.source
+
+    @property
     def plus(self) -> str:
         """ "" for frozen, "1" for `+`, else the multiple of the rate, as in results.csv."""
         return _positional(self.rate) if self.rate else ""

@@ -156,6 +156,6 @@ def test_an_edited_or_damaged_manifest_is_refused(tmp_path: Path) -> None:
 
 
 def test_opening_needs_neither_torch_nor_pandas() -> None:
-    code = "import sys, transferability.images; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
+    code = "import sys, transferability.data.packed; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.strip() == "set()"

@@ -1,15 +1,37 @@
-"""Trains a study in this process, for the tests that compare one way of training with another."""
+"""Trains in this process, in the folders that the environment names, for tests that compare what came of it."""
 
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor
 
 from transferability.files import read_json
-from transferability.launch.local import pending
-from transferability.runs.paths import study_folder
-from transferability.study import Study
-from transferability.training.train import Machine, train_fleet
+from transferability.runs import ledger, status
+from transferability.runs.machine import Machine
+from transferability.runs.paths import data_root, study_folder
+from transferability.study import Fleet, Network, Study
+from transferability.training import train as training
+
+
+def train_fleet(
+    study: Study,
+    fleet: Fleet,
+    machine: Machine,
+    report: Callable[[int], None] = lambda step: None,
+    preempted: threading.Event | None = None,
+) -> None:
+    folder = study_folder(study.name)
+    training.train_fleet(training.FleetTraining(study, fleet, folder, data_root(), machine), report, preempted)
+
+
+def pending(study: Study, chosen: Sequence[Network], size: int | None) -> list[Fleet]:
+    return ledger.pending(study, study_folder(study.name), chosen, size)
+
+
+def statuses(study: Study, chosen: Sequence[Network], **ended: Any) -> list[status.NetworkStatus]:
+    return status.statuses(study, study_folder(study.name), chosen, **ended)
 
 
 def train(study: Study, machine: Machine) -> dict[str, tuple[dict[str, Any], dict[str, Tensor]]]:
@@ -17,9 +39,9 @@ def train(study: Study, machine: Machine) -> dict[str, tuple[dict[str, Any], dic
     for fleet in pending(study, study.networks, None):
         train_fleet(study, fleet, machine)
     folder = study_folder(study.name)
-    out = {}
+    outcomes = {}
     for network in study.networks:
         series = read_json(folder.result(network.name))["series"]
         del series["seconds"]
-        out[network.short_name] = series, safetensors.torch.load_file(folder.weights(network.name))
-    return out
+        outcomes[network.short_name] = series, safetensors.torch.load_file(folder.weights(network.name))
+    return outcomes

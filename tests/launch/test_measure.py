@@ -13,22 +13,13 @@ from typer.testing import CliRunner
 
 from transferability.cli import app
 from transferability.launch import plan as measuring
-from transferability.launch.local import fleet_operations, operations
-from transferability.launch.plan import (
-    COLUMNS,
-    Kind,
-    Measured,
-    class_counts,
-    kinds,
-    makespan,
-    measure,
-    sample,
-    summary,
-    table,
-)
+from transferability.launch.measure import class_counts, makespan, summary, table
+from transferability.launch.plan import COLUMNS, kinds
 from transferability.networks.caffenet import caffenet, flops, small_caffenet
 from transferability.recipe import PAPER
 from transferability.study import Fleet, Study, fleets, load_study, network
+from transferability.training.cost import fleet_operations, operations
+from transferability.training.forms import FleetKind, Measured, measure
 
 torch.set_num_threads(1)
 
@@ -84,7 +75,7 @@ def test_hours_of_a_study_on_several_devices() -> None:
 
     def measured(name: str) -> Measured:
         seconds = its[name] * 3600 / RECIPE.steps
-        return Measured(Kind((by_name[name],), 6), "float32", RECIPE.batch, seconds=seconds)
+        return Measured(FleetKind((by_name[name],), 6), "float32", RECIPE.batch, seconds=seconds)
 
     each = [measured(name) for name in its]
     assert makespan(each, 1) == pytest.approx(9)

@@ -11,28 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from outcomes import result_of
 from rich.console import Console
 
 from transferability.data.packed import ImageClass, ImageSet, open_packed, write_packed
 from transferability.files import Refused, read_json, write_json
 from transferability.launch import slurm as submit_module
-from transferability.launch.local import _environments, default_workers, gpus
-from transferability.launch.slurm import (
-    Array,
-    Options,
-    element_networks,
-    fleet_memory,
-    refuse_allocation,
-    refuse_diverged,
-    sizes_that_fit,
-    split_arrays,
-    submit,
-)
+from transferability.launch.local import _environments
+from transferability.launch.slurm import Array, Options, Printer, refuse_diverged, split_arrays, submit, task_networks
 from transferability.networks.caffenet import caffenet, small_caffenet
 from transferability.recipe import Recipe
 from transferability.runs.locks import _myself, hold
+from transferability.runs.machine import Machine, default_workers, gpus, refuse_allocation
 from transferability.runs.paths import data_root, study_folder
+from transferability.runs.result import write_result
 from transferability.study import Study, fleets, grid, record
+from transferability.training.cost import fleet_memory, sizes_that_fit
 
 SMALL = small_caffenet(28, 0.1)
 RECIPE = Recipe("tiny", steps=100, batch=8, rate=0.1, crop=28, validate_every=50)
@@ -74,7 +68,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 def go(study: Study, only: tuple[str, ...] = (), dry_run: bool = False, **options: Any) -> str:
     console = Console(width=500, file=io.StringIO(), record=True)
-    submit(study, EXPERIMENT, only, Options(**options), dry_run, console)
+    machine = {name: options.pop(name) for name in ("devices", "nodes", "wandb") if name in options}
+    folder = study_folder(study.name)
+    arguments = Options(Machine(**machine), **options), Printer(console, dry_run)
+    submit(study, folder, data_root(), EXPERIMENT, only, *arguments)
     return console.export_text()
 
 
@@ -90,8 +87,8 @@ def word(call: list[str], option: str) -> str | None:
 
 def finish(study: Study, name: str, diverged_at: int | None = None) -> None:
     checksum = open_packed(data_root() / study.data).checksum
-    its_record = record(study, study.by_name[name], checksum)
-    write_json(study_folder(study.name).result(name), {"name": name, "diverged_at": diverged_at, "record": its_record})
+    now = record(study, study.by_name[name], checksum)
+    write_result(study_folder(study.name).result(name), result_of(study, name, diverged_at=diverged_at, record=now))
 
 
 def squeue(tmp_path: Path, *elements: str, name: str = "s-1") -> None:
@@ -115,20 +112,20 @@ def test_bases_then_what_copies_from_each_then_the_report(study: Study) -> None:
     for number in "1234":
         assert f"job {number}: " in said
     # What an element will read is what was submitted under its number.
-    file = study_folder("s").root / "submissions" / "1.json"
-    named = [network.name for i in range(8) for network in element_networks(study, file, i)]
+    file = study_folder("s").submission(1)
+    named = [network.name for i in range(8) for network in task_networks(study, file, i)]
     assert sorted(named) == sorted(network.name for network in study.networks)
     assert rest[1][-4:-2] == ["experiments/x.py", f"--submission={file}"] and "FIRST_FLEET=6" in str(rest[1])
-    assert {n.split for n in element_networks(study, file, 6)} == {"random-1"}
+    assert {n.split for n in task_networks(study, file, 6)} == {"random-1"}
     with pytest.raises(Refused, match="lists fleets 0 to 7, no 8"):
-        element_networks(study, file, 8)
+        task_networks(study, file, 8)
 
 
 def test_one_network_an_element_waits_for_its_own_base_only(study: Study) -> None:
     go(study, only=("random-0/*",), fleet_size=1)
     bases, *rest, _ = calls(study)
     assert word(bases, "array") == "0-1"
-    listing = read_json(study_folder("s").root / "submissions" / "1.json")["fleets"]
+    listing = read_json(study_folder("s").submission(1))["fleets"]
     assert all(len(fleet) == 1 for fleet in listing)
     assert len(rest) == 2
     for call in rest:
@@ -159,7 +156,7 @@ def test_the_queue_is_not_submitted_again_but_waited_for(study: Study, tmp_path:
     assert "2 are in the queue" in said
     assert word(calls(study)[2], "dependency") == "afterok:1_0"
     # A later submission has a list of its own: the first is as it was.
-    assert read_json(study_folder("s").root / "submissions" / "1.json")["fleets"] == [
+    assert read_json(study_folder("s").submission(1))["fleets"] == [
         ["random-0/baseA/seed-0"],
         ["random-0/baseB/seed-0"],
     ]
@@ -177,7 +174,7 @@ def test_what_is_trained_outside_the_queue_is_left_out(study: Study) -> None:
     with hold([study_folder("s").lock(name)], beat=0.02):
         said = go(study, only=("random-0/*",), fleet_size=1)
     assert f"left out: {name} is being trained by host" in said
-    listing = [n for fleet in read_json(study_folder("s").root / "submissions" / "1.json")["fleets"] for n in fleet]
+    listing = [n for fleet in read_json(study_folder("s").submission(1))["fleets"] for n in fleet]
     assert name not in listing
     assert not any(study.by_name[n].source_name == name for n in listing)
     assert "random-0/baseB/seed-0" in listing and "random-0/B1B/seed-0" in listing
@@ -187,11 +184,11 @@ def test_what_copies_from_a_diverged_base_is_left_out_and_says_why(study: Study)
     finish(study, "random-0/baseA/seed-0", diverged_at=7)
     said = go(study, only=("random-0/*",), fleet_size=1)
     assert "and 7 more: random-0/baseA diverged: at step 7" in said
-    listing = [n for fleet in read_json(study_folder("s").root / "submissions" / "1.json")["fleets"] for n in fleet]
+    listing = [n for fleet in read_json(study_folder("s").submission(1))["fleets"] for n in fleet]
     assert not any(study.by_name[n].source_name == "random-0/baseA/seed-0" for n in listing)
     with pytest.raises(Refused, match="baseA/seed-0 diverged at step 7"):
-        refuse_diverged(study, study.select(["random-0/baseA"]))
-    refuse_diverged(study, study.select(["random-0/base*"]))
+        refuse_diverged(study, study_folder(study.name), study.select(["random-0/baseA"]))
+    refuse_diverged(study, study_folder(study.name), study.select(["random-0/base*"]))
 
 
 def test_long_lists_are_cut_at_the_sites_limit(study: Study, tmp_path: Path) -> None:
@@ -199,7 +196,7 @@ def test_long_lists_are_cut_at_the_sites_limit(study: Study, tmp_path: Path) -> 
     go(study, fleet_size=1)
     *arrays, report = calls(study)
     assert all(word(call, "array") in ("0-0", "0-1", "0-2") for call in arrays)
-    listing = read_json(study_folder("s").root / "submissions" / "1.json")["fleets"]
+    listing = read_json(study_folder("s").submission(1))["fleets"]
     where = {}
     for number, call in enumerate(arrays, 1):
         first = int(re.search(r"FIRST_FLEET=(\d+)", " ".join(call)).group(1))  # type: ignore[union-attr]
@@ -264,7 +261,7 @@ def test_refused_at_submission(study: Study, tmp_path: Path, monkeypatch: pytest
 
 def test_refused_without_sbatch(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin" if not Path("/usr/bin/sbatch").exists() else "/bin-without")
-    monkeypatch.setattr(submit_module, "site_settings", lambda: dict.fromkeys(submit_module.SITE_WORDS, ""))
+    monkeypatch.setattr(submit_module, "site_settings", lambda: dict.fromkeys(submit_module.SITE_VARIABLES, ""))
     with pytest.raises(Refused, match="there is no sbatch here"):
         go(study)
 
@@ -283,11 +280,13 @@ def test_an_allocation_that_differs_is_refused() -> None:
         with pytest.raises(Refused, match=f"SLURM started {tasks} tasks on {there} nodes"):
             refuse_allocation(devices, nodes, allocation(tasks, there))
     for name in ("bash", "interactive"):
-        with pytest.raises(Refused, match=f"named '{name}'"):
-            refuse_allocation(1, 1, allocation(1, 1, SLURM_JOB_NAME=name))
+        with pytest.raises(Refused, match=f"named '{name}'.*`transferability run`, which works here"):
+            refuse_allocation(2, 1, allocation(2, 1, SLURM_JOB_NAME=name))
+        refuse_allocation(1, 1, allocation(1, 1, SLURM_JOB_NAME=name))  # one process needs to find no other
     batch = {"SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "s", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
     with pytest.raises(Refused, match="started by srun"):
         refuse_allocation(2, 1, batch)
+    refuse_allocation(1, 1, batch)  # a shell within an allocation of two tasks
 
 
 def test_the_files_in_slurm_are_read() -> None:

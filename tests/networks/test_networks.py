@@ -1,6 +1,7 @@
 """The architectures as data: CaffeNet's numbers, and its small sisters."""
 
 import itertools
+import re
 
 import pytest
 
@@ -26,6 +27,32 @@ def test_too_small_a_picture_for_the_layers_is_refused() -> None:
     assert [side for _, side in shapes(small_caffenet(15, 0.25))] == [15, 4, 2, 2, 2, 1, 1, 1, 1]
     with pytest.raises(Refused, match=r"caffenet-14-0\.25 sees 14 pixels: conv5 has no pixel left of them"):
         shapes(small_caffenet(14, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("layers", "why"),
+    [
+        ([("fc", "Linear(0)"), ("last", "Linear(None)")], "Linear: outputs is 0; write a whole number from 1 up"),
+        ([("conv", "Conv(0, 3)"), ("last", "Linear(None)")], "Conv: channels is 0"),
+        ([("conv", "Conv(8, 3, stride=0)"), ("last", "Linear(None)")], "Conv: stride is 0"),
+        ([("conv", "Conv(8, 3, groups=3)"), ("last", "Linear(None)")], "8 channels do not divide into 3 groups"),
+        ([("conv", "Conv(8, 3, groups=2)"), ("last", "Linear(None)")], "conv has 2 groups for 3 channels below it"),
+        ([("fc", "Linear(9, dropout=1.0)"), ("last", "Linear(None)")], "dropout is 1.0"),
+        ([("conv", "Conv(8, 3)"), ("conv", "Conv(8, 3)"), ("last", "Linear(None)")], "two layers are named conv"),
+        ([("conv", "Conv(8, 3)"), ("last", "Linear(10)")], "the last layer, and no other, has to be Linear(None)"),
+        ([("first", "Linear(None)"), ("last", "Linear(None)")], "the last layer, and no other, has to be"),
+        (
+            [("fc", "Linear(9)"), ("conv", "Conv(8, 3)"), ("last", "Linear(None)")],
+            "conv is a Conv behind the Linear fc",
+        ),
+        ([], "the last layer, and no other, has to be"),
+    ],
+)
+def test_layers_that_cannot_be_trained_are_refused_when_they_are_written(
+    layers: list[tuple[str, str]], why: str
+) -> None:
+    with pytest.raises(Refused, match=re.escape(why)):
+        shapes(Architecture("mine", 28, tuple((name, eval(spec)) for name, spec in layers)))
 
 
 def test_caffenet() -> None:

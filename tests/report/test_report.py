@@ -66,8 +66,8 @@ def study(roots: Path) -> Study:
 
 
 def failed(study: Study, name: str, reason: str) -> None:
-    place = study_folder(study.name).fleet(name.replace("/", "."))
-    write_json(place / "failed.json", {"networks": [name], "reason": reason, "time": time.time()})
+    file = study_folder(study.name).fleet(name.replace("/", ".")).failed
+    write_json(file, {"networks": [name], "reason": reason, "time": time.time()})
 
 
 def test_the_page_has_the_results_and_what_is_missing_and_why(study: Study) -> None:

@@ -8,11 +8,12 @@ import pytest
 from outcomes import whole_study, write_results
 
 from transferability.files import Refused, read_json, write_json
-from transferability.launch.local import refuse_difference, trained_as
 from transferability.results import collect as collecting
 from transferability.results.collect import COLUMNS, CURVES, collect
 from transferability.results.statistics import full_names, read_results
+from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import study_folder
+from transferability.runs.result import read_result
 from transferability.study import record
 
 
@@ -55,7 +56,7 @@ def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:
     network = study.by_name["random-0/A2B+/seed-1"]
     file = folder.result(network.name)
     with pytest.raises(Refused, match=r"draws was not there \(its default\), is 'philox'"):  # but nothing is added
-        refuse_difference(network.name, file, trained_as(file), record(study, network, "abc123"))
+        refuse_difference(network.name, file, read_result(file).record, record(study, network, "abc123"))
 
 
 def test_several_processes_gather_what_one_does(

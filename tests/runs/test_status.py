@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from outcomes import result_of
 from rich.console import Console
+from trained import statuses
 
 from transferability.files import write_json
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
-from transferability.runs import status
 from transferability.runs.locks import _myself, hold
 from transferability.runs.paths import study_folder
-from transferability.runs.status import NetworkStatus, print_status, statuses
+from transferability.runs.queue import ended_jobs, queued_tasks
+from transferability.runs.result import write_result
+from transferability.runs.status import NetworkStatus, print_status
 from transferability.study import Study, grid
 
 SMOKE = small_caffenet(28, 0.1)
@@ -34,19 +37,18 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def finish(study: Study, name: str, diverged_at: int | None = None) -> None:
-    result: dict[str, Any] = {"name": name, "diverged_at": diverged_at, "series": list(range(1000))}
-    write_json(study_folder(study.name).result(name), result)
+    write_result(study_folder(study.name).result(name), result_of(study, name, diverged_at=diverged_at))
 
 
 def fail(study: Study, names: list[str], reason: str) -> None:
-    place = study_folder(study.name).fleet(names[0].replace("/", "."))
-    write_json(place / "failed.json", {"networks": names, "reason": reason, "time": 0.0})
+    file = study_folder(study.name).fleet(names[0].replace("/", ".")).failed
+    write_json(file, {"networks": names, "reason": reason, "time": 0.0})
 
 
 def progress(study: Study, names: list[str], step: int, updated: float) -> None:
-    place = study_folder(study.name).fleet(names[0].replace("/", "."))
+    file = study_folder(study.name).fleet(names[0].replace("/", ".")).progress
     said = {"networks": names, "step": step, "steps": 100, "images_per_second": 16.0, "updated": updated}
-    write_json(place / "progress.json", {**said, "host": "h", "pid": 1})
+    write_json(file, {**said, "host": "h", "pid": 1})
 
 
 def of(study: Study, **more: Any) -> dict[str, NetworkStatus]:
@@ -104,7 +106,7 @@ def test_running_stopped_and_ended(study: Study) -> None:
         assert running.holder and running.holder.pid == os.getpid()
         progress(study, names, step=40, updated=time.time() - 3600)
         assert of(study)[names[0]].detail == "silent for 60 min"
-    (study_folder(study.name).fleet("random-0.baseA.seed-0") / "failed.json").unlink()
+    (study_folder(study.name).fleet("random-0.baseA.seed-0").failed).unlink()
     stopped = of(study)[names[0]]
     assert stopped.state == "missing" and "after step 40 of 100" in stopped.detail
     lock.parent.mkdir(exist_ok=True)
@@ -122,7 +124,7 @@ def test_what_is_printed(study: Study) -> None:
     folder = study_folder(study.name)
     console = Console(width=200, record=True, file=io.StringIO())
     with hold([folder.lock("random-0/B1B/seed-0"), folder.lock("random-0/B2B/seed-0")]):
-        print_status(study, study.networks, console)
+        print_status(study, folder, study.networks, console)
     text = console.export_text()
     assert f"s: 1 of {len(study.networks)} networks done, 2 running, " in text
     assert "running: random-0/B1B/seed-0 and 1 more, on " in text
@@ -133,9 +135,9 @@ def test_what_is_printed(study: Study) -> None:
 
 def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = study_folder(study.name)
-    write_json(status.submission(folder, 1), {"fleets": [["a"], ["b", "c"]]})
+    write_json(folder.submission(1), {"fleets": [["a"], ["b", "c"]]})
     write_json(
-        folder.root / "submissions" / "1.jobs.json",
+        folder.jobs(1),
         {"jobs": [{"job": "12", "name": "s-1", "first": 1, "elements": 1}]},
     )
     fake = tmp_path / "bin" / "squeue"
@@ -148,13 +150,13 @@ def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch
     fake.write_text(f"#!{sys.executable}\nprint({chr(10).join(lines)!r})\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent))
-    found = status.queue(study)
+    found = queued_tasks(folder)
     assert found and len(found) == 1
     element = found[0]
     assert (element.job, element.state, element.nodes, element.restarts) == ("12_0", "running", "n1", 2)
     assert element.networks == ("b", "c")
-    assert status.ended_jobs(folder, found) == set()
-    assert status.ended_jobs(folder, []) == {"12_0"}
+    assert ended_jobs(folder, found) == set()
+    assert ended_jobs(folder, []) == {"12_0"}
 
 
 def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,5 +178,5 @@ def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytes
 
 
 def test_no_torch() -> None:
-    code = "import sys, transferability.runs.status, transferability.locks; sys.exit('torch' in sys.modules)"
+    code = "import sys, transferability.runs.status, transferability.runs.locks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

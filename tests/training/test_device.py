@@ -16,23 +16,32 @@ from tiny import RECIPE, TINY, tiny_study
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from trained import train
+from trained import train, train_fleet
 from typer.testing import CliRunner
 
 from transferability.cli import app
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch
 from transferability.files import Refused, read_json
-from transferability.launch.local import FORMS, refuse_form
-from transferability.launch.plan import Clock, Kind, compared, fastest, measure, measure_forms, sample
 from transferability.networks.caffenet import Conv, Linear
 from transferability.networks.layers import ConvLayer, build, draw
+from transferability.runs.machine import FORMS, Machine, refuse_form
 from transferability.runs.paths import study_folder
 from transferability.study import Fleet, Study, fleets
 from transferability.training import train as training
-from transferability.training.device import Captured, Lanes, Outcome, Replay
 from transferability.training.fleet import PLAIN_STEPS, FleetModule
-from transferability.training.train import Choice, Machine, choose_form, quiet, train_fleet
+from transferability.training.forms import (
+    Clock,
+    FleetKind,
+    FormChoice,
+    choose_form,
+    compared,
+    fastest,
+    measure,
+    measure_forms,
+)
+from transferability.training.graph import Captured, Lanes, Outcome, Replay
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()
@@ -275,9 +284,9 @@ def test_split_training_agrees_with_plain(roots: Path, packed: PackedImages) -> 
     assert (found["form"], found["forms_tried"]) == ("split", {})
 
 
-def kind_of(names: Sequence[str], precision: str = "float32") -> tuple[Study, Kind]:
+def kind_of(names: Sequence[str], precision: str = "float32") -> tuple[Study, FleetKind]:
     study = tiny_study(names, replace(RECIPE, batch=64, precision=precision))
-    return study, Kind((fleets(study.networks)[-1],), 6)
+    return study, FleetKind((fleets(study.networks)[-1],), 6)
 
 
 CPU = torch.device("cpu")
@@ -323,7 +332,7 @@ def test_a_form_that_computes_something_else_is_not_used(
 def test_networks_without_groups_have_no_split_form(roots: Path, packed: PackedImages) -> None:
     ungrouped = replace(TINY, layers=(("conv1", Conv(8, 3)), ("fc2", Linear(None))))
     study = tiny_study(["baseA"], architecture=ungrouped)
-    kind = Kind(tuple(fleets(study.networks)), 6)
+    kind = FleetKind(tuple(fleets(study.networks)), 6)
     assert [each.form for each in measure_forms(study, kind, "float32", 8, CPU, ("plain", "split"))] == ["plain"]
 
 
@@ -339,8 +348,8 @@ def test_a_started_fleet_keeps_its_form(roots: Path, packed: PackedImages, monke
     assert read_json(file)["form"] == ["split", {}, 0.0]
     tried = {"plain": 9.1, "split": 8.3, "graph": "failed: no", "split+graph": 4.2}
     for form, here in (("split+graph", "split"), ("graph", "plain"), ("split", "split")):
-        assert choose_form(study, fleet, 6, auto, Choice(form, tried, 5e9)) == Choice(here, tried, 5e9)
-    assert choose_form(study, fleet, 6, auto, None) == Choice("plain")
+        assert choose_form(study, fleet, 6, auto, FormChoice(form, tried, 5e9)) == FormChoice(here, tried, 5e9)
+    assert choose_form(study, fleet, 6, auto, None) == FormChoice("plain")
     train_fleet(study, fleet, auto)
     assert read_json(study_folder("tiny").result("random-0/baseA/seed-0"))["provenance"]["form"] == "split"
 

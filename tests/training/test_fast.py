@@ -12,9 +12,12 @@ from trained import train
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import ImagesModule, ResidentImages
+from transferability.runs.machine import Machine
 from transferability.study import Study
 from transferability.training import train as training
-from transferability.training.train import Machine, gpu_arithmetic, quiet, read_checkpoint
+from transferability.training.checkpoint import read_checkpoint
+from transferability.training.device import gpu_arithmetic
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()

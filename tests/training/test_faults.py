@@ -27,19 +27,21 @@ import torch
 from pictures import somebody
 from project import HELPERS
 from tiny import RECIPE, tiny_study, write_tiny
+from trained import pending, train_fleet
 
 from transferability import cli
 from transferability.data.packed import PackedImages
 from transferability.files import Refused, read_json, write_atomically, write_json
-from transferability.launch.local import pending, tidy
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
+from transferability.runs.ledger import tidy
 from transferability.runs.locks import _myself, hold
+from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.status import at_chance
 from transferability.study import Network, Study, fleets
-from transferability.training.train import Machine, quiet, train_fleet
+from transferability.training.trainer import quiet
 from transferability.treatment import Treatment
 
 torch.set_num_threads(1)
@@ -284,30 +286,6 @@ def test_a_dead_lock_and_a_clock_that_jumps(roots: Path, packed: PackedImages, m
     assert study_folder("tiny").result("random-0/baseA/seed-0").exists() and not lock.exists()
 
 
-def test_the_second_process_of_two_ends_with_the_first() -> None:
-    second = (
-        "import time; from transferability.launch.local import *; leave_with_launcher(); print('on'); time.sleep(9e3)"
-    )
-    first = (
-        "import os, subprocess, sys, time; from transferability.launch.local import *; leave_with_launcher()\n"
-        f"p = subprocess.Popen([sys.executable, '-uc', {second!r}], env={{**os.environ, 'LOCAL_RANK': '1'}})\n"
-        "print(p.pid, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", first], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    pid = int(process.stdout.readline())
-    assert process.stdout.readline() == "on\n"
-    process.kill()
-    process.wait()
-    end = time.monotonic() + 30
-    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    # Killed before the second one looks for it.
-    orphan = {**os.environ, "LOCAL_RANK": "1", "TRANSFERABILITY_LAUNCHER": str(pid)}
-    assert subprocess.run([sys.executable, "-c", second], env=orphan, timeout=30, check=False).returncode == 1
-
-
 # ---------------------------------------------------------------------------------- files of earlier runs
 
 
@@ -361,7 +339,7 @@ def test_a_damaged_checkpoint_is_named_and_never_used(
     study = tiny_study(["baseA"], SHORT)
     with stopped_at(3, monkeypatch):
         train(study)
-    place = study_folder("tiny").fleet("random-0.baseA.seed-0")
+    place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
     whole = (place / "checkpoint.pt").read_bytes()
     for damaged in (b"", whole[:-50], whole[: len(whole) // 2], b"<html>" * 100):
         (place / "checkpoint.pt").write_bytes(damaged)
@@ -377,7 +355,7 @@ def test_a_checkpoint_of_which_nothing_says_what_it_is_is_not_used(
     study = tiny_study(["baseA"], SHORT)
     with stopped_at(3, monkeypatch):
         train(study)
-    place = study_folder("tiny").fleet("random-0.baseA.seed-0")
+    place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
     (place / "fleet.json").unlink()
     changed = tiny_study(["baseA"], replace(SHORT, rate=0.01))
     train(changed)
@@ -406,10 +384,13 @@ def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: Pa
     train(study)
     folder = study_folder("tiny")
     names = [network.name for network in study.networks]
-    write_json(folder.fleet("done") / "fleet.json", {"networks": names, "records": {}})
-    write_json(folder.fleet("begun") / "fleet.json", {"networks": [*names, "random-0/baseA/seed-0"], "records": {}})
+    write_json(folder.fleet("done").start, {"networks": names, "records": dict.fromkeys(names, {})})
+    write_json(
+        folder.fleet("begun").start,
+        {"networks": [*names, "random-0/baseA/seed-0"], "records": dict.fromkeys(names, {})},
+    )
     write_json(folder.root / ".removed-half" / "progress.json", {"networks": names})
-    write_json(folder.fleet("failed") / "failed.json", {"networks": names, "reason": "because"})
+    write_json(folder.fleet("failed").failed, {"networks": names, "reason": "because"})
     tidy(folder)
     assert sorted(place.name for place in folder.fleets.iterdir()) == ["begun", "failed"]
     assert not (folder.root / ".removed-half").exists()

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from tiny import RECIPE, TINY, tiny_study, write_tiny
 from torch import Tensor
+from trained import train_fleet
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
@@ -21,11 +21,13 @@ from transferability.draws import dropout, mask_key
 from transferability.files import read_json
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw
+from transferability.runs.machine import Machine
 from transferability.runs.paths import study_folder
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study, fleets
+from transferability.training import fleet as fleet_module
 from transferability.training.fleet import FleetModule
-from transferability.training.train import Machine, quiet, train_fleet
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()
@@ -418,10 +420,10 @@ def test_pictures_minus_the_mean_image_at_the_crops_place() -> None:
     stream = TrainingBatches(images, recipe, "owner", 0, 10)
     for step, batch in enumerate(stream):
         expected = naive_pictures(images, batch, mean, 14, 0.25, stream.places(step).tolist())
-        np.testing.assert_allclose(module.pictures(batch, "B").numpy(), expected.numpy(), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(module.normalised(batch, "B").numpy(), expected.numpy(), rtol=1e-5, atol=1e-4)
     (batch,) = ValidationBatches(images, 14)
     expected = naive_pictures(images, batch, mean, 14, 0.25, range(24))
-    np.testing.assert_allclose(module.pictures(batch, "B").numpy(), expected.numpy(), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(module.normalised(batch, "B").numpy(), expected.numpy(), rtol=1e-5, atol=1e-4)
 
 
 def test_dropout_in_training_not_in_validation() -> None:
@@ -477,7 +479,8 @@ def test_a_nan_is_marked_with_its_step_and_touches_no_neighbour(
     series, weights, diverged = outcome(study, "A2B")
     assert diverged == step
     assert all(loss is None for at, loss in zip(series["step"], series["val_loss"], strict=True) if at > step)
-    assert series["train_loss"][-1] is None and series["step"] == [6, 12]
+    # It ends at the next validation, as it would alone.
+    assert series["train_loss"][-1] is None and series["step"] == ([6] if step < 6 else [6, 12])
     base = outcome(study, "baseA")[1]
     assert torch.equal(weights["conv1.weight"], base["conv1.weight"])  # frozen layers stay what they are
 
@@ -500,16 +503,9 @@ def test_divergence_in_the_last_step_is_seen_in_the_validation(
     roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The training loss of the last step is still a number; what the step made of the weights is not."""
-    original = FleetModule.on_train_batch_start
-
-    def runs_away(self: FleetModule, batch: Batch, batch_index: int) -> None:
-        original(self, batch, batch_index)
-        if self.step == 11:
-            optimiser: Any = self.optimizers()
-            for group in optimiser.param_groups:
-                group["lr"] = math.inf
-
-    monkeypatch.setattr(FleetModule, "on_train_batch_start", runs_away)
+    rates = iter([*(RECIPE.rate_at(step) for step in range(11)), math.inf])
+    original = fleet_module.set_rate
+    monkeypatch.setattr(fleet_module, "set_rate", lambda optimiser, rate: original(optimiser, next(rates)))
     study = tiny_study(["baseA"])
     train(study)
     series, _, diverged = outcome(study, "baseA")

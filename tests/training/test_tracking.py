@@ -38,9 +38,12 @@ import os, signal, sys
 from dataclasses import replace
 sys.path.insert(0, {tests!r})
 from tiny import RECIPE, tiny_study
-from transferability.training.fleet import FleetModule
+from transferability.runs.machine import Machine, follow_launcher, settle_rank
+from transferability.runs.paths import data_root, study_folder
 from transferability.study import fleets
-from transferability.training.train import Machine, quiet, train_fleet
+from transferability.training.fleet import FleetModule
+from transferability.training.train import FleetTraining, train_fleet
+from transferability.training.trainer import quiet
 
 def main(kill_at, devices):
     study = tiny_study({names!r}, replace(RECIPE, steps=240, validate_every=60))
@@ -52,9 +55,12 @@ def main(kill_at, devices):
         start(module, batch, index)
 
     FleetModule.on_train_batch_start = until_killed
+    first = settle_rank(devices, 1)
+    follow_launcher()
     quiet()
     (fleet,) = fleets(study.networks)
-    train_fleet(study, fleet, Machine("cpu", devices, wandb="offline"))
+    machine = Machine("cpu", devices, wandb="offline")
+    train_fleet(FleetTraining(study, fleet, study_folder("tiny"), data_root(), machine, first))
 
 if __name__ == "__main__":
     main(*map(int, sys.argv[1:]))
@@ -83,7 +89,9 @@ def has_key(folder: Path) -> list[Path]:
 
 
 def train_all(study: Study, **machine: Any) -> None:
-    from transferability.training.train import Machine, train_fleet
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
 
     for fleet in fleets(study.networks):
         train_fleet(study, fleet, Machine("cpu", **machine))
@@ -92,8 +100,10 @@ def train_all(study: Study, **machine: Any) -> None:
 def test_a_fleet_that_fails_and_is_killed_logs_every_step_once(
     packed: PackedImages, roots: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
     from transferability.training.fleet import FleetModule
-    from transferability.training.train import Machine, train_fleet
 
     study = tiny_study(NAMES, COURSE)
     (fleet,) = fleets(study.networks)
@@ -273,8 +283,9 @@ def server(roots: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.delenv("WANDB_API_KEY", raising=False)
         wandb.teardown()  # what it read of the environment before
         yield address
+        Server.state = "up"  # what wandb has left to send is taken, in silence
+        wandb.teardown()
         serving.shutdown()
-    wandb.teardown()
 
 
 def test_a_key_is_found_and_tried_before_training(server: str, roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:

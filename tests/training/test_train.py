@@ -18,18 +18,21 @@ import safetensors.torch
 import torch
 from project import HELPERS
 from tiny import RECIPE, tiny_study, write_tiny
+from trained import pending, train_fleet
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch
-from transferability.files import Refused, read_json, write_json
-from transferability.launch.local import pending
+from transferability.files import Refused, read_json
 from transferability.results.collect import collect
 from transferability.results.statistics import read_results
+from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder, study_folder
+from transferability.runs.result import write_result
 from transferability.study import Fleet, Study, fleets
 from transferability.training import train as training
+from transferability.training.checkpoint import Preempted, read_checkpoint
 from transferability.training.fleet import FleetModule
-from transferability.training.train import Machine, Warned, quiet, read_checkpoint, train_fleet
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()
@@ -77,7 +80,7 @@ from transferability import files
 from transferability.training import fleet
 from transferability.training import train
 from transferability.study import load_study
-from transferability.launch.local import pending
+from trained import pending, train_fleet
 
 moment, count = sys.argv[2], int(sys.argv[3])
 passed = 0
@@ -121,14 +124,15 @@ elif moment == "removing":
 
 study = load_study(sys.argv[1])
 for each in pending(study, study.networks, None):
-    train.train_fleet(study, each, train.Machine("cpu", keep_weights=True, checkpoint_minutes=0.0))
+    train_fleet(study, each, train.Machine("cpu", keep_weights=True, checkpoint_minutes=0.0))
 """
 
 
 def environment(root: Path, **more: str) -> dict[str, str]:
     out = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "LOCAL_RANK", "RANK"))}
     roots = {"TRANSFERABILITY_DATA": str(root / "data"), "TRANSFERABILITY_RUNS": str(root / "runs")}
-    return {**out, **roots, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
+    path = os.pathsep.join([str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**out, **roots, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
 
 
 def experiment(path: Path, names: Sequence[str], **changes: Any) -> Path:
@@ -230,7 +234,7 @@ def test_warned_it_writes_a_checkpoint_and_ends(
     study = tiny_study(["baseA"], LONG)
     train(study)
     (roots / "runs").rename(roots / "undisturbed")
-    place, before = study_folder("tiny").fleet("random-0.baseA.seed-0"), signal.getsignal(signal.SIGTERM)
+    place, before = study_folder("tiny").fleet("random-0.baseA.seed-0").root, signal.getsignal(signal.SIGTERM)
     for step in (13, 57):
         with monkeypatch.context() as patch:
             warning, original = threading.Event(), FleetModule.training_step
@@ -248,8 +252,8 @@ def test_warned_it_writes_a_checkpoint_and_ends(
                 original(self, batch, index)
 
             patch.setattr(FleetModule, "training_step", training_step)
-            with pytest.raises(Warned, match=f"a checkpoint is written at step {step + 1} of 70"):
-                train_fleet(study, fleets(study.networks)[0], MACHINE, warning=warning)
+            with pytest.raises(Preempted, match=f"a checkpoint is written at step {step + 1} of 70"):
+                train_fleet(study, fleets(study.networks)[0], MACHINE, preempted=warning)
         assert read_checkpoint(place / "checkpoint.pt")["step"] == step + 1
         assert not (place / "failed.json").exists() and signal.getsignal(signal.SIGTERM) == before
     train(study)
@@ -264,7 +268,7 @@ def test_a_torn_temporary_file_is_ignored(roots: Path, packed: PackedImages, mon
         kill_at(patch, 50)
         with pytest.raises(Killed):
             train(study, OFTEN)
-    place = study_folder("tiny").fleet("random-0.baseA.seed-0")
+    place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
     whole = (place / "checkpoint.pt").read_bytes()
     (place / ".checkpoint.pt.999.tmp").write_bytes(whole[: len(whole) // 2])
     network = study_folder("tiny").network("random-0/baseA/seed-0")
@@ -337,9 +341,9 @@ def test_killed_between_two_results_of_a_fleet(
         def once(path: Path, value: Any) -> None:
             if path.name == "result.json" and "A2A" in str(path):
                 raise Killed
-            write_json(path, value)
+            write_result(path, value)
 
-        patch.setattr(training, "write_json", once)
+        patch.setattr(training, "write_result", once)
         with pytest.raises(Killed):
             train(study)
     folder = study_folder("tiny")
@@ -356,7 +360,7 @@ def test_killed_between_two_results_of_a_fleet(
 
 
 def failed(fleet: Fleet) -> dict[str, Any]:
-    return dict(read_json(study_folder("tiny").fleet(fleet.name) / "failed.json"))
+    return dict(read_json(study_folder("tiny").fleet(fleet.name).failed))
 
 
 def test_a_missing_source_is_named(roots: Path, packed: PackedImages) -> None:
@@ -390,7 +394,7 @@ def test_a_started_fleet_of_another_recipe_is_refused_by_the_field(
         train(changed)
     assert "recipe.decay" in failed(fleets(study.networks)[0])["reason"]
     train(study)
-    assert not study_folder("tiny").fleet("random-0.baseA.seed-0").exists()
+    assert not study_folder("tiny").fleet("random-0.baseA.seed-0").root.exists()
 
 
 def test_other_pictures_are_refused_by_the_field(roots: Path, packed: PackedImages) -> None:
@@ -460,10 +464,10 @@ def test_where_one_network_diverged_the_others_go_on(
     train(study)
     found = {name: outcome(roots / "runs", name)[0] for name in ("A1A", "A2A")}
     assert [found[name]["diverged_at"] for name in found] == [None, 2]
-    assert [found[name]["steps"] for name in found] == [12, 12]
+    assert [found[name]["steps"] for name in found] == [12, 6]  # it ends at its next validation, as it would alone
     # What is not a number is null in the file, and empty in the tables.
     assert "NaN" not in study_folder("tiny").result("random-0/A2A/seed-0").read_text()
-    assert found["A2A"]["series"]["val_loss"] == [None, None] and found["A2A"]["val_top1"] >= 0
+    assert found["A2A"]["series"]["val_loss"] == [None] and found["A2A"]["val_top1"] >= 0
     assert collect(study) == []
     table = read_results(study_folder("tiny").results)
     assert math.isnan(table.loc[table["network"] == "A2A", "val_loss"].item())
@@ -598,7 +602,7 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
     """
     fast, alone = "A2A+1" + "0" * 30, "R1B+1" + "0" * 30
     names = ["baseA", "A2A", "A3A", "A1A+", fast, alone]
-    changes = {"steps": 20, "validate_every": 10}
+    changes = {"steps": 20, "validate_every": 10, "rate": 0.04}  # no unit of a max-pool or ReLU is decided by rounding
     train(tiny_study(names, replace(RECIPE, **changes)))  # type: ignore[arg-type]
     (roots / "runs").rename(roots / "one")
     file = experiment(roots / "study.py", names, **changes)
@@ -611,15 +615,15 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
             (its, weights), (both, its_weights) = outcome(roots / "one", name), outcome(roots / "runs", name)
             assert both["diverged_at"] == its["diverged_at"]
             assert (its["diverged_at"] is None) == (name not in (fast, alone))
-            assert (both["steps"], its["steps"]) == ((10, 10) if name == alone else (20, 20))
+            assert (both["steps"], its["steps"]) == ((10, 10) if name in (fast, alone) else (20, 20))
             if name in (fast, alone):
                 continue
             assert both["series"]["val_images"] == [count, count]
             for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
-                assert both["series"][key] == pytest.approx(its["series"][key], rel=1e-4), (devices, name, key)
+                assert both["series"][key] == pytest.approx(its["series"][key], rel=1e-5), (devices, name, key)
             for key, value in weights.items():
                 a, b = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
-                assert float((a - b).norm()) <= 1e-4 * float(a.norm()), (devices, name, key)
+                assert float((a - b).norm()) <= 1e-5 * float(a.norm()), (devices, name, key)
             for layer in {"A2A": ("conv1", "conv2"), "A3A": ("conv1", "conv2", "fc3")}.get(name, ()):
                 assert its_weights[f"{layer}.weight"] == base[f"{layer}.weight"]
         found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))
@@ -635,13 +639,13 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
 
     Then one process goes on with what two have begun.
     """
-    changes = {"steps": 400, "validate_every": validate_every}
+    changes = {"steps": 400, "validate_every": validate_every, "rate": 0.01}  # at 0.05 it is chaotic
     study = tiny_study(["baseA"], replace(RECIPE, **changes))  # type: ignore[arg-type]
     train(study)
     (roots / "runs").rename(roots / "one")
     file = experiment(roots / "study.py", ["baseA"], **changes)
     file.write_text(file.read_text() + SLOWLY)
-    place = study_folder("tiny").fleet("random-0.baseA.seed-0")
+    place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
 
     def second(process: subprocess.Popen[str], file: Path) -> int:
         """The number of the second process, as soon as `file` is there."""
@@ -656,7 +660,7 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
     code, out, err = ended(process)
     step = read_checkpoint(place / "checkpoint.pt")["step"]
     assert (code, step % 20, step < 200) == (1, 0, True), err
-    assert f"warned: a checkpoint is written at step {step} of 400; run the same command again to go on" in out
+    assert f"preempted: a checkpoint is written at step {step} of 400; run the same command again to go on" in out
     assert not (place / "failed.json").exists()
     if validate_every == 20:
         return
@@ -671,7 +675,7 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
     its, both = outcome(roots / "one", "baseA")[0]["series"], outcome(roots / "runs", "baseA")[0]["series"]
     assert both["val_images"] == its["val_images"]
     for key in ("train_loss", "val_loss"):
-        assert both[key] == pytest.approx(its[key], rel=1e-3)
+        assert both[key] == pytest.approx(its[key], rel=1e-5)
 
 
 @pytest.mark.timeout(300)

@@ -15,16 +15,18 @@ import torch
 from ilsvrc import TRUTH, WNIDS, add, devkit, ilsvrc_files, tar_of
 from pictures import picture, put
 from tiny import RECIPE, tiny_study
+from trained import pending, train_fleet
 
 import transferability
 from transferability.data.pack import pack
 from transferability.data.packed import PackedImages
 from transferability.data.stream import mean_image
 from transferability.files import Refused, read_json, write_json
-from transferability.launch.local import pending
+from transferability.runs.machine import Machine
 from transferability.runs.paths import study_folder
 from transferability.study import Study
-from transferability.training.train import Machine, quiet, read_checkpoint, train_fleet
+from transferability.training.checkpoint import read_checkpoint
+from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()

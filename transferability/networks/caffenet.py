@@ -5,6 +5,7 @@ normalisation that follow it. A network's depth is the number of its layers.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from transferability.files import Refused
 
@@ -13,7 +14,15 @@ from transferability.files import Refused
 class Conv:
     """Convolution, ReLU, then (if asked for) 3x3/2 max-pooling and local response normalisation, in Caffe's order.
 
-    `std` and `bias` are the paper's filler: Gaussian weights, constant biases.
+    channels: channels of its output.
+    kernel: side of its square kernel.
+    stride: stride of the convolution.
+    pad: zeros at each side of the input.
+    groups: groups of the convolution.
+    pool: 3x3 max-pooling with stride 2, rounded up.
+    lrn: local response normalisation after the pooling.
+    std: standard deviation of the weights, for initialisation "paper".
+    bias: first value of the biases, for initialisation "paper".
     """
 
     channels: int
@@ -26,27 +35,69 @@ class Conv:
     std: float = 0.01
     bias: float = 0.0
 
+    def __post_init__(self) -> None:
+        for field, least in (("channels", 1), ("kernel", 1), ("stride", 1), ("pad", 0), ("groups", 1)):
+            _refuse_below(self, field, least)
+        if self.channels % self.groups:
+            raise Refused(f"Conv: {self.channels} channels do not divide into {self.groups} groups")
+
 
 @dataclass(frozen=True)
 class Linear:
-    """Fully connected. `outputs` None is the last layer: one output a class, neither ReLU nor dropout."""
+    """Fully connected layer, then ReLU and dropout; the last layer has neither.
+
+    outputs: number of outputs; None marks the last layer, which has one per class.
+    dropout: share of the outputs that are dropped in training.
+    std: standard deviation of the weights, for initialisation "paper".
+    bias: first value of the biases, for initialisation "paper".
+    """
 
     outputs: int | None
     dropout: float = 0.0
     std: float = 0.01
     bias: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.outputs is not None:
+            _refuse_below(self, "outputs", 1)
+        if not 0 <= self.dropout < 1:
+            raise Refused(f"Linear: dropout is {self.dropout!r}; write a share from 0 to below 1")
+
 
 LayerSpec = Conv | Linear
 
 
+def _refuse_below(spec: object, field: str, least: int) -> None:
+    value = getattr(spec, field)
+    if type(value) is not int or value < least:
+        raise Refused(f"{type(spec).__name__}: {field} is {value!r}; write a whole number from {least} up")
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """A network as data: `layers` from bottom to top, and the side `crop` of its square input, in pixels."""
+    """A network as data.
+
+    name: a word for people.
+    crop: side of its square input, in pixels; the recipe's has to be the same.
+    layers: pairs of a name and a Conv or Linear, from bottom to top.
+    """
 
     name: str
     crop: int
     layers: tuple[tuple[str, LayerSpec], ...]
+
+    def __post_init__(self) -> None:
+        _refuse_below(self, "crop", 1)
+        names = [name for name, _ in self.layers]
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
+            raise Refused(f"{self.name}: two layers are named {min(repeated)}; give each a name of its own")
+        last = [name for name, spec in self.layers if isinstance(spec, Linear) and spec.outputs is None]
+        if not names or last != names[-1:]:
+            raise Refused(f"{self.name}: the last layer, and no other, has to be Linear(None), one output per class")
+        for (below, spec), (name, above) in pairwise(self.layers):
+            if isinstance(spec, Linear) and isinstance(above, Conv):
+                raise Refused(f"{self.name}: {name} is a Conv behind the Linear {below}, which leaves no image")
 
     @property
     def depth(self) -> int:
@@ -63,6 +114,8 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
     out = [(channels, side)]
     for name, spec in architecture.layers:
         if isinstance(spec, Conv):
+            if channels % spec.groups:
+                raise Refused(f"{architecture.name}: {name} has {spec.groups} groups for {channels} channels below it")
             channels, side = spec.channels, (side + 2 * spec.pad - spec.kernel) // spec.stride + 1
             if spec.pool:
                 side = pooled(side)

@@ -1,4 +1,4 @@
-"""The layers that `networks.py` describes, as torch modules; and how their weights are drawn."""
+"""The layers that `caffenet.py` describes, as torch modules; and how their weights are drawn."""
 
 import math
 from collections.abc import Iterator
@@ -48,24 +48,24 @@ class LocalResponseNorm(torch.autograd.Function):
 class ConvLayer(nn.Module):
     """Convolution, ReLU, pooling, normalisation. (batch, C, H, W) → (batch, channels, H', W'), channels last.
 
-    split: a grouped convolution is computed as one convolution a group (`device.py`).
+    ungrouped: a grouped convolution is computed as one convolution per group (`training/forms.py`).
     """
 
     dropout = 0.0
 
-    def __init__(self, spec: Conv, channels: int, split: bool = False) -> None:
+    def __init__(self, spec: Conv, channels: int, ungrouped: bool = False) -> None:
         super().__init__()
-        self.spec, self.split = spec, split and spec.groups > 1
+        self.spec, self.ungrouped = spec, ungrouped and spec.groups > 1
         self.weight = nn.Parameter(torch.empty(spec.channels, channels // spec.groups, spec.kernel, spec.kernel))
         self.bias = nn.Parameter(torch.empty(spec.channels))
 
     def forward(self, x: Tensor) -> Tensor:
         spec = self.spec
-        if self.split:
+        if self.ungrouped:
             parts = zip(
                 x.chunk(spec.groups, 1), self.weight.chunk(spec.groups), self.bias.chunk(spec.groups), strict=True
             )
-            x = torch.cat([F.conv2d(its, weight, bias, spec.stride, spec.pad) for its, weight, bias in parts], 1)
+            x = torch.cat([F.conv2d(part, weight, bias, spec.stride, spec.pad) for part, weight, bias in parts], 1)
         else:
             x = F.conv2d(x, self.weight, self.bias, spec.stride, spec.pad, 1, spec.groups)
         if spec.pool:
@@ -77,9 +77,9 @@ class ConvLayer(nn.Module):
 
 
 class LinearLayer(nn.Module):
-    """Fully connected, with ReLU but for the last layer. (batch, ...) → (batch, outputs).
+    """Fully connected, with ReLU except in the last layer. (batch, ...) → (batch, outputs).
 
-    Its dropout is applied by `fleet.py`, which knows the address of the mask.
+    Its dropout is applied in `training/fleet.py`, where the address of the mask is known.
     """
 
     def __init__(self, spec: Linear, inputs: int, classes: int) -> None:
@@ -98,13 +98,13 @@ class LinearLayer(nn.Module):
 Layer = ConvLayer | LinearLayer
 
 
-def build(architecture: Architecture, classes: int, split: bool = False) -> Iterator[tuple[str, Layer]]:
+def build(architecture: Architecture, classes: int, ungrouped: bool = False) -> Iterator[tuple[str, Layer]]:
     """The named layers of a network with `classes` outputs, bottom to top, their weights not yet set."""
     sizes = shapes(architecture)
     for (name, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
         if isinstance(spec, Conv):
             # The weights are channels-last too: else each step would convert them.
-            yield name, ConvLayer(spec, channels, split).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            yield name, ConvLayer(spec, channels, ungrouped).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             yield name, LinearLayer(spec, channels * side * side, classes)
 

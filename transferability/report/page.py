@@ -90,7 +90,7 @@ def gather(study: Study, draw: bool = True) -> Report:
     collect(study)
     table = results.read_results(folder.results)
     figures, not_drawn = _draw(folder, table) if draw and len(table) else ([], [])
-    return Report(study, folder, table, statuses(study, study.networks), figures, not_drawn)
+    return Report(study, folder, table, statuses(study, folder, study.networks), figures, not_drawn)
 
 
 def write_report(report: Report) -> Path:
@@ -418,7 +418,9 @@ def _state(report: Report) -> str:
         if names[6:]:
             shown += f"<details><summary>and {len(names) - 6} more</summary>{escape(', '.join(names[6:]))}</details>"
         rows.append([f'<i class="{state}"></i>{state}', str(len(group)), shown, escape(why)])
-    lines = at_chance(report.study, [status.network for status in report.found if status.state == "done"])
+    lines = at_chance(
+        report.study, report.folder, [status.network for status in report.found if status.state == "done"]
+    )
     if not rows:
         return "<p>Every network of the study is trained.</p>" + _items(lines)
     return _table(["state", "networks", "which", "why"], rows, left=(0, 2, 3), raw=True) + _items(lines)

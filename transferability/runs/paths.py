@@ -1,29 +1,68 @@
-"""Where files land.
+"""Where files land: every file of a study, by name.
 
     <data>/<set>/                             a packed set: manifest.json, classes.csv, {train,val}-{images,labels}.npy
-    <runs>/<study>/results.csv                one row a network      curves.csv: one row a validation
-    <runs>/<study>/<split>/<treatment>/seed-<s>/
-        result.json                           written last: a network is done if and only if it is there
-        weights.safetensors                   last weights: of bases always, of others on request
-        lock                                  who trains it now
-    <runs>/<study>/means/<split>-<task>-<pixels>.npz   mean image of a task
-    <runs>/<study>/fleets/<first network>/    a started fleet, until it is done
-        fleet.json  checkpoint.pt  progress.json  failed.json
+    <runs>/<study>/
+        results.csv                           one row per network
+        curves.csv                            one row per validation
+        report.html  figures/                 the page about the study, and its figures as files
+        wandb/                                the W&B run of the study itself
+        <split>/<treatment>/seed-<s>/
+            result.json                       written last: a network is done if and only if this file exists
+            weights.safetensors               final weights: always of bases, of other networks on request
+            lock                              who trains the network now
+            wandb/                            the network's W&B runs
+        means/<split>-<task>-<pixels>.npz     mean image of a task
+        fleets/<first network>/               a started fleet, until it is done
+            fleet.json  checkpoint.pt  progress.json  failed.json
+        submissions/<k>.json                  the fleets of the k-th submission to SLURM
+        submissions/<k>.jobs.json             the jobs that SLURM made of it
+        logs/                                 what the array tasks print
+        .removed-<token>/                     a folder that is being removed
 
-<data> is $TRANSFERABILITY_DATA or ./data, <runs> is $TRANSFERABILITY_RUNS or ./runs.
+The command line reads <data> from $TRANSFERABILITY_DATA (default ./data) and <runs> from $TRANSFERABILITY_RUNS
+(default ./runs). Below it both are values that are handed on.
 """
 
 import os
+import re
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 
 def data_root() -> Path:
+    """The folder of packed sets. For entry points."""
     return Path(os.environ.get("TRANSFERABILITY_DATA") or "data")
 
 
-def runs_root() -> Path:
-    return Path(os.environ.get("TRANSFERABILITY_RUNS") or "runs")
+def study_folder(study: str) -> "StudyFolder":
+    """The folder of the study of this name. For entry points."""
+    return StudyFolder(Path(os.environ.get("TRANSFERABILITY_RUNS") or "runs") / study)
+
+
+@dataclass(frozen=True)
+class FleetFolder:
+    """The files of one started fleet, under `root` = <runs>/<study>/fleets/<first network>."""
+
+    root: Path
+
+    @property
+    def start(self) -> Path:
+        """The networks and their records, written when training starts."""
+        return self.root / "fleet.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.root / "checkpoint.pt"
+
+    @property
+    def progress(self) -> Path:
+        return self.root / "progress.json"
+
+    @property
+    def failed(self) -> Path:
+        """Why the last attempt ended without a result."""
+        return self.root / "failed.json"
 
 
 @dataclass(frozen=True)
@@ -36,6 +75,7 @@ class StudyFolder:
         return self.root / name
 
     def result(self, name: str) -> Path:
+        # Joined in one piece: `results` asks for 10,000 of them.
         return self.root / f"{name}/result.json"
 
     def weights(self, name: str) -> Path:
@@ -51,8 +91,8 @@ class StudyFolder:
     def fleets(self) -> Path:
         return self.root / "fleets"
 
-    def fleet(self, name: str) -> Path:
-        return self.fleets / name
+    def fleet(self, name: str) -> FleetFolder:
+        return FleetFolder(self.fleets / name)
 
     @property
     def results(self) -> Path:
@@ -62,6 +102,40 @@ class StudyFolder:
     def curves(self) -> Path:
         return self.root / "curves.csv"
 
+    @property
+    def page(self) -> Path:
+        return self.root / "report.html"
 
-def study_folder(study: str) -> StudyFolder:
-    return StudyFolder(runs_root() / study)
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def wandb(self) -> Path:
+        return self.root / "wandb"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def submissions(self) -> list[int]:
+        """Numbers of the study's submissions to SLURM, ascending."""
+        names = (file.name for file in (self.root / "submissions").glob("*.json"))
+        return sorted(int(match[1]) for name in names if (match := re.fullmatch(r"(\d+)\.json", name)))
+
+    def submission(self, number: int) -> Path:
+        """The list of fleets of a submission. Written once."""
+        return self.root / "submissions" / f"{number}.json"
+
+    def jobs(self, number: int) -> Path:
+        """The SLURM jobs of a submission."""
+        return self.root / "submissions" / f"{number}.jobs.json"
+
+    def aside(self) -> Path:
+        """A fresh name for a folder that is about to be removed."""
+        return self.root / f".removed-{secrets.token_hex(8)}"
+
+    def removed(self) -> list[Path]:
+        """Folders that a killed process was about to remove."""
+        return list(self.root.glob(".removed-*"))

@@ -3,13 +3,11 @@
 import datetime
 import math
 import os
-import re
-import shutil
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +16,17 @@ from rich.console import Console
 from rich.table import Table
 
 from transferability.files import Refused, read_json
+from transferability.runs.ledger import is_done
 from transferability.runs.locks import Holder, dead, holder
-from transferability.runs.paths import StudyFolder, study_folder
-from transferability.study import Network, Study
+from transferability.runs.paths import StudyFolder
+from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
+from transferability.runs.result import done, read_result
+from transferability.study import Network, Study, difference, record
 
 # In the order in which they are told.
 STATES = ("done", "diverged", "running", "queued", "missing", "waiting", "failed", "blocked")
 SILENT = 15 * 60  # seconds without a word after which a running network is said to be silent
+STUCK = 1.1  # training loss, in multiples of that of equal scores, from which a network is said to be stuck
 SHOWN = 20  # lines of one kind; `status --all` shows every one
 
 
@@ -48,268 +50,199 @@ class NetworkStatus:
     holder: Holder | None = None
 
 
-@dataclass(frozen=True)
-class Element:
-    """An element of a submitted array that is in the queue: pending or running."""
-
-    job: str
-    state: str
-    nodes: str
-    restarts: int
-    left: str
-    reason: str
-    networks: tuple[str, ...]
-
-
-def statuses(study: Study, chosen: Sequence[Network], ended: AbstractSet[str] = frozenset()) -> list[NetworkStatus]:
+def statuses(
+    study: Study, folder: StudyFolder, chosen: Sequence[Network], ended: AbstractSet[str] = frozenset()
+) -> list[NetworkStatus]:
     """The state of each of `chosen`, in their order. Reads files only; 10,000 networks take about a second.
 
-    `ended`: SLURM jobs (`12_3`) that are known to have ended, whatever locks they left.
+    ended: SLURM jobs (`12_3`) that are known to have ended, whatever locks they left.
     """
-    folder = study_folder(study.name)
     progress, failures = _fleets(folder)
     known: dict[str, NetworkStatus] = {}
-    by_name = study.by_name
 
-    def own(network: Network) -> NetworkStatus:
-        """Its state, its source left aside."""
+    def own_status(network: Network) -> NetworkStatus:
+        """The status of a network, its source left aside."""
         name = network.name
-        if name in known:
-            return known[name]
-        known[name] = found = _own(network, name, folder, progress, failures, ended)
-        return found
+        if name not in known:
+            known[name] = _own_status(network, folder, progress.get(name), failures.get(name), ended)
+        return known[name]
 
-    out = []
+    result = []
     for network in chosen:
-        found = own(network)
-        source_name = network.source_name
-        if source_name is not None and found.state in ("missing", "failed"):
-            source = own(by_name[source_name]) if source_name not in known else known[source_name]
-            short = source_name.removesuffix("/seed-0")
+        status = own_status(network)
+        if network.source_name is not None and status.state in ("missing", "failed"):
+            source = own_status(study.by_name[network.source_name])
+            short = network.source_name.removesuffix("/seed-0")
             if source.state in ("failed", "diverged"):
-                found = replace(found, state="blocked", detail=f"{short} {source.state}: {source.detail}")
+                status = replace(status, state="blocked", detail=f"{short} {source.state}: {source.detail}")
             elif source.state != "done":
-                found = replace(found, state="waiting", detail=f"for {short}")
-        out.append(found)
-    return out
+                status = replace(status, state="waiting", detail=f"for {short}")
+        result.append(status)
+    return result
 
 
-def _own(
+def _own_status(
     network: Network,
-    name: str,
     folder: StudyFolder,
-    progress: Mapping[str, dict[str, Any]],
-    failures: Mapping[str, str],
+    progress: Mapping[str, Any] | None,
+    failure: str | None,
     ended: AbstractSet[str],
 ) -> NetworkStatus:
-    place = os.path.join(folder.root, name)
-    diverged = _diverged(os.path.join(place, "result.json"))
-    if diverged is not None:
-        return NetworkStatus(network, "diverged", diverged) if diverged else NetworkStatus(network, "done")
-    found = NetworkStatus(network, "missing", steps=network.recipe.steps)
-    at = progress.get(name)
-    if at:
-        rate = float(at.get("images_per_second") or 0)
-        left = (at["steps"] - at["step"]) * network.recipe.batch / rate if rate else None
-        found = replace(found, step=at["step"], steps=at["steps"], images_per_second=rate, left=left)
-    lock = os.path.join(place, "lock")
+    """progress: of the network's started fleet. failure: why its last attempt failed."""
+    root = os.path.join(folder.root, network.name)
+    outcome = done(os.path.join(root, "result.json"))
+    if outcome is not None:
+        if outcome.diverged_at is not None:
+            return NetworkStatus(network, "diverged", f"at step {outcome.diverged_at}")
+        return NetworkStatus(network, "done")
+    status = NetworkStatus(network, "missing", steps=network.recipe.steps)
+    if progress:
+        rate = float(progress.get("images_per_second") or 0)
+        left = (progress["steps"] - progress["step"]) * network.recipe.batch / rate if rate else None
+        status = replace(status, step=progress["step"], steps=progress["steps"], images_per_second=rate, left=left)
+    lock = os.path.join(root, "lock")
     if os.path.exists(lock):
-        its = holder(Path(lock))
-        if its is None:
-            return replace(found, state="running", detail="by a process that its lock does not name")
-        if not dead(its) and its.job not in ended:
-            silent = time.time() - at["updated"] if at else 0.0
+        owner = holder(Path(lock))
+        if owner is None:
+            return replace(status, state="running", detail="by a process that its lock does not name")
+        if not dead(owner) and owner.job not in ended:
+            silent = time.time() - progress["updated"] if progress else 0.0
             detail = f"silent for {_span(silent)}" if silent > SILENT else ""
-            return replace(found, state="running", detail=detail, holder=its)
-    if name in failures:
-        return replace(found, state="failed", detail=failures[name])
-    if found.step > 0:
-        return replace(found, detail=f"stopped after step {found.step} of {found.steps}, goes on from its checkpoint")
-    return found
-
-
-def _diverged(path: str) -> str | None:
-    """None: there is no result; "": a good one; else at which step it diverged."""
-    try:
-        with open(path, "rb") as handle:
-            head = handle.read(1024)  # where the field is: the long series come behind it
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    match = re.search(rb'"diverged_at": ?(null|\d+)', head)
-    found = match.group(1).decode() if match else str(read_json(path).get("diverged_at") or "null")
-    return "" if found == "null" else f"at step {found}"
+            return replace(status, state="running", detail=detail, holder=owner)
+    if failure is not None:
+        return replace(status, state="failed", detail=failure)
+    if status.step > 0:
+        return replace(
+            status, detail=f"stopped after step {status.step} of {status.steps}, goes on from its checkpoint"
+        )
+    return status
 
 
 def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Name of a network → the progress of its started fleet; and → why its fleet failed."""
     progress: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}
-    for place in sorted(folder.fleets.glob("*/")):
-        for name in ("progress", "failed"):
-            try:
-                found = read_json(place / f"{name}.json")
-                for network in found["networks"]:
-                    if name == "progress":
-                        progress[network] = found
-                    else:
-                        failures[network] = str(found["reason"])
-            except (Refused, OSError, KeyError):
-                continue  # not there (any more)
+    for name in sorted(place.name for place in folder.fleets.glob("*/")):
+        fleet = folder.fleet(name)
+        with suppress(Refused, OSError, KeyError, TypeError):  # not there (any more)
+            content = read_json(fleet.progress)
+            {content[key] for key in ("step", "steps", "updated")}
+            progress.update(dict.fromkeys(content["networks"], content))
+        with suppress(Refused, OSError, KeyError, TypeError):
+            content = read_json(fleet.failed)
+            failures.update(dict.fromkeys(content["networks"], str(content["reason"])))
     return progress, failures
 
 
-def at_chance(study: Study, networks: Sequence[Network]) -> list[str]:
-    """A line for each of `networks` that is a trained base no better than a guess, if others copy from it.
+def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
+    """A line for each of `networks` that learned nothing.
 
-    A guess is the largest class, always. No better: within three standard deviations of a guess's accuracy on so
-    many validation images, by the binomial distribution.
+    A base is at chance if it is no better than the majority-class baseline, within three standard deviations of that
+    baseline's accuracy on so many validation images, by the binomial distribution; told where others copy from it.
+    Any network is stuck if its training loss ends above that of equal scores for all classes, ln(classes).
     """
     copies = Counter(network.source_name for network in study.networks)
-    folder, out = study_folder(study.name), []
+    lines = []
     for network in networks:
-        file = folder.result(network.name)
-        if network.stage or not copies[network.name] or not file.exists():
+        if not is_done(folder, network.name):
             continue
-        found = read_json(file)
-        chance, images = found.get("chance"), found.get("val_images")
-        if chance is None or images is None or found["diverged_at"] is not None:
+        result = read_result(folder.result(network.name))
+        if result.diverged_at is not None or result.val_top1 is None:
             continue
-        if found["val_top1"] <= chance + 3 * math.sqrt(chance * (1 - chance) / images):
-            out.append(
-                f"at chance: {network.name} ends with {found['val_top1']:.1%} top-1, a guess has {chance:.1%}; "
-                f"{copies[network.name]} network{' copies' if copies[network.name] == 1 else 's copy'} from it "
-                "and will show nothing"
+        if result.chance is not None and network.stage == 0 and copies[network.name]:
+            spread = 3 * math.sqrt(result.chance * (1 - result.chance) / result.val_images)
+            if result.val_top1 <= result.chance + spread:
+                several = copies[network.name] != 1
+                lines.append(
+                    f"at chance: {network.name} ends with {result.val_top1:.1%} top-1, the majority-class baseline "
+                    f"has {result.chance:.1%}; {copies[network.name]} network{'s copy' if several else ' copies'} from "
+                    "it and will show nothing"
+                )
+                continue
+        if result.classes and result.train_loss is not None and result.train_loss > STUCK * math.log(result.classes):
+            lines.append(
+                f"stuck: {network.name} ends with a training loss of {result.train_loss:.2f}, equal scores for all "
+                f"{result.classes} classes have {math.log(result.classes):.2f}; the recipe's rate may be too high"
             )
-    return out
-
-
-# ------------------------------------------------------------------------------------------ the queue
-
-
-def submissions(folder: StudyFolder) -> list[int]:
-    """Numbers of the submissions of a study, ascending."""
-    found = (re.fullmatch(r"(\d+)\.json", file.name) for file in (folder.root / "submissions").glob("*.json"))
-    return sorted(int(match.group(1)) for match in found if match)
-
-
-def submission(folder: StudyFolder, number: int) -> Path:
-    """The list of fleets of a submission. Written once. Beside it, `<k>.jobs.json`: SLURM's jobs."""
-    return folder.root / "submissions" / f"{number}.json"
-
-
-def queue(study: Study) -> list[Element] | None:
-    """The elements of the study's submissions that are in SLURM's queue; None where there is no SLURM."""
-    if shutil.which("squeue") is None:
-        return None
-    folder = study_folder(study.name)
-    jobs: dict[tuple[str, str], tuple[list[list[str]], int]] = {}
-    for number in submissions(folder):
-        file = submission(folder, number).with_suffix(".jobs.json")
-        if file.exists():
-            fleets = read_json(submission(folder, number))["fleets"]
-            for job in read_json(file)["jobs"]:
-                jobs[str(job["job"]), job["name"]] = fleets, job["first"]
-    if not jobs:
-        return []
-    fields = {
-        "JobArrayID": 60,
-        "Name": 120,
-        "State": 20,
-        "NodeList": 60,
-        "RestartCnt": 10,
-        "TimeLeft": 20,
-        "Reason": 60,
-    }
-    command = [
-        "squeue",
-        "--noheader",
-        "--array",
-        "-O",
-        ",".join(f"{name}:{width}" for name, width in fields.items()),
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-    except (subprocess.SubprocessError, OSError) as error:
-        said = getattr(error, "stderr", "") or str(error)
-        raise Refused(f"squeue does not answer: {said.strip().splitlines()[-1]}") from None
-    out = []
-    for line in done.stdout.splitlines():
-        values, at = [], 0
-        for width in fields.values():
-            values.append(line[at : at + width].strip())
-            at += width
-        job, name, state, nodes, restarts, left, reason = values
-        array, _, index = job.partition("_")
-        if (array, name) in jobs and index.isdigit():
-            fleets, first = jobs[array, name]
-            networks = tuple(fleets[first + int(index)])
-            out.append(Element(job, state.lower(), nodes, int(restarts or 0), left, reason, networks))
-    return out
-
-
-def ended_jobs(folder: StudyFolder, elements: Sequence[Element] | None) -> frozenset[str]:
-    """SLURM jobs that hold locks of the study and are in the queue no more: they were killed."""
-    if elements is None:
-        return frozenset()
-    there = {element.job for element in elements}
-    names: set[str] = set()
-    for number in submissions(folder):
-        file = submission(folder, number).with_suffix(".jobs.json")
-        if file.exists():
-            for job in read_json(file)["jobs"]:
-                names.update(f"{job['job']}_{index}" for index in range(job["elements"]))
-    return frozenset(names - there)
+    return lines
 
 
 # ------------------------------------------------------------------------------------------ for people
 
 
 def print_status(
-    study: Study, chosen: Sequence[Network], console: Console, everything: bool = False
+    study: Study, folder: StudyFolder, chosen: Sequence[Network], console: Console, everything: bool = False
 ) -> list[NetworkStatus]:
     """Prints how far `chosen` is: counts by split and seed, what runs, failed and is blocked, and the queue."""
-    trouble = ""
-    elements: list[Element] | None = None
+    trouble, tasks = "", None
     try:
-        elements = queue(study)
+        tasks = queued_tasks(folder)
     except Refused as error:
         trouble = str(error)
-    folder = study_folder(study.name)
-    found = statuses(study, chosen, ended_jobs(folder, elements))
-    queued = {network for element in elements or () for network in element.networks}
-    found = [
+    known = statuses(study, folder, chosen, ended_jobs(folder, tasks))
+    queued = {network for task in tasks or () for network in task.networks}
+    known = [
         replace(status, state="queued")
         if status.state in ("missing", "waiting") and status.network.name in queued
         else status
-        for status in found
+        for status in known
     ]
-    count = Counter(status.state for status in found)
-    parts = [f"{count[state]} {state}" for state in STATES if count[state] and state != "done"]
-    console.print(
-        ", ".join([f"[bold]{study.name}[/]: {count['done']} of {len(found)} networks done", *parts]),
-        highlight=False,
-        soft_wrap=True,
-    )
+    _print_counts(study, known, console)
     shown = None if everything else SHOWN
-    _print_table(found, console, shown)
-    _print_running(found, elements or [], console, shown)
+    _print_table(known, console, shown)
+    _print_running(known, tasks or [], console, shown)
     for state in ("failed", "diverged", "blocked"):
-        _print_reasons([status for status in found if status.state == state], state, console, shown)
-    done = [status.network for status in found if status.state == "done" and status.network.stage == 0]
-    lines = at_chance(study, done)
-    for line in lines[:shown]:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
-    _more(len(lines), shown, "bases at chance", console)
+        _print_reasons([status for status in known if status.state == state], state, console, shown)
+    done_bases = [status.network for status in known if status.state == "done" and status.network.stage == 0]
+    for what, lines in (
+        ("bases at chance", at_chance(study, folder, done_bases)),
+        ("changes", changed_since(study, folder, [status.network for status in known if status.state == "done"])),
+    ):
+        for line in lines[:shown]:
+            _print_line(console, line)
+        _more(len(lines), shown, what, console)
     if trouble:
-        console.print(f"queue: {trouble}", highlight=False, soft_wrap=True)
-    elif elements is not None:
-        _print_queue(elements, console, shown)
-    return found
+        _print_line(console, f"queue: {trouble}")
+    elif tasks is not None:
+        _print_queue(tasks, console, shown)
+    return known
 
 
-def _print_table(found: Sequence[NetworkStatus], console: Console, shown: int | None) -> None:
+def changed_since(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
+    """A line for each recipe of `networks` that is no longer what a network was trained with.
+
+    One network of each recipe, split and number of images per class is looked at, since a result takes time to read.
+    """
+    first: dict[Any, Network] = {}
+    for network in networks:
+        first.setdefault((network.recipe, network.split, network.stage, network.images_per_class), network)
+    lines = []
+    for network in first.values():
+        file = folder.result(network.name)
+        then = read_result(file).record
+        changed = difference(dict(then), record(study, network, then.get("data", ""), then.get("draws")))
+        if changed:
+            lines.append(
+                f"changed: {network.name} was trained as something else than the study says now ({changed}); "
+                "`run` will refuse to mix them"
+            )
+    return lines
+
+
+def _print_line(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_counts(study: Study, known: Sequence[NetworkStatus], console: Console) -> None:
+    count = Counter(status.state for status in known)
+    parts = [f"{count[state]} {state}" for state in STATES if count[state] and state != "done"]
+    line = ", ".join([f"[bold]{study.name}[/]: {count['done']} of {len(known)} networks done", *parts])
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def _print_table(known: Sequence[NetworkStatus], console: Console, shown: int | None) -> None:
     rows: dict[tuple[str, int], Counter[str]] = {}
-    for status in found:
+    for status in known:
         rows.setdefault((status.network.split, status.network.seed), Counter())[status.state] += 1
     present = [state for state in STATES if any(count[state] for count in rows.values())]
     table = Table(box=None, pad_edge=False)
@@ -324,66 +257,66 @@ def _print_table(found: Sequence[NetworkStatus], console: Console, shown: int | 
 
 
 def _print_running(
-    found: Sequence[NetworkStatus], elements: Sequence[Element], console: Console, shown: int | None
+    known: Sequence[NetworkStatus], tasks: Sequence[ArrayTask], console: Console, shown: int | None
 ) -> None:
     fleets: dict[tuple[Any, ...], list[NetworkStatus]] = {}
-    for status in found:
+    for status in known:
         if status.state == "running":
-            its = status.holder
-            fleets.setdefault((its.host, its.pid) if its else (status.network.name,), []).append(status)
-    nodes = {element.job: element.nodes for element in elements}
+            owner = status.holder
+            fleets.setdefault((owner.host, owner.pid) if owner else (status.network.name,), []).append(status)
+    nodes = {task.job: task.nodes for task in tasks}
     for group in list(fleets.values())[:shown]:
-        first, its = group[0], group[0].holder
-        words = [f"running: {_names(group)}"]
-        if its is not None:
-            where = f"on {nodes.get(its.job) or its.host}"
-            words.append(f"{where}, job {its.job}" if its.job else f"{where}, process {its.pid}")
-            if its.restarts:
-                words.append(f"requeued {its.restarts} times" if its.restarts > 1 else "requeued once")
-        words.append(f"step {first.step:,} of {first.steps:,}")
+        first, owner = group[0], group[0].holder
+        parts = [f"running: {_names(group)}"]
+        if owner is not None:
+            where = f"on {nodes.get(owner.job) or owner.host}"
+            parts.append(f"{where}, job {owner.job}" if owner.job else f"{where}, process {owner.pid}")
+            if owner.restarts:
+                parts.append(f"requeued {owner.restarts} times" if owner.restarts > 1 else "requeued once")
+        parts.append(f"step {first.step:,} of {first.steps:,}")
         if first.images_per_second:
-            words.append(f"{first.images_per_second:,.0f} images/s")
+            parts.append(f"{first.images_per_second:,.0f} images/s")
         if first.left is not None:
-            words.append(f"{_span(first.left)} left")
+            parts.append(f"{_span(first.left)} left")
         if first.detail:
-            words.append(first.detail)
-        console.print(", ".join(words), highlight=False, soft_wrap=True, markup=False)
+            parts.append(first.detail)
+        console.print(", ".join(parts), highlight=False, soft_wrap=True, markup=False)
     _more(len(fleets), shown, "fleets running", console)
 
 
-def _print_reasons(found: Sequence[NetworkStatus], state: str, console: Console, shown: int | None) -> None:
+def _print_reasons(known: Sequence[NetworkStatus], state: str, console: Console, shown: int | None) -> None:
     """A line for each reason, with the networks that share it."""
     reasons: dict[str, list[NetworkStatus]] = {}
-    for status in found:
+    for status in known:
         reasons.setdefault(status.detail, []).append(status)
     for why, group in list(reasons.items())[:shown]:
         console.print(f"{state}: {_names(group)}: {why}", highlight=False, soft_wrap=True, markup=False)
     _more(len(reasons), shown, f"reasons why networks are {state}", console)
 
 
-def _print_queue(elements: Sequence[Element], console: Console, shown: int | None) -> None:
-    if not elements:
+def _print_queue(tasks: Sequence[ArrayTask], console: Console, shown: int | None) -> None:
+    if not tasks:
         console.print("queue: nothing of this study", highlight=False)
         return
-    states = Counter(element.state for element in elements)
+    states = Counter(task.state for task in tasks)
     console.print(f"queue: {', '.join(f'{count} {state}' for state, count in states.items())}", highlight=False)
     table = Table(box=None, pad_edge=False)
     for title in ("job", "state", "node", "requeued", "time left", "reason", "networks"):
         table.add_column(title, overflow="fold")
-    for element in elements[:shown]:
-        first, others = element.networks[0], len(element.networks) - 1
-        reason = "" if element.reason == "None" else element.reason
+    for task in tasks[:shown]:
+        first, others = task.networks[0], len(task.networks) - 1
+        reason = "" if task.reason == "None" else task.reason
         table.add_row(
-            element.job,
-            element.state,
-            element.nodes,
-            str(element.restarts or ""),
-            element.left,
+            task.job,
+            task.state,
+            task.nodes,
+            str(task.restarts or ""),
+            task.left,
             reason,
             first + (f" + {others}" if others else ""),
         )
     console.print(table)
-    _more(len(elements), shown, "elements", console)
+    _more(len(tasks), shown, "array tasks", console)
 
 
 def _names(group: Sequence[NetworkStatus]) -> str:

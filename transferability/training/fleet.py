@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -17,12 +18,12 @@ from transferability.data.stream import Batch, to_device
 from transferability.draws import dropout, mask_key
 from transferability.networks.layers import Layer, build, draw
 from transferability.study import Fleet, Network, Study
-from transferability.training.device import Captured, Lanes, cuda_graph
+from transferability.training.graph import Captured, Lanes, cuda_graph
 from transferability.treatment import RANDOM
 
 Weights = Mapping[str, Tensor]
 
-# Steps that are made plainly before one is captured as a graph: momentum is there then, and cuDNN has chosen.
+# Plain steps before one is captured as a graph: by then the momentum exists and cuDNN has chosen its algorithms.
 PLAIN_STEPS = 3
 
 
@@ -42,7 +43,7 @@ class Tally(Metric):
     def update(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
         """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: (batch,)."""
         best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == labels[None, :, None]
-        hits = best.sum(1, dtype=torch.float64)  # of the best guess, the second best, ...
+        hits = best.sum(1, dtype=torch.float64)  # of the highest score, the second highest, ...
         count = torch.full_like(hits[:, 0], len(labels))
         self.sums += torch.stack([count, losses * count, hits[:, 0], hits.sum(1)], 1)
 
@@ -51,16 +52,32 @@ class Tally(Metric):
         return torch.cat([self.sums[:, :1], self.sums[:, 1:] / self.sums[:, :1]], 1)
 
 
+class Stopwatch:
+    """Seconds of training and validation in all processes that have trained a fleet so far, interruptions left out."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.since = seconds, time.monotonic()
+
+    def start(self) -> None:
+        """Time counts from now on."""
+        self.since = time.monotonic()
+
+    def lap(self) -> None:
+        """Adds the time since the last start or lap."""
+        now = time.monotonic()
+        self.seconds += now - self.since
+        self.since = now
+
+
 class FleetModule(L.LightningModule):
     """Networks that share target, recipe, images and seed, each with its own weights, loss, rates and metrics.
 
-    Frozen layers are not copied: networks that freeze layers of the same source share one *prefix*, which runs
-    once a batch, without gradient, with its dropout active in training, and puts out the features at every n
-    that a network needs. Each network sees pictures minus the mean image of its source (of its own task where
-    it has none).
+    Frozen layers are not copied: networks that freeze layers of the same source share one *prefix*, which runs once
+    per batch, without gradient, with its dropout active in training, and puts out the features at every n that a
+    network needs. Each network sees images minus the mean image of its source (of its own task where it has none).
 
     sources: for each source letter, the weights of its base. means: for each task, its mean image (S, S, 3).
-    form: how the training step is computed on the device (`device.py`).
+    form: how the training step is computed on the device (`forms.py`).
     """
 
     def __init__(
@@ -74,18 +91,16 @@ class FleetModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # `training_step` is the whole step, and fewer hooks are called
-        first = fleet.networks[0]
-        self.fleet, self.recipe, self.architecture = fleet, first.recipe, study.architecture
-        self.split, self.target, self.seed = first.split, first.treatment.target, first.seed
+        self.fleet, self.recipe, self.architecture, self.classes = fleet, fleet.recipe, study.architecture, classes
         self.form = form
         self.captured: Captured | None = None  # the step as a graph, once there is one
-        self.lanes: Lanes | None = None  # while it is captured
-        self.made = 0  # steps in this process
-        # Steps that the optimiser has made, those of earlier processes included, and what they left.
+        self.steps_here = 0  # steps in this process, of all that `step` counts
         self.step = 0
-        self.momentum: dict[str, Tensor] = {}
         self.series: dict[str, list[dict[str, float]]] = {network.name: [] for network in fleet.networks}
-        self.seconds = 0.0
+        # Places of the networks that are still trained: one that has diverged ends at its next validation, as it
+        # would alone.
+        self.active = tuple(range(len(fleet.networks)))
+        self.stopwatch = Stopwatch()
         self.training_tally = Tally(len(fleet.networks))
         self.validation_tally = Tally(len(fleet.networks))
         # Step at which a network's loss was first not a number; -1: never.
@@ -94,33 +109,32 @@ class FleetModule(L.LightningModule):
         for task, mean in means.items():
             self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
 
-        self.prefixes = nn.ModuleDict()
-        self.networks = nn.ModuleList()
         deepest: dict[str, int] = {}
-        for network in fleet.networks:
-            treatment = network.treatment
-            if treatment.source and not treatment.rate:
-                deepest[treatment.source] = max(treatment.n, deepest.get(treatment.source, 0))
-        for source, n in deepest.items():
-            self.prefixes[source] = self._prefix(source, n, classes, sources)
-        for network in fleet.networks:
-            self.networks.append(self._trained(network, classes, sources))
+        for treatment in (network.treatment for network in fleet.networks if network.treatment.frozen):
+            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
+        self.prefixes = nn.ModuleDict({source: self._prefix(source, n, sources) for source, n in deepest.items()})
+        self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
+        self.optimiser = self._optimiser()
 
-        # Where there is dropout: (owner of the mask, name of the layer), and its place among the keys.
-        layers = [(self._owner(source), prefix) for source, prefix in self.prefixes.items()]
-        layers += [(network.name, its) for network, its in zip(fleet.networks, self.networks, strict=True)]
-        sites = [(owner, name) for owner, its in layers for name, layer in its.items() if layer.dropout]  # type: ignore[operator]
-        self.sites = {site: place for place, site in enumerate(sites)}
-        # Of this step, in a tensor, for a graph reads them where they are; None: made where they are used.
+        # Each place with dropout, (owner of the mask, name of the layer), and its row in the tensor of keys.
+        owned = [(self._owner(source), prefix) for source, prefix in self.prefixes.items()]
+        owned += [(network.name, layers) for network, layers in zip(fleet.networks, self.networks, strict=True)]
+        sites = [(owner, name) for owner, layers in owned for name, layer in layers.items() if layer.dropout]  # type: ignore[operator]
+        self.sites = {site: row for row, site in enumerate(sites)}
+        # Dropout keys of the current step. A CUDA graph can read them only from a tensor; without a graph, None, and
+        # they are computed where they are needed.
         self.register_buffer("keys", torch.zeros(len(sites), 2, dtype=torch.int32) if "graph" in form else None)
         self.keys: Tensor | None
 
     # ------------------------------------------------------------------------------------------ weights
 
-    def _prefix(self, source: str, n: int, classes: int, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+    def _layers(self) -> Iterator[tuple[str, Layer]]:
+        return build(self.architecture, self.classes, "ungrouped" in self.form)
+
+    def _prefix(self, source: str, n: int, sources: Mapping[str, Weights]) -> nn.ModuleDict:
         """The first n layers of a source, frozen."""
         prefix = nn.ModuleDict()
-        for name, layer in list(build(self.architecture, classes, "split" in self.form))[:n]:
+        for name, layer in list(self._layers())[:n]:
             if source == RANDOM:
                 self._draw_random(name, layer)
             else:
@@ -128,12 +142,11 @@ class FleetModule(L.LightningModule):
             prefix[name] = layer
         return prefix.requires_grad_(False)
 
-    def _trained(self, network: Network, classes: int, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+    def _trained_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
         """The layers that a network trains: what each starts from is the treatment's (`Treatment.layers`)."""
         trained = nn.ModuleDict()
         plans = network.treatment.layers(self.architecture.depth)
-        built = build(self.architecture, classes, "split" in self.form)
-        for (name, layer), plan in zip(built, plans, strict=True):
+        for (name, layer), plan in zip(self._layers(), plans, strict=True):
             if not plan.rate:
                 continue
             if plan.origin == "copied":
@@ -148,23 +161,23 @@ class FleetModule(L.LightningModule):
 
     def _draw_random(self, name: str, layer: Layer) -> None:
         """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""
-        address = ("weights", self.split, RANDOM, f"seed-{self.seed}", name)
+        address = ("weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}", name)
         draw(layer, dict(self.architecture.layers)[name], self.recipe.initialisation, *address)
 
     def weights(self, index: int) -> dict[str, Tensor]:
         """All weights of a network, its frozen layers included: name of layer and parameter → tensor."""
         treatment = self.fleet.networks[index].treatment
-        out = {}
+        weights = {}
         for position, (name, _) in enumerate(self.architecture.layers, 1):
-            frozen = treatment.source and not treatment.rate and position <= treatment.n
+            frozen = position <= treatment.frozen
             layers: Any = self.prefixes[treatment.source] if frozen else self.networks[index]
             for parameter, value in layers[name].named_parameters():
-                out[f"{name}.{parameter}"] = value.detach().cpu().contiguous()
-        return out
+                weights[f"{name}.{parameter}"] = value.detach().cpu().contiguous()
+        return weights
 
     # ------------------------------------------------------------------------------------------ one step
 
-    def pictures(self, batch: Batch, task: str) -> Tensor:
+    def normalised(self, batch: Batch, task: str) -> Tensor:
         """(b, 3, c, c) float32: pixels minus the mean image of `task` at the crop's place, mirrored, scaled."""
         mean: Tensor = getattr(self, f"mean_{task}")
         size, crop = mean.shape[0], self.recipe.crop
@@ -172,88 +185,94 @@ class FleetModule(L.LightningModule):
         # Every crop of the mean image and of its mirror image, as a view: lines are copied out of it, not pixels.
         both = torch.stack([mean, mean.flip(1)])
         crops = both.as_strided((2, places, places, crop, crop, 3), (size * size * 3, size * 3, 3, size * 3, 3, 1))
-        its = crops[mirror.long(), batch.ys, torch.where(mirror, places - 1 - batch.xs, batch.xs)]
+        means = crops[mirror.long(), batch.ys, torch.where(mirror, places - 1 - batch.xs, batch.xs)]
         # Mirrored before they are floats: a quarter of the traffic.
         pixels = torch.where(mirror[:, None, None, None], batch.pixels.flip(3), batch.pixels)
-        return (pixels - its.permute(0, 3, 1, 2)).mul_(self.recipe.scale)
+        return (pixels - means.permute(0, 3, 1, 2)).mul_(self.recipe.scale)
 
     def _owner(self, source: str) -> str:
         """Who owns the dropout masks of a frozen prefix."""
-        return f"{self.split}/{source}/seed-{self.seed}"
+        return f"{self.fleet.split}/{source}/seed-{self.fleet.seed}"
 
     def _mask_key(self, owner: str, name: str) -> tuple[int, int]:
         return mask_key("dropout", owner, name, self.step)
 
-    def _run(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
+    def _layer_output(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
         """One layer and, in training, its dropout, whose mask belongs to `owner`."""
         x = layer(x)
         if self.training and layer.dropout:
-            its_key = self._mask_key(owner, name) if self.keys is None else self.keys[self.sites[owner, name]]
-            x = dropout(x, layer.dropout, rows, its_key)
+            key = self._mask_key(owner, name) if self.keys is None else self.keys[self.sites[owner, name]]
+            x = dropout(x, layer.dropout, rows, key)
         return x
 
-    def forward(self, batch: Batch) -> list[Tensor]:
-        """The logits (b, classes) of each network, in the fleet's order."""
-        treatments = [network.treatment for network in self.fleet.networks]
-        # The task whose mean image a network subtracts.
-        tasks = [t.target if t.source in ("", RANDOM) else t.source for t in treatments]
-        pictures = {task: _as_autocast(self.pictures(batch, task)) for task in dict.fromkeys(tasks)}
-        features: dict[tuple[str, int], Tensor] = {}
+    def features(self, batch: Batch, inputs: Mapping[str, Tensor]) -> dict[tuple[str, int], Tensor]:
+        """(source, n) → the output of layer n of the source's frozen prefix. inputs: for each task, its images."""
+        outputs: dict[tuple[str, int], Tensor] = {}
         with torch.no_grad():
             for source, prefix in self.prefixes.items():
-                x = pictures[self.target if source == RANDOM else source]
-                owner = self._owner(source)
+                x = inputs[self.fleet.target if source == RANDOM else source]
                 for n, (name, layer) in enumerate(prefix.items(), 1):  # type: ignore[operator]
-                    x = self._run(name, layer, x, batch.rows, owner)
-                    features[source, n] = x
+                    x = self._layer_output(name, layer, x, batch.rows, self._owner(source))
+                    outputs[source, n] = x
+        return outputs
+
+    def forward(self, batch: Batch, lanes: Lanes | None = None) -> list[Tensor]:
+        """The logits (b, classes) of each network, in the fleet's order. lanes: the networks run beside each other."""
+        tasks = dict.fromkeys(network.treatment.mean_of for network in self.fleet.networks)
+        inputs = {task: _as_autocast(self.normalised(batch, task)) for task in tasks}
+        features = self.features(batch, inputs)
         logits = []
-        its = zip(self.fleet.networks, treatments, tasks, self.networks, strict=True)
-        for index, (network, treatment, task, layers) in enumerate(its):
-            frozen = treatment.source and not treatment.rate
-            x = features[treatment.source, treatment.n] if frozen else pictures[task]
-            with self.lanes.lane(index, x) if self.lanes else nullcontext():
+        for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
+            treatment = network.treatment
+            x = features[treatment.source, treatment.n] if treatment.frozen else inputs[treatment.mean_of]
+            with lanes.lane(index, x) if lanes else nullcontext():
                 for name, layer in layers.items():  # type: ignore[operator]
-                    x = self._run(name, layer, x, batch.rows, network.name)
+                    x = self._layer_output(name, layer, x, batch.rows, network.name)
                 logits.append(x.float())
-        if self.lanes:
-            self.lanes.join()
+        if lanes:
+            lanes.join()
         return logits
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def losses(self, batch: Batch, lanes: Lanes | None = None) -> tuple[Tensor, Tensor]:
         """(networks,): each network's mean over the batch. (networks, b, classes): their logits, without gradient."""
-        logits = self(batch)
+        logits = self(batch, lanes)
         # One by one: in one call over all networks, the rounding of a mean depends on how many there are.
         return torch.stack([F.cross_entropy(each, batch.labels) for each in logits]), torch.stack(logits).detach()
 
-    def update(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def update(self, batch: Batch, lanes: Lanes | None = None) -> tuple[Tensor, Tensor]:
         """Forward pass, backward pass, one step of the optimiser over all networks: `losses`, from before it."""
-        optimiser: Any = self.optimizers(use_pl_optimizer=False)
-        optimiser.zero_grad()
-        losses, logits = self.losses(batch)
+        self.optimiser.zero_grad()
+        losses, logits = self.losses(batch, lanes)
         with torch.autocast(self.device.type, enabled=False):  # a recipe's precision is that of the forward pass
             # The gradient of the sum with respect to each loss is 1: networks do not touch each other, NaN included.
             self.manual_backward(losses.sum())
+        for index in {*range(len(self.networks))} - {*self.active}:
+            self.networks[index].zero_grad()  # the optimiser passes over parameters that have no gradient
+        optimiser: Any = self.optimizers(use_pl_optimizer=False)
         optimiser.step()
         return losses.detach(), logits
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        """One step of the optimiser, tallied."""
+        """One step of the optimiser, tallied.
+
+        Caffe keeps the rate inside the momentum buffer, V = momentum V + rate g, PyTorch outside. The two agree if
+        the buffers are scaled by old over new rate whenever the rate drops.
+        """
+        set_rate(self.optimiser, self.recipe.rate_at(self.step))
+        if self.step and self.recipe.schedule == "step":
+            scale_momentum(self.optimiser, self.recipe.rate_at(self.step - 1) / self.recipe.rate_at(self.step))
         if self.keys is not None:
-            words = torch.tensor([self._mask_key(*site) for site in self.sites], dtype=torch.int32)
-            self.keys.copy_(to_device(words.view(-1, 2), self.device), non_blocking=True)
-            if self.captured is None and self.made >= PLAIN_STEPS:
+            rows = torch.tensor([self._mask_key(*site) for site in self.sites], dtype=torch.int32)
+            self.keys.copy_(to_device(rows.view(-1, 2), self.device), non_blocking=True)
+            if self.captured is None and self.steps_here >= PLAIN_STEPS:
                 self.captured = self.capture(batch)
         self.tally(*(self.captured or self.update)(batch), batch.labels)
         self.step += 1
-        self.made += 1
+        self.steps_here += 1
 
     def capture(self, batch: Batch) -> Captured:
         """The step as a CUDA graph in which the networks are beside each other."""
-        self.lanes = Lanes(len(self.networks))
-        try:
-            return Captured(self.update, batch, cuda_graph)
-        finally:
-            self.lanes = None
+        return Captured(partial(self.update, lanes=Lanes(len(self.networks))), batch, cuda_graph)
 
     @torch.no_grad()
     def tally(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
@@ -268,20 +287,16 @@ class FleetModule(L.LightningModule):
     # ------------------------------------------------------------------------------------------ the course
 
     @property
-    def all_diverged(self) -> bool:
-        """Whether no network's loss is a number any more: there is nothing left to train.
-
-        Only ever after a validation, so that a run that is resumed between two stops where it would have.
-        """
-        validated = self.step % self.recipe.validate_every == 0 or self.step == self.recipe.steps
-        return validated and bool((self.diverged_at >= 0).all())
+    def is_over(self) -> bool:
+        """Whether nothing is left to train: the recipe's steps are done, or every network has diverged."""
+        return self.step >= self.recipe.steps or not self.active
 
     def stretch(self) -> tuple[int, int]:
         """(first step, end step) of the training that is left until the next validation."""
         step, every = self.step, self.recipe.validate_every
         return step, min(self.recipe.steps, (step // every + 1) * every)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def _optimiser(self) -> torch.optim.Optimizer:
         """SGD over all networks: one parameter group for each multiple of the rate, weights and biases apart."""
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for network, layers in zip(self.fleet.networks, self.networks, strict=True):
@@ -290,62 +305,46 @@ class FleetModule(L.LightningModule):
             for name, layer in layers.items():  # type: ignore[operator]
                 groups.setdefault((multiples[name], False), []).append(layer.weight)
                 groups.setdefault((multiples[name], True), []).append(layer.bias)
-        recipe = self.recipe
-        optimiser = torch.optim.SGD(
+        return torch.optim.SGD(
             [
                 {
                     "params": parameters,
-                    "multiple": multiple * (recipe.bias_rate if bias else 1),
-                    "weight_decay": 0.0 if bias else recipe.decay,
-                    # Set before every step; a graph reads it where it is.
-                    "lr": torch.zeros((), device=self.device) if "graph" in self.form else 0.0,
+                    "multiple": multiple * (self.recipe.bias_rate if is_bias else 1),
+                    "weight_decay": 0.0 if is_bias else self.recipe.decay,
                 }
-                for (multiple, bias), parameters in groups.items()
+                for (multiple, is_bias), parameters in groups.items()
             ],
-            lr=0.0,
-            momentum=recipe.momentum,
+            lr=0.0,  # set before every step
+            momentum=self.recipe.momentum,
             fused=True,
         )
-        named = dict(self.networks.named_parameters())
-        for name, buffer in self.momentum.items():
-            parameter = named[name]
-            momentum = torch.empty_like(parameter, memory_format=torch.preserve_format)
-            optimiser.state[parameter]["momentum_buffer"] = momentum.copy_(buffer)
-        self.momentum = {}
-        return optimiser
 
-    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        """Sets the rate of this step; keeps Caffe's momentum across a drop.
-
-        Caffe keeps the rate inside the momentum buffer, V = momentum V + rate g, PyTorch outside. The two agree
-        if the buffers are scaled by old over new rate whenever the rate drops.
-        """
-        optimiser: Any = self.optimizers()
-        set_rate(optimiser, self.recipe.rate_at(self.step))
-        if self.step and self.recipe.schedule == "step":
-            scale_momentum(optimiser, self.recipe.rate_at(self.step - 1) / self.recipe.rate_at(self.step))
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Called by Lightning when the device is known."""
+        if "graph" in self.form:  # a graph reads the rate where it lies
+            for group in self.optimiser.param_groups:
+                group["lr"] = torch.zeros((), device=self.device)
+        return self.optimiser
 
     def on_train_epoch_start(self) -> None:
-        self._clock = time.monotonic()
-
-    def lap(self) -> None:
-        """Adds the time since the last call to the seconds of this fleet, its interrupted stretches left out."""
-        now = time.monotonic()
-        self.seconds += now - self._clock
-        self._clock = now
+        self.stopwatch.start()
 
     def on_validation_epoch_end(self) -> None:
-        """Appends one row to the series of each network."""
+        """Appends one row to the series of each network that is still trained."""
         training, validation = self.training_tally.compute(), self.validation_tally.compute()
         self.training_tally.reset()
         self.validation_tally.reset()
         self.diverged_at.copy_(self._earliest_divergence())
         # The last step may have been the one that was too far: the next step's loss would be no number either.
         self.diverged_at.masked_fill_(~validation[:, 1].isfinite() & (self.diverged_at < 0), self.step)
-        rows = zip(self.fleet.networks, training.tolist(), validation.tolist(), strict=True)
-        self.lap()  # now: the numbers were waited for, and with them the device
-        for network, (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) in rows:
-            self.series[network.name].append(
+        training_rows, validation_rows = training.tolist(), validation.tolist()
+        self.stopwatch.lap()  # now: the numbers were waited for, and with them the device
+        for index in self.active:
+            (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) = (
+                training_rows[index],
+                validation_rows[index],
+            )
+            self.series[self.fleet.networks[index].name].append(
                 {
                     "step": self.step,
                     "rate": self.recipe.rate_at(self.step - 1),
@@ -355,9 +354,13 @@ class FleetModule(L.LightningModule):
                     "val_top1": val_top1,
                     "val_top5": val_top5,
                     "val_images": int(images),
-                    "seconds": self.seconds,
+                    "seconds": self.stopwatch.seconds,
                 }
             )
+        diverged = self.diverged_at.tolist()
+        active = tuple(index for index in self.active if diverged[index] < 0)
+        if active != self.active:
+            self.active, self.captured = active, None  # a captured step goes on training all networks
 
     def _earliest_divergence(self) -> Tensor:
         """(networks,) int64: the earliest step at which any process saw a loss diverge; -1 for none."""
@@ -378,34 +381,37 @@ class FleetModule(L.LightningModule):
 
         To be called in all processes: their sums over images are added up.
         """
-        optimiser: Any = self.optimizers()
-        state = optimiser.state
-        named = dict(self.networks.named_parameters())
+        state = self.optimiser.state
+        parameters = dict(self.networks.named_parameters())
         return {
             "step": self.step,
-            "weights": {name: value.detach() for name, value in named.items()},
-            "momentum": {name: state[value]["momentum_buffer"] for name, value in named.items() if value in state},
+            "weights": {name: value.detach() for name, value in parameters.items()},
+            "momentum": {name: state[value]["momentum_buffer"] for name, value in parameters.items() if value in state},
             "diverged_at": self._earliest_divergence(),
+            "active": list(self.active),
             "training_sums": self._summed(self.training_tally.sums),
             "series": self.series,
-            "seconds": self.seconds,
+            "seconds": self.stopwatch.seconds,
         }
 
     @torch.no_grad()
     def restore(self, checkpoint: Mapping[str, Any], first: bool = True) -> None:
         """Goes on from `checkpoint`; to be called before training starts. `first`: in the first process."""
-        self.step = checkpoint["step"]
-        named = dict(self.networks.named_parameters())
-        if named.keys() != checkpoint["weights"].keys():
+        parameters = dict(self.networks.named_parameters())
+        if parameters.keys() != checkpoint["weights"].keys():
             raise ValueError("the checkpoint is of other networks")
+        self.step = checkpoint["step"]
         for name, value in checkpoint["weights"].items():
-            named[name].copy_(value)
-        self.momentum = dict(checkpoint["momentum"])
+            parameters[name].copy_(value)
+        for name, value in checkpoint["momentum"].items():
+            momentum = torch.empty_like(parameters[name], memory_format=torch.preserve_format)
+            self.optimiser.state[parameters[name]]["momentum_buffer"] = momentum.copy_(value)
         self.diverged_at.copy_(checkpoint["diverged_at"])
+        self.active = tuple(checkpoint.get("active", self.active))  # earlier versions trained diverged networks on
         if first:  # they are the sums of all processes
             self.training_tally.sums.copy_(checkpoint["training_sums"])
         self.series = {name: list(rows) for name, rows in checkpoint["series"].items()}
-        self.seconds = checkpoint["seconds"]
+        self.stopwatch.seconds = checkpoint["seconds"]
 
 
 def _as_autocast(x: Tensor) -> Tensor:

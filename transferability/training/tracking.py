@@ -54,9 +54,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from transferability.files import Refused, read_json
+from transferability.files import Refused
+from transferability.runs.ledger import is_done
 from transferability.runs.locks import hold
 from transferability.runs.paths import StudyFolder
+from transferability.runs.result import Result, read_result
 from transferability.study import Fleet, Network, Study
 
 MODES = ("disabled", "offline", "online")
@@ -477,7 +479,8 @@ class Tracker:
             self.last_sums = sums - state["window"].to(sums.device)
         elif module.step:
             self.last_sums = sums.clone()
-        validations = {int(row["step"]): k for k, row in enumerate(next(iter(module.series.values())))}
+        longest = max(module.series.values(), key=len)
+        validations = {int(row["step"]): k for k, row in enumerate(longest)}
         for step in sorted({*self.training, *validations}):
             self._put(module, step, validations.get(step))
         self.thread.start()
@@ -500,7 +503,7 @@ class Tracker:
     def validated(self, module: Any) -> None:
         """After a validation: the module has begun new sums, and its series are one row longer."""
         self.last_sums = None
-        self._put(module, module.step, len(next(iter(module.series.values()))) - 1)
+        self._put(module, module.step, max(map(len, module.series.values())) - 1)
 
     def state(self, module: Any) -> dict[str, Any]:
         """What the checkpoint has to hold, as tensors."""
@@ -513,7 +516,7 @@ class Tracker:
             "window": sums.clone() if self.last_sums is None else sums - self.last_sums,
         }
 
-    def finish(self, results: Sequence[Mapping[str, Any]], weights: Sequence[Path | None]) -> None:
+    def finish(self, results: Sequence[Result], weights: Sequence[Path | None]) -> None:
         """The networks are trained: their summaries. weights: a network's file to keep as artifact, or None."""
         self.summaries = [(summary_of(result), file) for result, file in zip(results, weights, strict=True)]
         self.failed = False
@@ -533,6 +536,9 @@ class Tracker:
         """The row of each network at `step`. validation: index of the row of its series that belongs to it."""
         recipe = self.recipe
         for i, network in enumerate(self.fleet.networks):
+            last = module.series[network.name][-1:]
+            if i not in module.active and last and last[0]["step"] < step:
+                continue  # it has diverged, and ended there
             row = {"learning_rate": recipe.rate_at(step - 1), "epoch": step * recipe.batch / self.images}
             if validation is not None:
                 row |= validation_row(network, module.series[network.name], validation, recipe.batch)
@@ -610,9 +616,9 @@ class Tracker:
         run.log_artifact(artifact)
 
 
-def summary_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What the summary of a run shows of a result.json."""
-    return {key: result[key] for key in SUMMARY if result[key] is not None}
+def summary_of(result: Result) -> dict[str, Any]:
+    """What the summary of a run shows of a result."""
+    return {key: value for key in SUMMARY if (value := getattr(result, key)) is not None}
 
 
 def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: int, batch: int) -> dict[str, float]:
@@ -637,11 +643,11 @@ def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: i
 # ------------------------------------------------------------------------------------------ after training
 
 
-def nothing_new(networks: Sequence[Network], folder: StudyFolder, experiment: Path, mode: str) -> str:
-    """A line about those of `networks` that were finished before W&B could follow them; empty if there are none."""
-    finished = [network for network in networks if folder.result(network.name).exists()]
+def nothing_new(networks: Sequence[Network], folder: StudyFolder, experiment: Path, mode: str) -> None:
+    """Says, in one line, which of `networks` were finished before W&B could follow them, if there are any."""
+    finished = [network for network in networks if is_done(folder, network.name)]
     if mode == "disabled" or not finished:
-        return ""
+        return
     line = f"{len(finished)} of {len(networks)} networks were finished before: nothing new is logged for them"
     without = sum(not fragments(folder.network(network.name)) for network in finished)
     if without:
@@ -649,7 +655,7 @@ def nothing_new(networks: Sequence[Network], folder: StudyFolder, experiment: Pa
             f"; {without} of them have no W&B run, which `transferability track {experiment} --wandb {mode}` "
             "makes from their results"
         )
-    return line
+    say(line)
 
 
 def track(study: Study, networks: Sequence[Network], folder: StudyFolder, mode: str) -> str:
@@ -664,12 +670,12 @@ def track(study: Study, networks: Sequence[Network], folder: StudyFolder, mode: 
     logged, whole = 0, 0
     for network in networks:
         file, place = folder.result(network.name), folder.network(network.name)
-        if not file.exists():
+        if not is_done(folder, network.name):
             continue
         with hold([folder.lock(network.name)]):
-            result = read_json(file)
+            result = read_result(file)
             try:
-                if is_whole(place, int(result["steps"])):
+                if is_whole(place, result.steps):
                     whole += 1
                     continue
                 _log_result(study, network, place, mode, result)
@@ -688,10 +694,10 @@ def track(study: Study, networks: Sequence[Network], folder: StudyFolder, mode: 
     )
 
 
-def _log_result(study: Study, network: Network, place: Path, mode: str, result: Mapping[str, Any]) -> None:
-    provenance = {key: value for key, value in result["provenance"].items() if key not in ("finished", "forms_tried")}
-    run, last = open_network(study, network, place, mode, {**provenance, "recipe": result["recipe"]})
-    columns = result["series"]
+def _log_result(study: Study, network: Network, place: Path, mode: str, result: Result) -> None:
+    provenance = {key: value for key, value in result.provenance.items() if key not in ("finished", "forms_tried")}
+    run, last = open_network(study, network, place, mode, {**provenance, "recipe": result.recipe})
+    columns = result.series
     # JSON has null for what is not a number.
     series = [
         dict(zip(columns, (math.nan if value is None else value for value in values), strict=True))
@@ -700,8 +706,8 @@ def _log_result(study: Study, network: Network, place: Path, mode: str, result: 
     for k, row in enumerate(series):
         step = int(row["step"])
         if step > last:
-            logged = validation_row(network, series, k, result["recipe"]["batch"])
+            logged = validation_row(network, series, k, result.recipe["batch"])
             run.log({"learning_rate": row["rate"], **logged}, step=step, commit=True)
     run.summary.update(summary_of(result))
     run.finish()
-    wait_for(place, int(result["steps"]))
+    wait_for(place, result.steps)

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
+# published accuracies. Two of them need the runs themselves, and are left as they are without: the loss curves and the
+# filters of runs/tiny_imagenet_cpu. PYTHON is the interpreter to use.
+#
+#     tools/doc_figures.sh
+#
+# Not drawn here: docs/images/report.png (a screenshot of runs/demo/report.html) and docs/images/leet.png (of wandb leet).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+runs=${TRANSFERABILITY_RUNS:-runs}
+images=docs/images
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# Draws plots/SCRIPT from TABLE (the word --paper: the paper's accuracies) and keeps the named figures with a prefix:
+# draw PREFIX SCRIPT TABLE FIGURE...
+draw() {
+    local prefix=$1 script=$2 table=$3 figure
+    shift 3
+    "$python" "plots/$script" $table --out "$scratch/$prefix" >/dev/null
+    for figure in "$@"; do cp "$scratch/$prefix/$figure.png" "$images/$prefix-$figure.png"; done
+}
+
+draw paper all.py --paper figure1 figure2 figure3 table1 reduced_data preserved paired
+draw demo figure2.py experiments/results/demo.csv figure2 figure2-manmade-natural
+draw demo-seeds figure2.py experiments/results/demo_seeds.csv figure2
+draw tiny figure2.py experiments/results/tiny_imagenet_cpu.csv figure2 figure2-manmade-natural
+draw tiny figure3.py experiments/results/tiny_imagenet_cpu.csv figure3
+if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
+    draw tiny filters.py "$runs/tiny_imagenet_cpu" filters
+    draw tiny training_curves.py "$runs/tiny_imagenet_cpu/curves.csv --split manmade-natural" training_curves-manmade-natural
+    mv "$images/tiny-training_curves-manmade-natural.png" "$images/tiny-training_curves.png"
+else
+    echo "$runs/tiny_imagenet_cpu has no curves.csv: the loss curves and the filters are left as they are"
+fi
+"$python" - <<END # in 256 colours: a third of the bytes
+from pathlib import Path
+from PIL import Image
+from transferability.data.demo import contact_sheet
+contact_sheet(Path("$scratch/sheet.png"))
+Image.open("$scratch/sheet.png").quantize(256).save("$images/demo-pictures.png", optimize=True)
+END
+git status --short "$images"

@@ -1,0 +1,456 @@
+"""Fills the tables of README.md and docs/ from the committed results and from the code; no number is typed by hand.
+
+    python tools/doc_tables.py            # rewrites the tables in place
+    python tools/doc_tables.py --check    # changes nothing; exit code 1 and a line for each page that is out of date
+
+A table stands between `<!-- table NAME -->` and `<!-- end -->`; TABLES has the functions by NAME. Results come from
+experiments/results/*.csv and from the paper's published accuracies, through `transferability.results`. Needs no torch.
+"""
+
+import csv
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from typer.main import get_command
+
+from transferability.cli import app
+from transferability.networks import Architecture, Conv, Linear
+from transferability.recipe import Recipe
+from transferability.results.paper import paper_results
+from transferability.results.statistics import (
+    NOT_ENOUGH,
+    Mean,
+    boosts,
+    mean_of,
+    mean_over_units,
+    networks,
+    pooled_mean,
+    read_results,
+    verdict,
+)
+from transferability.study import Network, Study
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+RESULTS = ROOT / "experiments" / "results"
+MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+LAYERS = tuple(range(1, 8))  # n of the grid of a network of eight layers
+COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
+TITLES = {"random": "random splits", "manmade-natural": "man-made/natural"}
+
+
+# ------------------------------------------------------------------------------------------ what a table is made of
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:
+    """The lines of a table; its first `left` columns are aligned to the left, the others to the right."""
+    rule = ["---" if i < left else "---:" for i in range(len(columns))]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
+
+
+def points(value: float) -> str:
+    """A fraction as signed points: 0.0123 is +1.2."""
+    return f"{round(100 * value, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def cell(mean: Mean, counted: bool = True) -> str:
+    """A mean difference in points, its interval where it has one, and (networks, units)."""
+    if not mean.networks:
+        return "–"
+    interval = "" if mean.low != mean.low else f" ±{100 * (mean.value - mean.low):.1f}"
+    return points(mean.value) + interval + (f" ({mean.networks}, {mean.units})" if counted else "")
+
+
+def number(value: float) -> str:
+    """Three significant digits, and all digits before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+@cache
+def paper() -> pd.DataFrame:
+    return networks(paper_results(), "val_top1_best10")
+
+
+@cache
+def study(name: str) -> pd.DataFrame:
+    return networks(read_results(RESULTS / f"{name}.csv"))
+
+
+def select(rows: pd.DataFrame, group: str, treatment: str, layers: Sequence[int] = ()) -> pd.DataFrame:
+    """The networks of one treatment in a group of splits, at some n (all of them if `layers` is empty)."""
+    chosen = rows[(rows["group"] == group) & (rows["treatment"] == treatment)]
+    return chosen[chosen["n"].isin(layers)] if layers else chosen
+
+
+# ------------------------------------------------------------------------------------------ the paper's claims
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A claim about a mean over some n: what the paper states, and the verdict that would confirm it.
+
+    column: the paired difference of `transferability.results.statistics.networks` that is averaged.
+    """
+
+    text: str
+    stated: str
+    treatment: str
+    layers: tuple[int, ...]
+    expected: str  # same, above or below
+    column: str = "difference"
+    group: str = "random"
+
+    def of(self, rows: pd.DataFrame) -> Mean:
+        group = self.group
+        if self.treatment == "RnB" and "RnB" not in set(rows[rows["group"] == group]["treatment"]):
+            group = "whole"  # where the paper trained its random features
+        return mean_of(select(rows, group, self.treatment, self.layers), self.column)
+
+
+DIP = Effect("BnB at n = 4, 5 is worse than the base (co-adaptation)", "−2 to −3", "BnB", (4, 5), "below")
+SHARED = Effect("AnB at n = 1, 2 is as good as the base", "~0", "AnB", (1, 2), "same")
+LAST = Effect("AnB at n = 7 is worse (random split)", "−8", "AnB", (7,), "below")
+DISTANT = Effect("AnB at n = 7 is worse (man-made/natural)", "−25", "AnB", (7,), "below", group="manmade-natural")
+TUNED = Effect("AnB+ beats the base, n = 1 … 7", "+1.6", "AnB+", LAYERS, "above")
+TWICE = Effect("BnB+ does not, n = 1 … 7", "~0", "BnB+", LAYERS, "same")
+OVER = Effect("AnB+ beats BnB+, n = 1 … 7", "+1.4", "AnB+", LAYERS, "above", "specificity")
+EFFECTS = (
+    Effect("BnB at n = 1, 2 is as good as the base", "~0", "BnB", (1, 2), "same"),
+    DIP,
+    SHARED,
+    LAST,
+    Effect("most of it is specificity (AnB − BnB, n = 6, 7)", "most", "AnB", (6, 7), "below", "specificity"),
+    DISTANT,
+    TUNED,
+    TWICE,
+    OVER,
+    Effect("random features at n = 4 … 7 are far worse than the base", "near chance", "RnB", (4, 5, 6, 7), "below"),
+)
+
+
+def confirmed(effect: Effect, mean: Mean) -> str:
+    """Whether a mean shows what the paper claims, by the rules of `statistics.verdict`."""
+    if not mean.networks:
+        return "–"
+    outcome = verdict(mean)
+    if outcome == NOT_ENOUGH:
+        return outcome
+    return "yes" if outcome == effect.expected else f"no: {outcome}"
+
+
+def claims_short() -> list[str]:
+    """For README.md: the main claims, the authors' networks and Tiny ImageNet."""
+    rows = []
+    for effect in (SHARED, DIP, LAST, DISTANT, TUNED, OVER):
+        own = effect.of(study("tiny_imagenet_cpu"))
+        rows.append([effect.text, effect.stated, cell(effect.of(paper())), cell(own), confirmed(effect, own)])
+    return markdown(["claim of the paper", "the paper", "its logs, paired", "Tiny ImageNet", "shown here?"], rows)
+
+
+def claims_all() -> list[str]:
+    rows = []
+    for effect in EFFECTS:
+        own, demo = effect.of(study("tiny_imagenet_cpu")), effect.of(study("demo_seeds"))
+        cells = [cell(effect.of(paper())), cell(own), confirmed(effect, own), cell(demo)]
+        rows.append([effect.text, effect.stated, *cells])
+    columns = ["claim of the paper", "the paper", "its logs, paired", "Tiny ImageNet", "shown?", "demo, seeds 1–3"]
+    return markdown(columns, rows)
+
+
+# ------------------------------------------------------------------------------------------ one's own studies
+
+
+def by_layer(name: str, group: str) -> list[str]:
+    """Paired differences over n: what the lines of the figures show."""
+    rows = study(name)
+    shown = [(t, t, "difference") for t in ("BnB", "AnB", "BnB+", "AnB+", "RnB")]
+    shown += [("AnB − BnB", "AnB", "specificity"), ("AnB+ − BnB+", "AnB+", "specificity")]
+    lines = []
+    for label, treatment, column in shown:
+        means = [mean_of(select(rows, group, treatment, (n,)), column) for n in LAYERS]
+        counts = dict.fromkeys(f"{mean.networks} ({mean.units})" for mean in means)
+        label = label if column == "specificity" else f"{label} − base"
+        lines.append([label, *(cell(mean, counted=False) for mean in means), ", ".join(counts)])
+    return markdown([TITLES[group], *(f"n = {n}" for n in LAYERS), "networks (units)"], lines)
+
+
+def paired(left: pd.DataFrame, right: pd.DataFrame) -> Mean:
+    """The mean difference between two treatments on the same split, seed and target, with its interval over units."""
+    sides = [rows.groupby(["unit", "target"])["accuracy"].mean() for rows in (left, right)]
+    gaps = (sides[0] - sides[1]).dropna()
+    used = left[left["unit"].isin(gaps.index.get_level_values("unit"))]
+    return mean_over_units(gaps.groupby("unit").mean(), used)
+
+
+def controls(name: str) -> list[str]:
+    """Fine-tuned transfer against every control for training twice."""
+    rows, lines = study(name), []
+    for label, treatment, layers in (
+        ("AnB+ (mean of n = 1 … 7)", "AnB+", LAYERS),
+        ("BnB+ (mean of n = 1 … 7)", "BnB+", LAYERS),
+        ("B8B+: all layers copied and trained", "BnB+", (8,)),
+        ("a base with twice the steps", "base@long", ()),
+    ):
+        cells = []
+        for group in TITLES:
+            chosen, transfer = select(rows, group, treatment, layers), select(rows, group, "AnB+", LAYERS)
+            cells.append(cell(mean_of(chosen)))
+            cells.append("" if treatment == "AnB+" else cell(paired(transfer, chosen)))
+        lines.append([label, *cells])
+    heads = [head for title in TITLES.values() for head in (f"− base, {title}", f"AnB+ − this, {title}")]
+    return markdown(["", *heads], lines)
+
+
+def accuracy_range(rows: pd.DataFrame) -> str:
+    values = 100 * rows["accuracy"]
+    return f"{values.mean():.1f} ({values.min():.1f} to {values.max():.1f}; {len(values)})"
+
+
+def demo_seeds() -> list[str]:
+    rows = study("demo_seeds")
+    lines = [["bases, top-1 %: mean (lowest to highest; networks)"]]
+    lines[0] += [accuracy_range(select(rows, group, "base")) for group in TITLES]
+    for label, treatment, layers, column in (
+        ("AnB+ − base, n = 1 … 7", "AnB+", LAYERS, "difference"),
+        ("BnB+ − base, n = 1 … 7", "BnB+", LAYERS, "difference"),
+        ("AnB+ − BnB+, n = 1 … 7", "AnB+", LAYERS, "specificity"),
+        ("BnB − base, n = 4, 5", "BnB", (4, 5), "difference"),
+        ("AnB − BnB, n = 6", "AnB", (6,), "specificity"),
+        ("AnB − BnB, n = 7", "AnB", (7,), "specificity"),
+        ("AnB − base, n = 7", "AnB", (7,), "difference"),
+        ("RnB − base, n = 4", "RnB", (4,), "difference"),
+        ("RnB − base, n = 7", "RnB", (7,), "difference"),
+    ):
+        lines.append([label, *(cell(mean_of(select(rows, group, treatment, layers), column)) for group in TITLES)])
+    return markdown(["demo, seeds 1–3", *TITLES.values()], lines)
+
+
+def by_seed(name: str) -> list[str]:
+    """AnB − base at n = 7 for each seed, so that the splits can be compared seed by seed."""
+    rows, lines = study(name), []
+    for seed in sorted(set(rows["seed"])):
+        of_seed = rows[rows["seed"] == seed]
+        lines.append([str(seed), *(cell(mean_of(select(of_seed, group, "AnB", (7,)))) for group in TITLES)])
+    return markdown(["AnB − base at n = 7, seed", *TITLES.values()], lines)
+
+
+def bases(name: str) -> list[str]:
+    """Final top-1 of the bases, by split and seed."""
+    rows = study(name)
+    rows = rows[rows["treatment"] == "base"]
+    table = rows.pivot_table(index=["split", "seed"], columns="target", values="accuracy", sort=False)
+    lines = [
+        [split, str(seed), *(f"{100 * value:.1f}" for value in row)]
+        for (split, seed), row in zip(table.index, table.to_numpy(), strict=True)
+    ]
+    return markdown(["split", "seed", *(f"base{target}, top-1 %" for target in table.columns)], lines)
+
+
+# ------------------------------------------------------------------------------------------ the published networks
+
+
+def published_boosts() -> list[str]:
+    """The paper's Table 1, and what is left of it when networks are paired with the base of their own target."""
+    lines = []
+    for boost in boosts(paper()):
+        means = (
+            boost.transfer_over_base_pooled,
+            boost.transfer_over_selffer_pooled,
+            boost.transfer_over_base_by_network,
+            boost.selffer_over_base_by_network,
+        )
+        lines.append([f"n = {boost.layers.replace('-', ' … ')}", *map(cell, means)])
+    heads = ["AnB+ − base, pooled", "AnB+ − BnB+, pooled", "AnB+ − base, paired", "BnB+ − base, paired"]
+    return markdown(["", *heads], lines)
+
+
+def published_bases() -> list[str]:
+    """How far apart the published bases are: among each other, and from the AnB at n = 1, 2 on the same target."""
+    bases, transfers = select(paper(), "random", "base"), select(paper(), "random", "AnB", (1, 2))
+    lines = []
+    for target, rows in bases.groupby("target"):
+        cells = [f"{100 * value:.1f}" for value in rows.sort_values("split")["accuracy"]]
+        lines.append([f"base{target}, top-1 %", *cells, f"{100 * rows['accuracy'].std():.2f}"])
+    gaps = -transfers.groupby(["target", "split"])["difference"].mean()
+    for target in "AB":
+        lines.append([f"base{target} − AnB at n = 1, 2", *map(points, gaps[target].sort_index()), ""])
+    lines[-1][-1] = f"{100 * gaps.std():.2f} (all eight)"
+    return markdown(["", *(f"random-{split}" for split in range(4)), "standard deviation"], lines)
+
+
+def published_targets() -> list[str]:
+    """On which halves the published fine-tuned networks were trained."""
+    lines = []
+    for treatment in ("BnB+", "AnB+"):
+        rows = select(paper(), "random", treatment)
+        counts = rows.groupby(["split", "target"]).size()
+        on = ", ".join(f"{count} on {target} of {split}" for (split, target), count in counts.items())
+        lines.append([treatment, on, f"{100 * pooled_mean(rows).value:.1f}", cell(pooled_mean(rows, "difference"))])
+    return markdown(["", "networks", "top-1 %, pooled", "− base, paired"], lines, left=2)
+
+
+# ------------------------------------------------------------------------------------------ speed
+
+
+@cache
+def benchmark() -> tuple[dict[str, str], ...]:
+    with (RESULTS / "benchmark_two_cores.csv").open(newline="", encoding="utf-8") as handle:
+        return tuple(csv.DictReader(handle))
+
+
+def span(row: dict[str, str], middle: str, low: str, high: str) -> str:
+    """A median with its lowest and highest value, which are left out where nothing was repeated."""
+    values = [number(float(row[name])) for name in (middle, low, high)]
+    return values[0] if len(set(values)) == 1 else f"{values[0]} ({values[1]} to {values[2]})"
+
+
+def compared(*names: str) -> list[str]:
+    """Rows of the benchmark in which this package is set against another way."""
+    lines, ours = [], ""
+    for row in benchmark():
+        if row["row"] not in names:
+            continue
+        if not row["times"]:
+            ours, unit = f"{number(float(row['median']))} {row['unit']}", row["unit"]
+            case = f"{row['case']}: {row['way']}" if row["way"] != "this package" else row["case"]
+            continue
+        other = f"{row['way']}: {number(float(row['median']))} {unit}"
+        lines.append([case, ours, other, span(row, "times", "times_low", "times_high")])
+        case = ours = ""
+    return markdown(["", "here", "otherwise", "ratio"], lines, left=3)
+
+
+def side_by_side() -> list[str]:
+    """Two fleets with a process each, against one after the other with both processes (DDP)."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in benchmark():
+        if row["row"] == "ddp" and row["times"]:
+            fleet, batch = row["case"].split(", batch ")
+            cells.setdefault(fleet.replace(" a fleet", " per fleet"), {})[batch] = span(
+                row, "times", "times_low", "times_high"
+            )
+    batches = list(next(iter(cells.values())))
+    columns = ["images/s side by side, relative to DDP", *(f"batch {batch}" for batch in batches)]
+    return markdown(columns, [[fleet, *(values[batch] for batch in batches)] for fleet, values in cells.items()])
+
+
+def measured(name: str) -> list[str]:
+    """Rows of the benchmark that are set against nothing. Its MB are 2^20 bytes."""
+    lines = []
+    for row in benchmark():
+        if row["row"] == name:
+            unit = row["unit"].replace("MB", "MiB").replace("a step a network", "per step and network")
+            lines.append([f"{row['case']}: {row['way']}", f"{span(row, 'median', 'low', 'high')} {unit}"])
+    return markdown(["", "median (lowest to highest)"], lines)
+
+
+# ------------------------------------------------------------------------------------------ the code
+
+
+def documented(kind: Any) -> dict[str, str]:
+    """Field → what the docstring of a dataclass says about it: lines `field: text`, continued by indented ones."""
+    texts: dict[str, str] = {}
+    current = ""
+    for line in (kind.__doc__ or "").splitlines():
+        match = re.fullmatch(r"    (\w+): (.*)", line)
+        if match:
+            current, texts[match[1]] = match[1], match[2]
+        elif current and line.startswith(" " * 8):
+            texts[current] += " " + line.strip()
+        else:
+            current = ""
+    return texts
+
+
+def field_table(*kinds: Any) -> list[str]:
+    """The fields of dataclasses, with their types, defaults and docstrings."""
+    lines = []
+    for kind in kinds:
+        texts = documented(kind)
+        for field in fields(kind):
+            kind_of = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+            kind_of = re.sub(r"transferability\.[\w.]+\.", "", kind_of).replace("|", "or")
+            default = "" if field.default is MISSING else f"`{field.default!r}`"
+            text = texts[field.name].replace("|", "\\|")
+            lines.append([kind.__name__, f"`{field.name}`", kind_of, default, text])
+    if len(kinds) == 1:
+        return markdown(["field", "type", "default", "meaning"], [line[1:] for line in lines], left=4)
+    return markdown(["", "field", "type", "default", "meaning"], lines, left=5)
+
+
+def commands() -> list[str]:
+    """Every command with the first line of its help."""
+    lines = [[f"`{name}`", command.help.splitlines()[0]] for name, command in COMMANDS.items()]
+    return markdown(["command", "what it does"], lines, left=2)
+
+
+def options(command: str) -> list[str]:
+    """The options of one command."""
+    lines = []
+    for option in COMMANDS[command].params:
+        if option.param_type_name != "option":
+            continue
+        default = option.show_default if isinstance(option.show_default, str) else option.default
+        default = "" if default in (None, "", False) or callable(default) else str(default)
+        lines.append([f"`{option.opts[0]}`", default, option.help or ""])
+    return markdown(["option", "default", "meaning"], lines, left=3)
+
+
+# ------------------------------------------------------------------------------------------ the pages
+
+TABLES: dict[str, Callable[[], list[str]]] = {
+    "claims-short": claims_short,
+    "claims": claims_all,
+    "tiny-random": lambda: by_layer("tiny_imagenet_cpu", "random"),
+    "tiny-manmade-natural": lambda: by_layer("tiny_imagenet_cpu", "manmade-natural"),
+    "tiny-controls": lambda: controls("tiny_imagenet_cpu"),
+    "tiny-bases": lambda: bases("tiny_imagenet_cpu"),
+    "demo-seeds": demo_seeds,
+    "demo-by-seed": lambda: by_seed("demo_seeds"),
+    "demo-bases": lambda: bases("demo_seeds"),
+    "demo-controls": lambda: controls("demo_seeds"),
+    "published-boosts": published_boosts,
+    "published-bases": published_bases,
+    "published-targets": published_targets,
+    "speed-input": lambda: compared("input"),
+    "speed-training": lambda: compared("fleet", "step", "study"),
+    "speed-growth": lambda: measured("growth"),
+    "speed-logging": lambda: measured("logging"),
+    "ddp": side_by_side,
+    "recipe": lambda: field_table(Recipe),
+    "architecture": lambda: field_table(Architecture, Conv, Linear),
+    "study": lambda: field_table(Study, Network),
+    "commands": commands,
+    "submit": lambda: options("submit"),
+    "pack": lambda: options("pack"),
+}
+
+
+def filled(text: str) -> str:
+    """A page with every marked table made anew."""
+    return MARKED.sub(lambda match: "\n".join([match[1].rstrip(), *TABLES[match["name"]](), match[3]]), text)
+
+
+def out_of_date() -> list[Path]:
+    """The pages whose tables are not what the results and the code say now."""
+    return [page for page in PAGES if filled(page.read_text()) != page.read_text()]
+
+
+def main() -> None:
+    pages = out_of_date()
+    for page in pages:
+        print(f"{page.relative_to(ROOT)}: {'tables are out of date' if '--check' in sys.argv else 'tables written'}")
+        if "--check" not in sys.argv:
+            page.write_text(filled(page.read_text()))
+    if pages and "--check" in sys.argv:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What result.json holds: one trained network. Written by training, read by everything else. Needs no torch."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transferability.files import Refused, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained network, as its result.json says.
+
+    Accuracies are shares of 1, losses are in nats, both are of the last validation. What files of earlier versions
+    lack has a default.
+
+    network: the name without split and seed (A3B+@250). kind, source, target, n, preserved, plus: its treatment.
+    diverged_at: the step whose loss was first not a number, or None.
+    val_top1_best10: the paper's statistic, the mean of the ten highest of 100 validations or more; else None.
+    train_loss, train_top1: over the training images since the validation before the last.
+    images_seen: training images, repetitions counted. seconds: of training and validation, interruptions left out.
+    series: for each validation, the step, rate, losses, accuracies, val_images and seconds until then.
+    recipe: every field of the recipe, its name included. record: what the result depends on (`study.record`).
+    provenance: commit, versions, hardware, fleet, form of the training step, time.
+    chance: the accuracy of the majority-class baseline, the largest class's share of the validation images.
+    classes: of the target. weights_sha256: of the weights file, where it was kept.
+    """
+
+    name: str
+    study: str
+    split: str
+    network: str
+    kind: str
+    source: str
+    target: str
+    n: int
+    preserved: int
+    plus: str
+    images_per_class: int | None
+    variant: str
+    seed: int
+    diverged_at: int | None
+    val_top1: float | None
+    val_top5: float | None
+    val_loss: float | None
+    val_images: int
+    train_loss: float | None
+    train_top1: float | None
+    val_top1_best10: float | None
+    steps: int
+    images_seen: int
+    seconds: float
+    images_per_second: float
+    series: Mapping[str, list[Any]]
+    recipe: Mapping[str, Any]
+    record: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    chance: float | None = None
+    classes: int | None = None
+    weights_sha256: str | None = None
+
+
+FIELDS = tuple(field.name for field in fields(Result))
+REQUIRED = tuple(field.name for field in fields(Result) if field.default is MISSING)
+
+
+def write_result(file: Path, result: Result) -> None:
+    """Writes result.json, atomically: from now on the network is done."""
+    write_json(file, {name: getattr(result, name) for name in FIELDS})
+
+
+def read_result(file: Path) -> Result:
+    """The result in a file. `files.Missing` if there is none; Refused, naming the file, if it holds no result."""
+    content = read_json(file)
+    if not isinstance(content, dict):
+        raise Refused(f"{file} holds no result; move it away to train that network again")
+    lacking = [name for name in REQUIRED if name not in content]
+    if lacking or not all(isinstance(content[name], dict) for name in ("series", "recipe", "record", "provenance")):
+        what = f"lacks {', '.join(lacking)}" if lacking else "holds no result"
+        raise Refused(f"{file} {what}; move it away to train that network again")
+    return Result(**{name: content[name] for name in FIELDS if name in content})
+
+
+class Done(NamedTuple):
+    """A finished network. diverged_at: the step at which its loss was first not a number, or None."""
+
+    diverged_at: int | None
+
+
+def done(file: Path | str) -> Done | None:
+    """Whether a network is finished, and how; None if there is no result.
+
+    Does not parse the file, in which long series stand: `status` asks this of 10,000 networks. Refused, naming the
+    file, if it does not say whether the network diverged.
+    """
+    try:
+        with open(file, "rb") as handle:
+            content = handle.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    # Unambiguous: within a string of JSON the quotation marks would be escaped.
+    match = re.search(rb'"diverged_at"\s*:\s*(null|\d+)', content)
+    if match is None:
+        raise Refused(f"{file} does not say whether its network diverged; move it away to train that network again")
+    return Done(None if match[1] == b"null" else int(match[1]))

@@ -1,0 +1,161 @@
+"""What a fleet costs: operations, bytes, and an estimate of hours. Calculated, not measured. Needs no torch."""
+
+from collections.abc import Sequence
+from functools import cache
+
+from transferability.networks.caffenet import Architecture, Conv, flops, shapes
+from transferability.study import Fleet, Network, Study, fleets
+
+# Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
+# Round numbers for a first estimate.
+CORE_SPEED, GPU_SPEED = 40e9, 60e12
+# What a network takes, in multiples of its weights: a trained one has a gradient and a momentum.
+TRAINED_COPIES, CHECKPOINT_COPIES = 3, 2
+SAFETY = 1.5  # memory is calculated, or measured without a validation, and the allocator wastes some of it
+
+# ------------------------------------------------------------------------------------------ operations
+
+
+def operations(study: Study, network: Network, classes: int = 100) -> tuple[float, float]:
+    """(frozen, trained): floating-point operations per training image in a network's frozen and trained layers.
+
+    The backward pass costs twice the forward pass, except in the first trained layer, whose input needs no gradient.
+    """
+    plans = network.treatment.layers(study.architecture.depth)
+    costs = flops(study.architecture, classes)
+    trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
+    return float(sum(costs) - sum(trained)), float(3 * sum(trained) - trained[0])
+
+
+def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
+    """Floating-point operations of a whole fleet's training: each shared frozen prefix counts once."""
+    prefixes: dict[str, float] = {}
+    total = 0.0
+    for network in fleet.networks:
+        frozen, trained = operations(study, network, classes)
+        total += trained
+        prefixes[network.treatment.source] = max(frozen, prefixes.get(network.treatment.source, 0.0))
+    return (sum(prefixes.values()) + total) * fleet.recipe.steps * fleet.recipe.batch
+
+
+def estimate(study: Study, divided: Sequence[Fleet], workers: int) -> str:
+    """A line for people: operations of the fleets, and hours on this machine's cores or on one GPU."""
+    total = sum(fleet_operations(study, fleet) for fleet in divided)
+    images = sum(fleet.recipe.steps * fleet.recipe.batch for fleet in divided)
+    cores, gpu = total / (CORE_SPEED * workers) / 3600, total / GPU_SPEED / 3600
+    return (
+        f"{images:,} images read, {total:.3g} floating-point operations: about {hours(cores)} on {workers} cores "
+        f"(at {CORE_SPEED / 1e9:.0f} GFLOP/s each), {hours(gpu)} on one GPU (at {GPU_SPEED / 1e12:.0f} TFLOP/s)"
+    )
+
+
+def hours(value: float) -> str:
+    """Hours in words: 3 min, 5.2 h, 12 days."""
+    if value < 1:
+        return f"{max(1, round(value * 60))} min"
+    return f"{value:.1f} h" if value < 48 else f"{value / 24:.0f} days"
+
+
+# ------------------------------------------------------------------------------------------ memory
+
+
+def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
+    """Bytes that training `fleet` takes on each of `devices`: calculated, to a third or so.
+
+    A trained weight takes 12 bytes (itself, gradient, momentum), a frozen one 4. Each network keeps what its backward
+    pass needs: a layer's input, its output before and after pooling, and where the maxima were. A frozen prefix keeps
+    only the features that it hands on.
+    """
+    architecture, recipe = study.architecture, fleet.recipe
+    width = 2 if recipe.precision == "bfloat16" else 4
+    images = recipe.batch / devices
+    sizes = shapes(architecture)
+    layers = list(zip(_parameters(architecture), _activations(architecture, width), strict=True))
+    weights = activations = 0.0
+    for network in fleet.networks:
+        plans = network.treatment.layers(architecture.depth)
+        for (parameters, kept), plan in zip(layers, plans, strict=True):
+            if plan.rate:
+                weights += 4 * TRAINED_COPIES * parameters
+                activations += images * kept
+    for n in _deepest(fleet).values():
+        activations += images * width * sum(channels * side**2 for channels, side in sizes[1 : n + 1])
+    return weights + activations + images * sizes[0][0] * architecture.crop**2 * 4 * 2
+
+
+def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
+    """Size of the fleet's checkpoint: weight and momentum of everything that is trained."""
+    parameters = _parameters(study.architecture)
+    trained = 0.0
+    for network in fleet.networks:
+        plans = network.treatment.layers(study.architecture.depth)
+        trained += sum(count for count, plan in zip(parameters, plans, strict=True) if plan.rate)
+    return 4 * CHECKPOINT_COPIES * trained
+
+
+@cache
+def _parameters(architecture: Architecture, classes: int = 1000) -> tuple[float, ...]:
+    """Weights and biases of each layer."""
+    counts = []
+    for (_, spec), (channels, side) in zip(architecture.layers, shapes(architecture), strict=False):
+        if isinstance(spec, Conv):
+            counts.append(spec.channels * (spec.kernel**2 * channels / spec.groups + 1))
+        else:
+            counts.append((spec.outputs or classes) * (channels * side**2 + 1))
+    return tuple(counts)
+
+
+@cache
+def _activations(architecture: Architecture, width: int, classes: int = 1000) -> tuple[float, ...]:
+    """Bytes per image that the backward pass through each layer needs. width: bytes of a number."""
+    sizes, needed = shapes(architecture), []
+    for (_, spec), (_, side), (channels, after) in zip(architecture.layers, sizes, sizes[1:], strict=False):
+        if isinstance(spec, Conv):
+            before = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2 * spec.channels
+            pooling = 8 * after**2 * channels if spec.pool else 0
+            normalising = 8 * after**2 * channels if spec.lrn else 0  # in single precision, whatever the recipe's
+            needed.append(float(width * (before + after**2 * channels) + pooling + normalising))
+        else:
+            needed.append(float(2 * width * (spec.outputs or classes)))
+    return tuple(needed)
+
+
+def _deepest(fleet: Fleet) -> dict[str, int]:
+    """For each source of the fleet's frozen prefixes, how many of its layers are needed."""
+    deepest: dict[str, int] = {}
+    for network in fleet.networks:
+        treatment = network.treatment
+        if treatment.frozen:
+            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
+    return deepest
+
+
+def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
+    """A line for people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
+    # Splits and seeds repeat each other: one of each kind of group is enough.
+    groups = {tuple((each.short_name, each.recipe) for each in fleet.networks): fleet for fleet in fleets(chosen)}
+    networks = [network for fleet in groups.values() for network in fleet.networks]
+
+    def most(size: int) -> float:
+        return max(fleet_memory(study, fleet, devices) for fleet in fleets(networks, size)) / 1e9
+
+    largest = max(len(fleet.networks) for fleet in groups.values())
+    whole = most(largest)
+    checkpoint = max(checkpoint_bytes(study, fleet) for fleet in groups.values()) / 1e9
+    parts = [
+        f"memory, calculated: the largest fleet ({largest} networks) takes about {max(whole, 0.1):,.1f} GB of a GPU "
+        f"(and its checkpoint {max(checkpoint, 0.1):,.1f} GB of disk, written at each validation)"
+    ]
+    for gigabytes in (16, 24, 40, 80, 141):
+        if whole <= 0.9 * gigabytes:
+            parts.append(f"{gigabytes} GB take it")
+            break
+        low, high = 0, largest  # fits, does not fit
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if most(middle) <= 0.9 * gigabytes else (low, middle)
+        if not low:
+            parts.append(f"{gigabytes} GB take not even one network")
+        else:  # a limit of 27 halves 28 networks: what counts is 14
+            parts.append(f"{gigabytes} GB take --fleet-size {max(len(f.networks) for f in fleets(networks, low))}")
+    return "; ".join(parts)

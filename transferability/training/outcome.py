@@ -1,0 +1,127 @@
+"""What came of a trained network, and with what it was trained: the contents of its result.json."""
+
+import datetime
+import platform
+import socket
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+import transferability
+from transferability.data.packed import PackedImages
+from transferability.recipe import BEST_NEEDS, BEST_OF
+from transferability.runs.machine import Machine
+from transferability.runs.result import Result
+from transferability.splits import task_classes
+from transferability.training.fleet import FleetModule
+from transferability.training.forms import FormChoice
+
+
+def majority_class_accuracy(packed: PackedImages, split: str, task: str) -> float:
+    """The accuracy of always naming the same class: the largest class's share of the validation images."""
+    counts = np.bincount(packed.val.labels, minlength=len(packed.classes))[task_classes(packed.classes, split, task)]
+    return float(counts.max() / counts.sum())
+
+
+def network_result(
+    study: str, module: FleetModule, index: int, record: dict[str, Any], machine: Machine, choice: FormChoice
+) -> Result:
+    """The result of network number `index` of a fleet that is trained. `chance` and the digest are left to be set."""
+    network = module.fleet.networks[index]
+    treatment, series = network.treatment, module.series[network.name]
+    diverged, last = int(module.diverged_at[index]), series[-1]
+    accuracies = sorted(row["val_top1"] for row in series)
+    images = int(last["step"]) * module.recipe.batch
+    return Result(
+        name=network.name,
+        study=study,
+        split=network.split,
+        network=network.short_name,
+        kind=treatment.kind,
+        source=treatment.source,
+        target=treatment.target,
+        n=treatment.n,
+        preserved=treatment.preserved,
+        plus=treatment.plus,
+        images_per_class=network.images_per_class,
+        variant=network.variant,
+        seed=network.seed,
+        diverged_at=diverged if diverged >= 0 else None,
+        val_top1=last["val_top1"],
+        val_top5=last["val_top5"],
+        val_loss=last["val_loss"],
+        val_images=int(last["val_images"]),
+        train_loss=last["train_loss"],
+        train_top1=last["train_top1"],
+        val_top1_best10=float(np.mean(accuracies[-BEST_OF:])) if len(accuracies) >= BEST_NEEDS else None,
+        steps=int(last["step"]),
+        images_seen=images,
+        seconds=module.stopwatch.seconds,
+        images_per_second=images / module.stopwatch.seconds,
+        series={key: [row[key] for row in series] for key in last},
+        recipe=asdict(module.recipe),
+        record=record,
+        provenance={
+            **provenance(),
+            "devices": machine.processes,
+            "accelerator": module.device.type,
+            "form": choice.form,
+            "forms_tried": choice.tried,  # ms per step, or why a form must not be used
+            "fleet": [member.name for member in module.fleet.networks],
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
+        classes=module.classes,
+    )
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions and hardware of this process."""
+    return {
+        "git_commit": git_commit(Path(transferability.__file__).parent) or "unknown",
+        "versions": {
+            "transferability": transferability.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": L.__version__,
+            "numpy": np.__version__,
+        },
+        "hardware": {
+            "host": socket.gethostname(),
+            "cpu": cpu_model(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of the checkout that `folder` is in, with a word where its files were changed; "" if it is in none."""
+
+    def git(*arguments: str) -> str:
+        # A checkout of another user's is read too: git would refuse it, since its hooks could run. These two only read.
+        command = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        if commit and git("status", "--porcelain", "--untracked-files=no", "."):
+            commit += " with changes"
+    except OSError:  # no git
+        return ""
+    return commit
+
+
+def cpu_model() -> str:
+    """The name of this machine's CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
