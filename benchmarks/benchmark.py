@@ -1,24 +1,24 @@
-"""How fast it is, side by side with what one would use otherwise, on this machine.
+"""How fast the package is, compared with what one would use otherwise, on this machine.
 
     python benchmarks/benchmark.py [ROW ...] [--repeats 7] [--csv FILE] [--quick]      (or: make bench)
 
-Rows, all of them by default; each can be run alone:
+Rows; without arguments all of them, one after the other:
 
-    input     pictures a second: this package's stream; PIL and torchvision's transforms; decode_jpeg and v2; litdata
+    input     images per second: this package's stream; PIL and torchvision's transforms; decode_jpeg and v2; litdata
     fleet     seven frozen networks with a shared prefix, and all 28 treatments of a target, against one by one
     step      training steps under Lightning, with metrics and divergence checks, against a loop written by hand
-    study     a whole study against one Lightning run a network (careful_user.py); needs data/demo, data/tiny-imagenet
-    ddp       two fleets on two processes: side by side with one each, against one after the other with both (DDP)
+    study     a whole study against one Lightning run per network (careful_user.py); needs data/demo, data/tiny-imagenet
+    ddp       two fleets on two processes: one process for each, against both for one fleet after the other (DDP)
     growth    time and memory of fleets of 1, 7, 28, 56; commands on studies of 10, 300, 10,000 networks
     logging   what offline logging to W&B costs
 
-What is compared is measured in turn, A B A B …, in one run; the table has medians over the repeats with their lowest
-and highest, and the median of the ratios of neighbours. One process with one thread, but for `study`. Runs everywhere:
-`input` takes JPEGs from --pictures FOLDER, or draws some; the rest, but for `study`, trains on noise. litdata is an
-extra: pip install '.[bench]'.
+What is compared is measured in turn, A B A B …, in one run. The table has medians over the repeats with the lowest and
+the highest, and the median of the ratios of neighbours. One process with one thread, except for `study` and `ddp`. The
+row `input` takes JPEGs from --pictures FOLDER, or draws some; `study` trains on packed sets, the other rows on noise.
+litdata is an extra: pip install '.[bench]'.
 
-Cost: nearly two hours on two cores (`ddp` 50 minutes, `study` 27), two minutes with --quick, which shows that it runs
-and measures nothing well.
+Cost: nearly two hours on two cores (`ddp` 50 minutes, `study` 27), two minutes with --quick, which only shows that
+everything runs.
 """
 
 import argparse
@@ -35,7 +35,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -48,34 +48,38 @@ import torch.nn.functional as F
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from trained import train_fleet
 
-from transferability.data.packed import ImageClass, ImageSet, PackedImages, open_packed, write_packed
+from transferability import available_cores
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, PackedImages, open_packed, write_packed
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, task_images
-from transferability.files import Refused, read_json
-from transferability.launch.local import run_study
+from transferability.files import Refused
+from transferability.launch.local import Job, run_study
 from transferability.recipe import Recipe
-from transferability.runs.machine import Machine
-from transferability.runs.paths import data_root, study_folder
+from transferability.runs.ledger import pending
+from transferability.runs.machine import Machine, set_thread_defaults
+from transferability.runs.paths import StudyFolder, data_root
+from transferability.runs.result import Result, read_result, write_result
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study, load_study, network, record
 from transferability.training.device import most_memory
 from transferability.training.fleet import FleetModule
 from transferability.training.outcome import provenance
 from transferability.training.tracking import Tracker
+from transferability.training.train import FleetTraining, train_fleet
 from transferability.training.trainer import quiet
 
-HERE = Path(__file__).resolve().parent
-EXPERIMENTS = HERE.parent / "experiments"
+BENCHMARKS = Path(__file__).resolve().parent
+EXPERIMENTS = BENCHMARKS.parent / "experiments"
 DEMO = load_study(EXPERIMENTS / "demo.py")
-architecture, recipe = DEMO.architecture, DEMO.networks[0].recipe
+ARCHITECTURE, RECIPE = DEMO.architecture, DEMO.networks[0].recipe
 
 OURS = "this package"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. `times`: how many times better the first line of its case is, at the median pair."""
+    """One line of the table. times: how many times better the first way of its case is, at the median pair."""
 
     row: str
     case: str
@@ -92,15 +96,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Options:
+    """What the command line asks for. data: the folder of packed sets. scratch: a folder for the files of one row."""
+
     repeats: int
     quick: bool
     pictures: Path | None
     whole: bool
-    folder: Path  # scratch
+    data: Path
+    scratch: Path
 
 
 def compared(row: str, case: str, unit: str, measured: Mapping[str, Sequence[float]], more: bool = True) -> list[Line]:
-    """Lines of the ways that were measured in turn; the first is set against each other. `more`: more is better."""
+    """Lines of the ways that were measured in turn; the first is compared with all others. more: more is better."""
     ours = next(iter(measured.values()))
     lines = []
     for place, (way, values) in enumerate(measured.items()):
@@ -111,7 +118,7 @@ def compared(row: str, case: str, unit: str, measured: Mapping[str, Sequence[flo
 
 
 def in_turn(ways: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """The values of each way, measured A B A B …, after one round that does not count."""
+    """Name of each way → its values, measured A B A B …, after one round that does not count."""
     for way in ways.values():
         way()
     measured: dict[str, list[float]] = {name: [] for name in ways}
@@ -129,38 +136,35 @@ BATCH = 256
 def input_row(options: Options) -> Iterator[Line]:
     files = pictures(options)
     cases = ((256, 227, 2_000), (64, 56, 20_000), (32, 28, 20_000))
+    seconds = 0.2 if options.quick else 1.0
     for size, crop, count in cases:
-        count = count // 10 if options.quick else count
-        packed = memory_map(files, size, count, options.folder)
-        jpegs = image_folder(files, size, options.folder)
+        packed = memory_map(files, size, count // 10 if options.quick else count, options.scratch)
+        # Name → folder for ImageFolder, and whether it is read as in torchvision's reference scripts.
+        folders = {f"JPEGs of {size} pixels": (image_folder(files, size, options.scratch), False)}
+        if size == 256:
+            folders["JPEGs as published"] = (image_folder(files, None, options.scratch), True)
         case = f"{crop} from {size}"
-        plain, floats = our_batches(packed, crop, False), our_batches(packed, crop, True)
-        seconds = 0.2 if options.quick else 1.0
-        ways: dict[str, Iterator[int]] = {OURS: plain}
-        ways |= {f"{way}, JPEGs of {size} pixels": each for way, each in readers(jpegs, crop, False, False).items()}
-        if size == 256:  # and as torchvision's reference scripts do it: from the files as they were published
-            whole = image_folder(files, None, options.folder)
-            ways |= {f"{way}, JPEGs as published": each for way, each in readers(whole, crop, True, False).items()}
-        stream = litdata_stream(packed, crop, options.folder)
+        ways: dict[str, Iterator[int]] = {OURS: our_batches(packed, crop, False)}
+        for name, (folder, resized) in folders.items():
+            ways |= {f"{way}, {name}": batches for way, batches in readers(folder, crop, resized, False).items()}
+        stream = litdata_stream(packed, crop, options.scratch)
         if stream is not None:
             ways["litdata, raw"] = stream
-        timed = {way: partial(rate, each, seconds) for way, each in ways.items()}
+        timed = {way: partial(rate, batches, seconds) for way, batches in ways.items()}
         yield from compared("input", f"{case}, uint8", "images/s", in_turn(timed, options.repeats))
         if stream is None:
             yield Line("input", case, "litdata is not installed", "", math.nan, math.nan, math.nan, 0)
-        ways = {OURS: floats}
-        if size == 256:
-            ways |= {f"{way}, JPEGs as published": each for way, each in readers(whole, crop, True, True).items()}
-        else:
-            ways |= {f"{way}, JPEGs of {size} pixels": each for way, each in readers(jpegs, crop, False, True).items()}
-        timed = {way: partial(rate, each, seconds) for way, each in ways.items()}
+        name, (folder, resized) = list(folders.items())[-1]
+        ways = {OURS: our_batches(packed, crop, True)}
+        ways |= {f"{way}, {name}": batches for way, batches in readers(folder, crop, resized, True).items()}
+        timed = {way: partial(rate, batches, seconds) for way, batches in ways.items()}
         yield from compared("input", f"{case}, normalised float", "images/s", in_turn(timed, options.repeats))
         if size == 256:
-            yield from compared("input", f"{case}, uint8, cold", "images/s", cold(packed, whole, crop, options))
+            yield from compared("input", f"{case}, uint8, cold", "images/s", cold(packed, folder, crop, options))
 
 
 def rate(batches: Iterator[int], seconds: float) -> float:
-    """Images a second of an endless iterator of the numbers of images in its batches."""
+    """Images per second. batches: the numbers of images in the batches of an endless stream."""
     began, images = time.perf_counter(), 0
     while (spent := time.perf_counter() - began) < seconds:
         images += next(batches)
@@ -168,7 +172,7 @@ def rate(batches: Iterator[int], seconds: float) -> float:
 
 
 def cold(packed: Path, folder: Path, crop: int, options: Options) -> dict[str, list[float]]:
-    """Images a second of one pass over the pictures, after their pages were dropped from the page cache."""
+    """Images per second of one pass over the images, after their pages were dropped from the page cache."""
 
     def one_pass(files: Sequence[Path], batches: Callable[[], Iterator[int]], images: int) -> float:
         for file in files:
@@ -196,29 +200,30 @@ def cold(packed: Path, folder: Path, crop: int, options: Options) -> dict[str, l
 def pictures(options: Options) -> list[Path]:
     """JPEG files: those below --pictures, or a hundred drawn ones, of 500 x 375 pixels and some 100 kB."""
     if options.pictures is not None:
-        found = sorted(p for p in options.pictures.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-        if not found:
+        files = sorted(file for file in options.pictures.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg"))
+        if not files:
             raise Refused(f"{options.pictures}: there is no .jpg or .jpeg file")
-        return found
-    draw = np.random.default_rng(0)
-    folder = options.folder / "drawn"
+        return files
+    random = np.random.default_rng(0)
+    folder = options.scratch / "drawn"
     folder.mkdir()
     for number in range(20 if options.quick else 100):
-        smooth = Image.fromarray(draw.integers(0, 256, (12, 16, 3), np.uint8)).resize(
+        smooth = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize(
             (500, 375), Image.Resampling.BICUBIC
         )
-        noisy = np.asarray(smooth, np.float32) + draw.normal(0, 14, (375, 500, 3))
+        noisy = np.asarray(smooth, np.float32) + random.normal(0, 14, (375, 500, 3))
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{number}.jpg", quality=92)
     return sorted(folder.iterdir())
 
 
 def squashed(file: Path, size: int) -> Image.Image:
+    """The picture in a file, resized to a square."""
     with Image.open(file) as picture:
         return picture.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
 
 
 def memory_map(files: Sequence[Path], size: int, count: int, folder: Path) -> Path:
-    """A .npy of (count, size, size, 3) uint8, the pictures again and again."""
+    """A .npy of (count, size, size, 3) uint8: the pictures, repeated."""
     path = folder / f"{size}.npy"
     small = np.stack([np.asarray(squashed(file, size)) for file in files[:count]])
     images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, size, size, 3))
@@ -230,33 +235,32 @@ def memory_map(files: Sequence[Path], size: int, count: int, folder: Path) -> Pa
 
 def image_folder(files: Sequence[Path], size: int | None, folder: Path) -> Path:
     """The pictures for torchvision's ImageFolder: as they are (None), or as JPEGs of `size` pixels."""
-    out = folder / f"jpegs-{size}"
+    root = folder / f"jpegs-{size}"
     for number, file in enumerate(files):
-        to = out / str(number % 10) / f"{number}.jpg"
-        to.parent.mkdir(parents=True, exist_ok=True)
+        copy = root / str(number % 10) / f"{number}.jpg"
+        copy.parent.mkdir(parents=True, exist_ok=True)
         if size is None:
-            to.write_bytes(file.read_bytes())
+            copy.write_bytes(file.read_bytes())
         else:
-            squashed(file, size).save(to, quality=90)
-    return out
+            squashed(file, size).save(copy, quality=90)
+    return root
 
 
 def our_batches(path: Path, crop: int, floats: bool) -> Iterator[int]:
-    """The stream, shuffled, from the memory map; with `floats`, minus the mean image, scaled and mirrored."""
+    """The stream, shuffled, from the memory map. floats: minus the mean image, scaled and mirrored."""
     images = np.load(path, mmap_mode="r")
     count, size = images.shape[:2]
     task = TaskImages(images, np.arange(count), np.zeros(count, np.int64))
-    its = Recipe("input", steps=10**9, batch=BATCH, rate=0.1, crop=crop, validate_every=1)
-    normaliser: Any = SimpleNamespace(mean_A=torch.full((size, size, 3), 117.0), recipe=its)
-    for batch in TrainingBatches(task, its, "benchmark", 0, its.steps):
-        x = FleetModule.pictures(normaliser, batch, "A") if floats else batch.pixels
-        yield len(x)
+    endless = Recipe("input", steps=10**9, batch=BATCH, rate=0.1, crop=crop, validate_every=1)
+    module: Any = SimpleNamespace(mean_A=torch.full((size, size, 3), 117.0), recipe=endless)
+    for batch in TrainingBatches(task, endless, "benchmark", 0, endless.steps):
+        yield len(FleetModule.normalised(module, batch, "A") if floats else batch.pixels)
 
 
 def readers(folder: Path, crop: int, resized: bool, floats: bool) -> dict[str, Iterator[int]]:
     """torchvision's ImageFolder in a DataLoader: decoded by PIL, or by decode_jpeg with transforms v2.
 
-    `resized`: RandomResizedCrop as in its reference scripts, else RandomCrop. `floats`: normalised float32.
+    resized: RandomResizedCrop as in its reference scripts, else RandomCrop. floats: normalised float32.
     """
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -266,15 +270,15 @@ def readers(folder: Path, crop: int, resized: bool, floats: bool) -> dict[str, I
 
     mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
-    def cropped(kind: Any) -> Any:
-        return kind.RandomResizedCrop(crop, antialias=True) if resized else kind.RandomCrop(crop)
+    def cropped(version: Any) -> Any:
+        return version.RandomResizedCrop(crop, antialias=True) if resized else version.RandomCrop(crop)
 
     to_floats: list[Any] = [transforms.ToTensor(), transforms.Normalize(mean, std)]
     by_pil = transforms.Compose(
         [cropped(transforms), transforms.RandomHorizontalFlip(), *(to_floats if floats else [transforms.PILToTensor()])]
     )
-    more: list[Any] = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)] if floats else []
-    by_v2 = v2.Compose([cropped(v2), v2.RandomHorizontalFlip(), *more])
+    to_floats = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)] if floats else []
+    by_v2 = v2.Compose([cropped(v2), v2.RandomHorizontalFlip(), *to_floats])
 
     def endless(dataset: Any) -> Iterator[int]:
         loader = DataLoader(dataset, min(64, len(dataset)), shuffle=True)
@@ -291,15 +295,18 @@ def readers(folder: Path, crop: int, resized: bool, floats: bool) -> dict[str, I
 
 
 def litdata_stream(path: Path, crop: int, folder: Path) -> Iterator[int] | None:
-    """litdata's streaming data set of the same uint8 pictures, uncompressed, shuffled, randomly cropped; or None."""
+    """litdata's streaming data set of the same uint8 images, uncompressed, shuffled, randomly cropped.
+
+    None if litdata is not installed.
+    """
     try:
         import litdata
     except ImportError:
         return None
     images = np.load(path, mmap_mode="r")
     size = images.shape[1]
-    out = folder / f"litdata-{size}"
-    writer = litdata.streaming.Cache(str(out), chunk_bytes="64MB")
+    chunks = str(folder / f"litdata-{size}")
+    writer = litdata.streaming.Cache(chunks, chunk_bytes="64MB")
     for index in range(len(images)):
         writer[index] = {"image": torch.from_numpy(np.array(images[index])), "label": 0}
     writer.done()
@@ -313,7 +320,7 @@ def litdata_stream(path: Path, crop: int, folder: Path) -> Iterator[int] | None:
 
     def endless() -> Iterator[int]:
         while True:
-            for x, _ in litdata.StreamingDataLoader(Cropped(str(out), shuffle=True), batch_size=BATCH, num_workers=0):
+            for x, _ in litdata.StreamingDataLoader(Cropped(chunks, shuffle=True), batch_size=BATCH, num_workers=0):
                 yield len(x)
 
     return endless()
@@ -322,113 +329,123 @@ def litdata_stream(path: Path, crop: int, folder: Path) -> Iterator[int] | None:
 # ---------------------------------------------------------------------------------------------- fleet, step
 
 
-def noise(folder: Path) -> None:
-    """A packed set of noise, as large in every way as a tenth of the demo's, where TRANSFERABILITY_DATA shows."""
-    os.environ["TRANSFERABILITY_DATA"] = str(folder)
-    if (folder / "noise").exists():
-        return
-    draw = np.random.default_rng(0)
+def noise(folder: Path) -> Path:
+    """`folder`, as a folder of packed sets: `noise` in it has the sizes of a tenth of the demo's."""
+    random = np.random.default_rng(0)
     classes = [ImageClass(c, f"c{c:02}", f"c{c}", "man-made" if c < 10 else "natural") for c in range(20)]
 
-    def images(each: int) -> ImageSet:
-        pixels = draw.integers(0, 256, (20 * each, 32, 32, 3), np.uint8)
-        return ImageSet(pixels, np.repeat(np.arange(20), each))
+    def images(per_class: int) -> ImageSet:
+        pixels = random.integers(0, 256, (20 * per_class, 32, 32, 3), np.uint8)
+        return ImageSet(pixels, np.repeat(np.arange(20), per_class))
 
     write_packed(folder / "noise", "noise", classes, images(100), images(10))
+    return folder
 
 
-def bench_study(names: Sequence[str], steps: int) -> Study:
-    """The networks on split random-0 with the demo's recipe for `steps`, and the bases, of one step."""
-    its = replace(recipe, name="benchmark", steps=steps, validate_every=steps)
-    one = replace(its, steps=1, validate_every=1)
-    bases = [network(f"random-0/base{task}", its if f"base{task}" in names else one) for task in "AB"]
-    others = [network(f"random-0/{name}", its) for name in names if not name.startswith("base")]
-    return Study("benchmark", "noise", architecture, (*bases, *others))
+def noise_study(names: Sequence[str], steps: int) -> tuple[Study, list[Network]]:
+    """A study of noise on split random-0, and the networks of it that `names` names, trained for `steps`.
 
-
-def trained(names: Sequence[str], steps: int, together: bool = True, machine: Machine | None = None) -> float:
-    """Seconds of the `steps` training steps of `names`, as train_fleet counts them, in one fleet or one by one.
-
-    Lightning, metrics and callbacks are in it; reading weights, checkpoints and all but one image of the validation
-    are not.
+    The others are bases of one step.
     """
-    study = bench_study(names, steps)
-    machine = machine or Machine("cpu", most_validated=1)
-    chosen = [each for each in study.networks if each.short_name in names]
-    divided = [Fleet(tuple(chosen))] if together else [Fleet((each,)) for each in chosen]
-    with tempfile.TemporaryDirectory() as runs:
-        os.environ["TRANSFERABILITY_RUNS"] = runs
-        for base in study.networks[:2]:
-            if base not in chosen:
-                train_fleet(study, Fleet((base,)), machine)
-        for fleet in divided:
-            train_fleet(study, fleet, machine)
-        results = (study_folder(study.name).result(fleet.networks[0].name) for fleet in divided)
-        return sum(float(read_json(file)["seconds"]) for file in results)
+    full = replace(RECIPE, name="benchmark", steps=steps, validate_every=steps)
+    short = replace(full, steps=1, validate_every=1)
+    bases = [network(f"random-0/base{task}", full if f"base{task}" in names else short) for task in "AB"]
+    others = [network(f"random-0/{name}", full) for name in names if not name.startswith("base")]
+    study = Study("benchmark", "noise", ARCHITECTURE, (*bases, *others))
+    return study, [member for member in study.networks if member.short_name in names]
+
+
+def train(job: Job, fleets: Sequence[Fleet]) -> None:
+    """Trains fleets in this process, one after the other."""
+    for fleet in fleets:
+        train_fleet(FleetTraining(job.study, fleet, job.folder, job.data, job.machine))
+
+
+def other_bases(study: Study, chosen: Sequence[Network]) -> list[Fleet]:
+    """The bases that are not among the networks that are timed, each as a fleet."""
+    return [Fleet((base,)) for base in study.networks[:2] if base not in chosen]
+
+
+def trained(
+    data: Path, names: Sequence[str], steps: int, together: bool = True, machine: Machine | None = None
+) -> float:
+    """Seconds of the `steps` training steps of `names`, as result.json counts them, in one fleet or one by one.
+
+    Lightning, metrics and callbacks count; reading weights, checkpoints and all but one image of the validation do
+    not. data: of `noise`.
+    """
+    study, chosen = noise_study(names, steps)
+    fleets = [Fleet(tuple(chosen))] if together else [Fleet((member,)) for member in chosen]
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(study, StudyFolder(Path(folder)), data, machine or Machine("cpu", most_validated=1))
+        train(job, [*other_bases(study, chosen), *fleets])
+        return sum(read_result(job.folder.result(fleet.networks[0].name)).seconds for fleet in fleets)
 
 
 def treatments(*patterns: str) -> list[str]:
     """`*` is n = 1 … 7."""
-    return [pattern.replace("*", str(n)) for pattern in patterns for n in range(1, architecture.depth)]
+    return [pattern.replace("*", str(n)) for pattern in patterns for n in range(1, ARCHITECTURE.depth)]
 
 
 def fleet_row(options: Options) -> Iterator[Line]:
-    noise(options.folder)
+    data = noise(options.scratch)
     cases = {
         "7 frozen networks, A1B to A7B": (treatments("A*B"), 10 if options.quick else 200),
         "28 treatments of a target": (treatments("A*B", "B*B", "A*B+", "B*B+"), 4 if options.quick else 60),
     }
     for case, (names, steps) in cases.items():
-        ways = {"one fleet": partial(trained, names, steps), "one by one": partial(trained, names, steps, False)}
+        ways = {
+            "one fleet": partial(trained, data, names, steps),
+            "one by one": partial(trained, data, names, steps, together=False),
+        }
         measured = {
             way: [1000 * value / steps for value in values] for way, values in in_turn(ways, options.repeats).items()
         }
-        yield from compared("fleet", case, "ms a step of all", measured, more=False)
+        yield from compared("fleet", case, "ms per step of all", measured, more=False)
 
 
 def step_row(options: Options) -> Iterator[Line]:
-    noise(options.folder)
+    data = noise(options.scratch)
     cases = {"a base alone": (["baseB"], 400), "a fleet of 7 frozen networks": (treatments("R*B"), 150)}
     for case, (names, steps) in cases.items():
         steps = steps // 20 if options.quick else steps
-        images = steps * recipe.batch
+        images = steps * RECIPE.batch
         ways = {
-            OURS: partial(trained, names, steps),
-            "a loop written by hand": partial(by_hand, names, steps),
+            OURS: partial(trained, data, names, steps),
+            "a loop written by hand": partial(by_hand, data, names, steps),
         }
         measured = in_turn(ways, 2 * options.repeats)
         speeds = {way: [images / seconds for seconds in values] for way, values in measured.items()}
         yield from compared("step", case, "images/s", speeds)
 
 
-def by_hand(names: Sequence[str], steps: int) -> float:
+def by_hand(data: Path, names: Sequence[str], steps: int) -> float:
     """Seconds of the same training in plain PyTorch: the same layers, batches and optimiser, and nothing else.
 
     For a lone base, or networks that freeze random layers: what one would write for just these.
     """
-    study = bench_study(names, steps)
-    chosen = tuple(each for each in study.networks if each.short_name in names)
-    packed = open_packed(data_root() / "noise")
+    study, chosen = noise_study(names, steps)
+    packed = open_packed(data / study.data)
     classes = task_classes(packed.classes, "random-0", "B")
     mean = packed.train.images.mean(axis=0, dtype=np.float32)
-    module = FleetModule(study, Fleet(chosen), len(classes), {}, {"B": mean})
-    its = chosen[0].recipe
+    module = FleetModule(study, Fleet(tuple(chosen)), len(classes), {}, {"B": mean})
+    course = chosen[0].recipe
     networks = [list(layers.values()) for layers in module.networks]  # type: ignore[operator]
     prefix = list(module.prefixes["R"].values()) if len(module.prefixes) else []  # type: ignore[operator]
-    frozen = [each.treatment.n for each in chosen]
-    weights = [p for p in module.networks.parameters() if p.ndim > 1]
-    biases = [p for p in module.networks.parameters() if p.ndim == 1]
-    groups = [{"params": weights, "weight_decay": its.decay}, {"params": biases, "weight_decay": 0.0}]
-    optimiser = torch.optim.SGD(groups, lr=its.rate, momentum=its.momentum, fused=True)
-    batches = TrainingBatches(task_images(packed.train, classes, None, 1), its, chosen[0].stream, 0, steps)
-    shift = module.mean_B
-    reach = torch.arange(its.crop)
+    frozen = [member.treatment.frozen for member in chosen]
+    weights = [parameter for parameter in module.networks.parameters() if parameter.ndim > 1]
+    biases = [parameter for parameter in module.networks.parameters() if parameter.ndim == 1]
+    groups = [{"params": weights, "weight_decay": course.decay}, {"params": biases, "weight_decay": 0.0}]
+    optimiser = torch.optim.SGD(groups, lr=course.rate, momentum=course.momentum, fused=True)
+    batches = TrainingBatches(task_images(packed.train, classes, None, 1), course, chosen[0].stream, 0, steps)
+    shift = torch.from_numpy(mean)
+    reach = torch.arange(course.crop)
     began = time.perf_counter()
     for step, batch in enumerate(batches):
-        rate = its.rate_at(step)
-        optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, rate * its.bias_rate
+        rate = course.rate_at(step)
+        optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, rate * course.bias_rate
         ys, xs = batch.ys[:, None] + reach, batch.xs[:, None] + reach
-        x = (batch.pixels.float() - shift[ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2)) * its.scale
+        x = (batch.pixels.float() - shift[ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2)) * course.scale
         x = torch.where(batch.mirror[:, None, None, None], x.flip(3), x)
         features = [x]
         with torch.no_grad():
@@ -453,74 +470,76 @@ def by_hand(names: Sequence[str], steps: int) -> float:
 
 def study_row(options: Options) -> Iterator[Line]:
     """The whole study through `transferability run`; of the careful user's networks a sample, unless --whole."""
-    data = data_root()
-    for case, (its, longer) in studies(options).items():
-        if not (data / its.data / "manifest.json").exists():
-            raise Refused(
-                f"{data / its.data} is not packed yet: see `transferability pack`, or leave out the row study"
-            )
-        folder = options.folder / its.name
+    for case, (study, times) in studies(options.quick).items():
+        packed = options.data / study.data
+        if not (packed / "manifest.json").exists():
+            raise Refused(f"{packed} is not packed yet: see `transferability pack`, or leave out the row study")
+        folder = options.scratch / study.name
         folder.mkdir()
         experiment = folder / "experiment.py"
-        experiment.write_text(f"import pickle\n\nstudy = pickle.loads({pickle.dumps(its)!r})\n")
-        pngs(open_packed(data / its.data), its, folder / "pictures")
+        experiment.write_text(f"import pickle\n\nstudy = pickle.loads({pickle.dumps(study)!r})\n")
+        pngs(open_packed(packed), study, folder / "pictures")
         began = time.perf_counter()
-        environment = {**os.environ, "TRANSFERABILITY_DATA": str(data), "TRANSFERABILITY_RUNS": str(folder / "runs")}
-        words = ["-m", "transferability.cli", "run", str(experiment), "--accelerator", "cpu"]
-        subprocess.run([sys.executable, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
+        command_line(["run", str(experiment), "--accelerator", "cpu"], folder / "runs", options.data)
         ours = time.perf_counter() - began
-        chosen = list(its.networks) if options.whole else sample(its.networks, options.quick)
+        chosen = list(study.networks) if options.whole else sample(study.networks, options.quick)
         spent = careful_user(experiment, chosen, folder)
         what = "all of them" if options.whole else f"{len(chosen)} of them, each kind, scaled by their numbers"
-        name, way = f"{case}: {len(its.networks)} networks", f"a careful user's ({what})"
-        starting, training = (sum(spent[kind_of(each)][part] for each in its.networks) / 2 for part in (0, 1))
+        name, way = f"{case}: {len(study.networks)} networks", f"a careful user's ({what})"
+        # Two networks at a time.
+        starting, training = (sum(spent[kind_of(member)][part] for member in study.networks) / 2 for part in (0, 1))
         yield from compared("study", name, "s", {OURS: [ours], way: [starting + training]}, more=False)
-        if longer > 1:  # ours in full, the careful user's start of each process only once
-            whole = {OURS: [longer * ours], way: [starting + longer * training]}
-            yield from compared("study", f"{name}, calculated for all steps", "s", whole, more=False)
+        if times > 1:  # ours times as much, of the careful user's only the training
+            scaled = {OURS: [times * ours], way: [starting + times * training]}
+            yield from compared("study", f"{name}, calculated for all steps", "s", scaled, more=False)
 
 
-def studies(options: Options) -> dict[str, tuple[Study, int]]:
-    """Studies, and how many times longer they would be in full."""
+def command_line(arguments: Sequence[str], runs: Path, data: Path) -> None:
+    """Runs `transferability` with these arguments in a process of its own."""
+    environment = {**os.environ, "TRANSFERABILITY_DATA": str(data), "TRANSFERABILITY_RUNS": str(runs)}
+    command = [sys.executable, "-m", "transferability.cli", *arguments]
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def studies(quick: bool) -> dict[str, tuple[Study, int]]:
+    """Case → a study, and how many times longer its training would be in full."""
+    if quick:
+        few = replace(RECIPE, steps=24, validate_every=12)
+        chosen = tuple(replace(member, recipe=few) for member in DEMO.networks if member.split == "random-0")
+        return {"the demo, 24 of its 480 steps": (replace(DEMO, networks=chosen), 20)}
     tiny = load_study(EXPERIMENTS / "tiny_imagenet_cpu.py")
     full = tiny.networks[0].recipe
-    if options.quick:
-        few = replace(recipe, steps=24, validate_every=12)
-        chosen = [replace(each, recipe=few) for each in DEMO.networks if each.split == "random-0"]
-        return {"the demo, 24 of its 480 steps": (replace(DEMO, networks=tuple(chosen)), 20)}
-    # Up to the first of its equal stretches' validation: all of them take so many times as long.
+    # Up to the first validation; all stretches between validations are equally long.
     short = replace(full, name="short", steps=full.validate_every)
-    networks = tuple(replace(each, recipe=short) for each in tiny.networks if each.split == "random-0")
+    chosen = tuple(replace(member, recipe=short) for member in tiny.networks if member.split == "random-0")
     return {
         "the demo": (DEMO, 1),
         f"Tiny ImageNet, random-0, {short.steps} of its {full.steps} steps": (
-            replace(tiny, networks=networks),
+            replace(tiny, networks=chosen),
             full.validations,
         ),
     }
 
 
-def kind_of(each: Network) -> tuple[str, bool, int]:
+def kind_of(member: Network) -> tuple[str, bool, int]:
     """Networks of one kind cost the careful user the same: kind, whether copied layers are trained, n of a sample."""
-    treatment = each.treatment
+    treatment = member.treatment
     nearest = min((1, 4, 7), key=lambda n: (abs(n - treatment.n), n)) if treatment.n else 0
     return treatment.kind, bool(treatment.rate), nearest
 
 
 def sample(networks: Sequence[Network], quick: bool) -> list[Network]:
-    """The bases of one split, and for its target B one network of each kind."""
-    split = networks[0].split
-    here = [each for each in networks if each.split == split and each.seed == networks[0].seed]
-    bases = [each for each in here if each.treatment.kind == "base"]
-    first: dict[tuple[str, bool, int], Network] = {}
-    for each in here:
-        exact = each.treatment.n in (1, 4, 7) or kind_of(each) not in {
-            kind_of(e) for e in here if e.treatment.n in (1, 4, 7)
-        }
-        if each.treatment.target == "B" and each.stage and exact:
-            first.setdefault(kind_of(each), each)
-    rest = list(first.values())
-    return bases + (rest[::6] if quick else rest)
+    """The bases of one split, and for its target B one network of each kind, with n = 1, 4 or 7 if there is one."""
+    first = networks[0]
+    members = [member for member in networks if (member.split, member.seed) == (first.split, first.seed)]
+    exact = {kind_of(member) for member in members if member.treatment.n in (1, 4, 7)}
+    kinds: dict[tuple[str, bool, int], Network] = {}
+    for member in members:
+        fits = member.treatment.n in (1, 4, 7) or kind_of(member) not in exact
+        if member.treatment.target == "B" and member.stage and fits:
+            kinds.setdefault(kind_of(member), member)
+    treated = list(kinds.values())
+    return [member for member in members if member.treatment.kind == "base"] + (treated[::6] if quick else treated)
 
 
 def careful_user(
@@ -533,39 +552,37 @@ def careful_user(
     """
     spent: dict[tuple[str, bool, int], list[tuple[float, float]]] = {}
 
-    def one(each: Network) -> None:
-        script = str(HERE / "careful_user.py")
-        places = ["--pictures", str(folder / "pictures" / each.split), "--out", str(folder / "careful")]
+    def train_by_user(member: Network) -> None:
+        command = [sys.executable, str(BENCHMARKS / "careful_user.py"), str(experiment), member.name]
+        command += ["--pictures", str(folder / "pictures" / member.split), "--out", str(folder / "careful")]
         began = time.perf_counter()
-        words = [sys.executable, script, str(experiment), each.name, *places]
-        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         training = float(json.loads(done.stdout.splitlines()[-1])["seconds"])
-        spent.setdefault(kind_of(each), []).append((time.perf_counter() - began - training, training))
+        spent.setdefault(kind_of(member), []).append((time.perf_counter() - began - training, training))
 
     for stage in (0, 1):
-        with ThreadPoolExecutor(2) as two:
-            list(two.map(one, [each for each in chosen if each.stage == stage]))
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(train_by_user, [member for member in chosen if member.stage == stage]))
 
     def means(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
         return sum(a for a, _ in values) / len(values), sum(b for _, b in values) / len(values)
 
     overall = means([value for values in spent.values() for value in values])
-    found = {kind: means(values) for kind, values in spent.items()}
-    return defaultdict(lambda: overall, found)
+    return defaultdict(lambda: overall, {kind: means(values) for kind, values in spent.items()})
 
 
-def pngs(packed: PackedImages, its: Study, folder: Path) -> None:
-    """The packed pictures, shrunk as the recipe says, as PNG files for ImageFolder: SPLIT/TASK/{train,val}/LABEL."""
-    shrink = its.networks[0].recipe.shrink
-    for split in dict.fromkeys(each.split for each in its.networks):
+def pngs(packed: PackedImages, study: Study, folder: Path) -> None:
+    """The packed images, shrunk as the recipe says, as PNG files for ImageFolder: SPLIT/TASK/{train,val}/LABEL."""
+    shrink = study.networks[0].recipe.shrink
+    for split in dict.fromkeys(member.split for member in study.networks):
         for task in "AB":
             classes = task_classes(packed.classes, split, task)
-            for name, images in (("train", packed.train), ("val", packed.val)):
+            for part, images in (("train", packed.train), ("val", packed.val)):
                 chosen = task_images(images, classes, None, shrink)
                 for number, (row, label) in enumerate(zip(chosen.rows, chosen.labels, strict=True)):
-                    to = folder / split / task / name / f"{label:03}" / f"{number}.png"
-                    to.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(chosen.images[row]).save(to, compress_level=1)
+                    file = folder / split / task / part / f"{label:03}" / f"{number}.png"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(chosen.images[row]).save(file, compress_level=1)
 
 
 # ---------------------------------------------------------------------------------------------- ddp
@@ -573,40 +590,37 @@ def pngs(packed: PackedImages, its: Study, folder: Path) -> None:
 
 def ddp_row(options: Options) -> Iterator[Line]:
     """When one process for each fleet is faster than two processes for one fleet after the other."""
-    noise(options.folder)
+    data = noise(options.scratch)
     fleets = {
-        "a base a fleet": (["baseA", "baseB"], 25_600),
-        "7 fine-tuned networks a fleet": (treatments("B*A+", "A*B+"), 5_120),
-        "7 frozen networks a fleet": (treatments("B*A", "A*B"), 12_800),
+        "one base per fleet": (["baseA", "baseB"], 25_600),
+        "7 fine-tuned networks per fleet": (treatments("B*A+", "A*B+"), 5_120),
+        "7 frozen networks per fleet": (treatments("B*A", "A*B"), 12_800),
     }
     for case, (names, images) in fleets.items():
         for batch in (32, 128, 512):
             steps = 2 if options.quick else images // batch
             ways = {
-                "two fleets side by side": partial(on_two_processes, names, steps, batch, 1),
-                "one after the other, DDP": partial(on_two_processes, names, steps, batch, 2),
+                "two fleets side by side": partial(on_two_processes, data, names, steps, batch, 1),
+                "one after the other, DDP": partial(on_two_processes, data, names, steps, batch, 2),
             }
             measured = in_turn(ways, options.repeats)
             speeds = {way: [2 * steps * batch / seconds for seconds in values] for way, values in measured.items()}
             yield from compared("ddp", f"{case}, batch {batch}", "images/s", speeds)
 
 
-def on_two_processes(names: Sequence[str], steps: int, batch: int, devices: int) -> float:
-    """Seconds of both fleets' training, as train_fleet counts them, with `devices` processes for each fleet."""
-    study = bench_study(names, steps)
-    networks = tuple(replace(each, recipe=replace(each.recipe, batch=batch)) for each in study.networks)
+def on_two_processes(data: Path, names: Sequence[str], steps: int, batch: int, devices: int) -> float:
+    """Seconds of the training of two fleets, as result.json counts them, with `devices` processes for each fleet."""
+    study, _ = noise_study(names, steps)
+    networks = tuple(replace(member, recipe=replace(member.recipe, batch=batch)) for member in study.networks)
     study = replace(study, networks=networks)
-    with tempfile.TemporaryDirectory() as runs:
-        os.environ["TRANSFERABILITY_RUNS"] = runs
-        folder = study_folder(study.name)
-        for base in study.networks[:2]:
-            if base.short_name not in names:
-                train_fleet(study, Fleet((base,)), Machine("cpu", most_validated=1))
-        chosen = [each for each in study.networks if each.short_name in names]
-        machine = Machine("cpu", devices=devices, most_validated=2)
-        run_study(study, chosen, machine, 2 // devices, None, Console(quiet=True))
-        by_fleet = {each.treatment.target: read_json(folder.result(each.name))["seconds"] for each in chosen}
-    return float(max(by_fleet.values()) if devices == 1 else sum(by_fleet.values()))
+    chosen = [member for member in networks if member.short_name in names]
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(study, StudyFolder(Path(folder)), data, Machine("cpu", devices=devices, most_validated=2))
+        train(replace(job, machine=Machine("cpu", most_validated=1)), other_bases(study, chosen))
+        waiting = pending(study, job.folder, chosen, None)
+        run_study(job, chosen, waiting, 2 // devices, Console(quiet=True))
+        seconds = [read_result(job.folder.result(fleet.networks[0].name)).seconds for fleet in waiting]
+    return max(seconds) if devices == 1 else sum(seconds)
 
 
 # ---------------------------------------------------------------------------------------------- growth
@@ -616,43 +630,48 @@ STUDIES = (10, 300, 10_000)
 
 
 def growth_row(options: Options) -> Iterator[Line]:
-    noise(options.folder)
-    steps = 3 if options.quick else 30
-    # Trained in all layers, so that all cost the same; their rates set them apart.
-    names = treatments(*(f"A*B+{rate}" for rate in ("", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7")))
-    found: dict[int, list[tuple[float, float]]] = {count: [] for count in FLEETS}
-    for _ in range(1 if options.quick else 3):
-        for count in FLEETS:
-            found[count].append(child("fleet_memory", names[:count], steps))
-    for count in FLEETS:
-        milliseconds = [1000 * seconds / steps / count for seconds, _ in found[count]]
-        yield from compared("growth", f"a fleet of {count}", "ms a step a network", {"training": milliseconds})
-        yield from compared("growth", f"a fleet of {count}", "MB", {"peak memory": [mb for _, mb in found[count]]})
-    more = [(b - a) / (FLEETS[-1] - 1) for (_, a), (_, b) in zip(found[1], found[FLEETS[-1]], strict=True)]
-    yield from compared("growth", f"each network from 2 to {FLEETS[-1]}", "MB", {"peak memory": more})
-    yield from compared("growth", "one network", "MB", {"its weights, gradients, momentum, activations": [its_own()]})
+    data = noise(options.scratch)
+    yield from fleet_growth(data, options)
     for count in (10, 300) if options.quick else STUDIES:
-        folder = options.folder / f"study-{count}"
+        folder = options.scratch / f"study-{count}"
         experiment = fake_study(folder, count)
-        environment = {**os.environ, "TRANSFERABILITY_RUNS": str(folder / "runs")}
         for command in ("plan", "status", "results"):
             seconds = []
             for _ in range(options.repeats):
                 began = time.perf_counter()
-                words = [sys.executable, "-m", "transferability.cli", command, str(experiment)]
-                subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
+                command_line([command, str(experiment)], folder / "runs", data)
                 seconds.append(time.perf_counter() - began)
-            yield from compared(
-                "growth", f"a study of {count:,} networks", "s", {f"transferability {command}": seconds}
-            )
+            ways = {f"transferability {command}": seconds}
+            yield from compared("growth", f"a study of {count:,} networks", "s", ways)
 
 
-def child(function: str, *words: Any) -> Any:
-    """What a function of this file returns, called in a process of its own."""
-    code = f"import json, sys, benchmark as b; print(json.dumps(b.{function}(*json.loads(sys.argv[1]))))"
+def fleet_growth(data: Path, options: Options) -> Iterator[Line]:
+    """Time and memory of fleets of different sizes."""
+    steps = 3 if options.quick else 30
+    # Trained in all layers, so that all cost the same; their rates set them apart.
+    names = treatments(*(f"A*B+{rate}" for rate in ("", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7")))
+    measured: dict[int, list[tuple[float, float]]] = {count: [] for count in FLEETS}
+    for _ in range(1 if options.quick else 3):
+        for count in FLEETS:
+            measured[count].append(child("fleet_memory", str(data), names[:count], steps))
+    for count in FLEETS:
+        milliseconds = [1000 * seconds / steps / count for seconds, _ in measured[count]]
+        peaks = [megabytes for _, megabytes in measured[count]]
+        yield from compared("growth", f"a fleet of {count}", "ms per step and network", {"training": milliseconds})
+        yield from compared("growth", f"a fleet of {count}", "MB", {"peak memory": peaks})
+    pairs = zip(measured[1], measured[FLEETS[-1]], strict=True)
+    growths = [(largest - smallest) / (FLEETS[-1] - 1) for (_, smallest), (_, largest) in pairs]
+    yield from compared("growth", f"each network from 2 to {FLEETS[-1]}", "MB", {"peak memory": growths})
+    needed = {"its weights, gradients, momentum, activations": [network_memory()]}
+    yield from compared("growth", "one network", "MB", needed)
+
+
+def child(function: str, *arguments: Any) -> Any:
+    """What a function of this file returns, called in a process of its own. Arguments and result pass as JSON."""
+    code = f"import json, sys, benchmark; print(json.dumps(benchmark.{function}(*json.loads(sys.argv[1]))))"
     done = subprocess.run(
-        [sys.executable, "-c", code, json.dumps(words)],
-        env={**os.environ, "PYTHONPATH": str(HERE)},
+        [sys.executable, "-c", code, json.dumps(arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(BENCHMARKS), *sys.path])},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -660,29 +679,29 @@ def child(function: str, *words: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def fleet_memory(names: Sequence[str], steps: int) -> tuple[float, float]:
+def fleet_memory(data: str, names: Sequence[str], steps: int) -> tuple[float, float]:
     """(seconds of the steps, peak memory in MB) of one fleet."""
     quiet()
-    seconds = trained(names, steps)
+    seconds = trained(Path(data), names, steps)
     return seconds, most_memory(torch.device("cpu")) / 2**20
 
 
-def its_own() -> float:
+def network_memory() -> float:
     """MB of one network: weights, gradients, momentum, and what its backward pass needs of a batch."""
-    study = bench_study(["baseB"], 1)
-    module = FleetModule(study, Fleet((study.networks[1],)), 10, {}, {"B": np.zeros((32, 32, 3), np.float32)})
+    study, chosen = noise_study(["baseB"], 1)
+    module = FleetModule(study, Fleet(tuple(chosen)), 10, {}, {"B": np.zeros((32, 32, 3), np.float32)})
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    zeros = torch.zeros(recipe.batch, dtype=torch.int64)
-    pixels = torch.zeros(recipe.batch, 3, recipe.crop, recipe.crop, dtype=torch.uint8)
+    zeros = torch.zeros(RECIPE.batch, dtype=torch.int64)
+    pixels = torch.zeros(RECIPE.batch, 3, RECIPE.crop, RECIPE.crop, dtype=torch.uint8)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = module(Batch(pixels, zeros, zeros, zeros, zeros, zeros.bool()))
-    weights = {p.untyped_storage().data_ptr(): p.nbytes for p in module.networks.parameters()}
-    activations = sum(size for place, size in kept.items() if place not in weights)
+    weights = {parameter.untyped_storage().data_ptr(): parameter.nbytes for parameter in module.networks.parameters()}
+    activations = sum(size for address, size in kept.items() if address not in weights)
     del logits
     return (3 * sum(weights.values()) + activations) / 2**20
 
@@ -701,54 +720,50 @@ def fake_study(folder: Path, count: int) -> Path:
         f"networks = sorted(networks, key=lambda network: network.order)[:{count}]\n"
         'study = Study("fake", "fake", small_caffenet(28, 0.25), tuple(networks))\n'
     )
-    study = load_study(experiment)
-    runs = os.environ.get("TRANSFERABILITY_RUNS")
-    os.environ["TRANSFERABILITY_RUNS"] = str(folder / "runs")
-    where = study_folder(study.name)
-    if runs is not None:
-        os.environ["TRANSFERABILITY_RUNS"] = runs
-    draw = np.random.default_rng(0)
-    about = provenance()
-    keys = ("rate", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "seconds")
-    for each in study.networks:
-        its = each.treatment
-        series: dict[str, list[Any]] = {key: draw.random(6).tolist() for key in keys}
-        series |= {"step": list(range(750, 4501, 750)), "val_images": [5000] * 6}
-        file = where.result(each.name)
-        file.parent.mkdir(parents=True)
-        last = {key: values[-1] for key, values in series.items()}
-        result = {
-            "name": each.name,
-            "study": study.name,
-            "split": each.split,
-            "network": each.short_name,
-            "kind": its.kind,
-            "source": its.source,
-            "target": its.target,
-            "n": its.n,
-            "preserved": its.preserved,
-            "plus": its.plus,
-            "images_per_class": each.images_per_class,
-            "variant": each.variant,
-            "seed": each.seed,
-            "diverged_at": None,
-            **{
-                key: last[key] for key in ("val_top1", "val_top5", "val_loss", "val_images", "train_loss", "train_top1")
-            },
-            "val_top1_best10": None,
-            "steps": 4500,
-            "images_seen": 288_000,
-            "seconds": 60.0,
-            "images_per_second": 4800.0,
-            "series": series,
-            "recipe": asdict(each.recipe),
-            "record": record(study, each, "checksum"),
-            "provenance": {**about, "devices": 1, "accelerator": "cpu", "fleet": [each.name], "finished": ""},
-            "chance": 0.01,
-            "weights_sha256": "0" * 64,
-        }
-        file.write_text(json.dumps(result, indent=1))
+    study, origin, random = load_study(experiment), provenance(), np.random.default_rng(0)
+    runs = StudyFolder(folder / "runs" / study.name)
+    results = [fake_result(study, member, origin, random) for member in study.networks]
+    with ThreadPoolExecutor(8) as pool:  # each file waits for the disk
+        list(pool.map(lambda result: write_result(runs.result(result.name), result), results))
     return experiment
+
+
+def fake_result(study: Study, member: Network, origin: Mapping[str, Any], random: np.random.Generator) -> Result:
+    """A result of random numbers. origin: `provenance()`."""
+    treatment = member.treatment
+    keys = ("rate", "train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "seconds")
+    series: dict[str, list[Any]] = {key: random.random(6).tolist() for key in keys}
+    series |= {"step": list(range(750, 4501, 750)), "val_images": [5000] * 6}
+    finals = ("val_top1", "val_top5", "val_loss", "val_images", "train_loss", "train_top1")
+    return Result(
+        name=member.name,
+        study=study.name,
+        split=member.split,
+        network=member.short_name,
+        kind=treatment.kind,
+        source=treatment.source,
+        target=treatment.target,
+        n=treatment.n,
+        preserved=treatment.preserved,
+        plus=treatment.plus,
+        images_per_class=member.images_per_class,
+        variant=member.variant,
+        seed=member.seed,
+        diverged_at=None,
+        **{key: series[key][-1] for key in finals},
+        val_top1_best10=None,
+        steps=4500,
+        images_seen=288_000,
+        seconds=60.0,
+        images_per_second=4800.0,
+        series=series,
+        recipe=asdict(member.recipe),
+        record=record(study, member, "checksum"),
+        provenance={**origin, "devices": 1, "accelerator": "cpu", "fleet": [member.name], "finished": ""},
+        chance=0.01,
+        classes=100,
+        weights_sha256="0" * 64,
+    )
 
 
 # ---------------------------------------------------------------------------------------------- logging
@@ -756,22 +771,22 @@ def fake_study(folder: Path, count: int) -> Path:
 
 def logging_row(options: Options) -> Iterator[Line]:
     """Processor time of offline logging for a fleet of seven, as a share of that of the training itself."""
-    noise(options.folder)
     try:
         import wandb  # noqa: F401
     except ImportError:
         yield Line("logging", "seven networks", "wandb is not installed", "", math.nan, math.nan, math.nan, 0)
         return
+    data = noise(options.scratch)
     shares: dict[str, list[float]] = {}
     for _ in range(1 if options.quick else min(3, options.repeats)):
-        for what, share in child("logging_shares", 20 if options.quick else 400).items():
+        for what, share in child("logging_shares", str(data), 20 if options.quick else 400).items():
             shares.setdefault(what, []).append(share)
     for what, values in shares.items():
         unit = "s" if what.startswith("opening") else "% of the training"
         yield from compared("logging", "seven networks, --wandb offline", unit, {what: values})
 
 
-def logging_shares(steps: int) -> dict[str, float]:
+def logging_shares(data: str, steps: int) -> dict[str, float]:
     """What logging took: of the training loop and of the thread that logs, in % of the training; of opening, in s."""
     quiet()
     spent = {"the training loop": 0.0, "the thread that logs": 0.0, "opening seven runs, once": 0.0}
@@ -780,10 +795,10 @@ def logging_shares(steps: int) -> dict[str, float]:
     def timed(method: str, what: str) -> None:
         inner = getattr(Tracker, method)
 
-        def outer(*words: Any, **options: Any) -> Any:
+        def outer(*arguments: Any, **options: Any) -> Any:
             began = time.thread_time()
             try:
-                return inner(*words, **options)
+                return inner(*arguments, **options)
             finally:
                 with mutex:
                     spent[what] += time.thread_time() - began
@@ -795,7 +810,7 @@ def logging_shares(steps: int) -> dict[str, float]:
     timed("_send", "the thread that logs")
     timed("_open", "opening seven runs, once")
     began = time.process_time()
-    trained(treatments("R*A"), steps, machine=Machine("cpu", wandb="offline"))
+    trained(Path(data), treatments("R*A"), steps, machine=Machine("cpu", wandb="offline"))
     total = time.process_time() - began
     spent["the thread that logs"] -= spent["opening seven runs, once"]
     training = total - sum(spent.values())
@@ -816,27 +831,66 @@ ROWS: dict[str, Callable[[Options], Iterator[Line]]] = {
 
 
 def number(value: float) -> str:
-    """Three digits or all before the point: 0.0123, 1.23, 12.3, 12,345."""
-    if value != value:
+    """Three digits, or all before the point: 0.0123, 1.23, 12.3, 12,345; "" for NaN."""
+    if math.isnan(value):
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def show(lines: Sequence[Line], title: str, console: Console) -> None:
+    """Prints the table."""
     table = Table(title=title, box=None, title_justify="left")
     for column in ("row", "case", "way", "median", "lowest to highest", "unit", "times"):
         table.add_column(column, justify="right" if column in ("median", "lowest to highest", "times") else "left")
-    before: tuple[str, str] = ("", "")
+    previous: tuple[str, str] = ("", "")
     for line in lines:
         times = ""
         if line.times is not None and line.times_low is not None and line.times_high is not None:
             times = f"{number(line.times)} ({number(line.times_low)} to {number(line.times_high)})"
         spread = f"{number(line.low)} to {number(line.high)}" if line.repeats > 1 else ""
-        where = (line.row if line.row != before[0] else "", line.case if (line.row, line.case) != before else "")
-        table.add_row(*where, line.way, number(line.median), spread, line.unit, times)
-        before = line.row, line.case
+        row = line.row if line.row != previous[0] else ""
+        case = line.case if (line.row, line.case) != previous else ""
+        table.add_row(row, case, line.way, number(line.median), spread, line.unit, times)
+        previous = line.row, line.case
     console.print(table)
     console.print("times: how many times better the first way of its case is, at the median pair (lowest to highest)")
+
+
+def write_csv(file: Path, lines: Sequence[Line], machine: Mapping[str, Any]) -> None:
+    """Writes the table, with the machine in every row."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow([*(field.name for field in fields(Line)), *machine])
+        for line in lines:
+            values = ["" if value is None else value for value in astuple(line)]
+            cells = [f"{value:.6g}" if isinstance(value, float) else value for value in values]
+            writer.writerow([*cells, *machine.values()])
+
+
+def measure(arguments: argparse.Namespace, console: Console) -> None:
+    """Measures the rows, prints the table and writes the CSV."""
+    if unknown := [row for row in arguments.rows if row not in ROWS]:
+        raise Refused(f"no row {unknown[0]!r}; write {', '.join(ROWS)}")
+    repeats = arguments.repeats or (2 if arguments.quick else 7)
+    origin = provenance()
+    machine = {
+        "cpu": origin["hardware"]["cpu"],
+        "cores": available_cores(),
+        "torch": torch.__version__,
+        "commit": origin["git_commit"],
+    }
+    lines: list[Line] = []
+    for row in arguments.rows or ROWS:
+        with tempfile.TemporaryDirectory() as scratch:
+            options = Options(repeats, arguments.quick, arguments.pictures, arguments.whole, data_root(), Path(scratch))
+            for line in ROWS[row](options):
+                lines.append(line)
+                console.print(f"[dim]{line.row}: {line.case}: {line.way}: {number(line.median)} {line.unit}[/]")
+        if arguments.csv is not None:  # after each row: a later one may fail
+            write_csv(arguments.csv, lines, machine)
+    title = f"{machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}, commit {machine['commit'][:7]}"
+    show(lines, title, console)
 
 
 def main() -> None:
@@ -846,45 +900,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write the table here too")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="JPEGs for the row input")
     parser.add_argument("--whole", action="store_true", help="study: train all of the careful user's networks")
-    parser.add_argument("--quick", action="store_true", help="two minutes: shows that it runs")
-    words = parser.parse_args()
-    console = Console(width=None if Console().is_terminal else 180, highlight=False)
+    parser.add_argument("--quick", action="store_true", help="two minutes: only shows that everything runs")
+    arguments = parser.parse_args()
+    quiet()
+    set_thread_defaults()  # for the processes that are started
+    torch.set_num_threads(1)
     try:
-        if unknown := [row for row in words.rows if row not in ROWS]:
-            raise Refused(f"no row {unknown[0]!r}; write {', '.join(ROWS)}")
-        repeats = words.repeats or (2 if words.quick else 7)
-        quiet()
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that are started
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        torch.set_num_threads(1)
-        about = provenance()
-        machine = {
-            "cpu": about["hardware"]["cpu"],
-            "cores": len(os.sched_getaffinity(0)),
-            "torch": torch.__version__,
-            "commit": about["git_commit"],
-        }
-        lines: list[Line] = []
-        for row in words.rows or ROWS:
-            with tempfile.TemporaryDirectory() as scratch:
-                kept = dict(os.environ)
-                for line in ROWS[row](Options(repeats, words.quick, words.pictures, words.whole, Path(scratch))):
-                    lines.append(line)
-                    console.print(f"[dim]{line.row}: {line.case}: {line.way}: {number(line.median)} {line.unit}[/]")
-                os.environ.clear()
-                os.environ.update(kept)
-            if words.csv is not None:  # after each row: what is measured is kept
-                columns = [field.name for field in fields(Line)]
-                words.csv.parent.mkdir(parents=True, exist_ok=True)
-                with open(words.csv, "w", newline="", encoding="utf-8") as handle:
-                    writer = csv.writer(handle, lineterminator="\n")
-                    writer.writerow([*columns, *machine])
-                    for line in lines:
-                        values = [getattr(line, name) for name in columns]
-                        shown = [f"{v:.6g}" if isinstance(v, float) else "" if v is None else v for v in values]
-                        writer.writerow([*shown, *machine.values()])
-        title = f"{machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}, commit {machine['commit'][:7]}"
-        show(lines, title, console)
+        measure(arguments, Console(width=None if Console().is_terminal else 180, highlight=False))
     except Refused as error:
         print(f"benchmark: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,17 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transferability.data.packed import ImageClass
+from transferability.classes import TABLES, ImageClass, class_groups, ilsvrc_classes, wordnet_group
 from transferability.files import Refused
-from transferability.splits import (
-    PAPER_SPLITS,
-    TABLES,
-    class_groups,
-    ilsvrc_classes,
-    split_tasks,
-    task_classes,
-    wordnet_group,
-)
+from transferability.splits import PAPER_SPLITS, split_tasks, task_classes
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

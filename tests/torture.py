@@ -43,7 +43,7 @@ from tiny import write_tiny
 from transferability import cli
 from transferability.data.packed import FILES, open_packed
 from transferability.files import write_json
-from transferability.runs.locks import _myself
+from transferability.runs.locks import myself
 from transferability.runs.paths import StudyFolder
 
 HERE = Path(__file__).resolve().parent
@@ -623,7 +623,7 @@ def foreign_locks(bench: Bench, row: Row) -> None:
     words = ["train", str(SMOKE), "--network", "random-0/baseA", "--accelerator", "cpu"]
     with bench.runs() as runs:
         lock = StudyFolder(runs / "smoke").lock("random-0/baseA/seed-0")
-        said = {**asdict(_myself("t")), "host": "n7", "machine": "another"}
+        said = {**asdict(myself("t")), "host": "n7", "machine": "another"}
         write_json(lock, said)
         process = command(words, bench.root / "log", **environment(bench.root, runs))
         for counter in range(1, 200):

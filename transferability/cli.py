@@ -132,13 +132,8 @@ class _Console(Console):
     """A console whose reader may leave: training goes on, in silence."""
 
     def on_broken_pipe(self) -> None:
-        _close_stdout()
-
-
-def _close_stdout() -> None:
-    """What is printed from now on goes nowhere."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _console() -> Console:
@@ -236,25 +231,15 @@ def classes(
     csv: Csv = False,
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
-    from transferability.data.packed import open_packed
-    from transferability.splits import ilsvrc_classes, task_classes
+    from transferability.data.packed import known_classes
+    from transferability.splits import task_classes
     from transferability.study import load_study
 
     study = load_study(experiment)
     folder = data_root() / study.data
-    if (folder / "manifest.json").exists():
-        table = open_packed(folder).classes
-    elif study.data == "demo":
-        from transferability.data.demo import CLASSES
-        from transferability.data.packed import ImageClass
-
-        table = tuple(ImageClass(index, *words) for index, words in enumerate(sorted(CLASSES)))
-    elif study.data.startswith(("ilsvrc", "imagenet")):
-        table = ilsvrc_classes()
-    else:
-        raise Refused(
-            f"{folder} is not packed yet, and only ILSVRC 2012's classes are known without: `transferability pack`"
-        )
+    table = known_classes(folder)
+    if table is None:
+        raise Refused(f"the classes of {folder} are known only once it is packed: transferability pack SOURCE {folder}")
     rows = [
         (index, label, table[index].id, table[index].name, table[index].group)
         for label, index in enumerate(task_classes(table, split, task).tolist())
@@ -287,7 +272,8 @@ def plan(
     csv: Csv = False,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.launch.plan import COLUMNS, aligned, listing, totals, trouble
+    from transferability.launch.plan import COLUMNS, listing, totals, trouble
+    from transferability.runs.status import aligned
     from transferability.study import fleets, load_study
 
     study = load_study(experiment)
@@ -300,7 +286,7 @@ def plan(
     if csv:
         _print_csv(COLUMNS, rows)
         return
-    print("\n".join(aligned(rows)) + "\n")
+    print("\n".join(aligned([COLUMNS, *(tuple(map(str, row)) for row in rows)])) + "\n")
     for line in totals(study, chosen, divided):
         _console().print(line)
     if warning := trouble(study, study_folder(study.name), data_root(), chosen):
@@ -664,15 +650,16 @@ TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightn
 
 
 def main() -> None:
-    """Entry point: a refusal is one line on standard error and exit code 2."""
+    """Entry point: a refusal is one line on standard error and exit code 2.
+
+    SIGPIPE stays ignored, as Python has it: by default it would end a process that trains as soon as whoever is at the
+    other end of any of its sockets is gone. A reader that leaves (`| head`) ends what prints with code 1 (click, rich).
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an encoding without ± is no reason to stop
     try:
         app()
-    except BrokenPipeError:  # the reader has seen enough (`| head`)
-        _close_stdout()
-        sys.exit(128 + signal.SIGPIPE)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
             raise
@@ -682,9 +669,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
-        if isinstance(error, OSError) and error.filename is None:
-            raise
+    except (Refused, OSError) as error:  # OSError: a full disk, another user's folder
         print(f"transferability: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

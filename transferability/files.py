@@ -1,10 +1,14 @@
-"""Files that are whole or not there, and the one exception that speaks to people."""
+"""Files that are written whole or not at all, tables that people write, and errors whose messages are for people."""
 
+import csv
 import errno
+import io
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,71 +26,106 @@ class Missing(Refused):
     """A file that does not exist."""
 
 
+# What a call fails with where the file system lacks a feature: CIFS, VirtualBox's shares, FUSE, …
+MISSING_FEATURE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV)
+_SEPARATOR_HINT = re.compile(r'\s*"?sep=(.)"?\n', re.IGNORECASE)  # Excel's, in a line before the table
+
+
+# -------------------------------------------------------------------------------------------------- writing
+
+
 @contextmanager
 def write_atomically(path: Path | str, mode: str = "wb") -> Iterator[IO[Any]]:
     """A file handle whose content appears under `path` whole, or not at all.
 
-    It is written beside its destination (never in the temporary directory, which is another file system on
-    clusters), synced and renamed; the folder is synced too. Nothing is left behind by an exception; after a
-    kill, at most a hidden `.name.….tmp` that no reader looks at (`remove_unfinished`). OSError, with the file's
+    The content is written to a temporary file in the same folder (not in the temporary directory, which is another
+    file system on clusters), synced and renamed; the folder is synced too. An exception leaves nothing behind. A kill
+    may leave a hidden `.name.….tmp`, which no reader looks at (`remove_unfinished`). Raises OSError, with the file's
     name, where it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not the number of the process: on two nodes, or in two containers, that may be the same.
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(beside, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as handle:
+        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as handle:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(beside, path)
+            sync_file(handle.fileno(), path)
+        os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        # PyTorch has words of its own for a disk that is full; what the system said is behind them.
+            temporary.unlink(missing_ok=True)
+        # PyTorch wraps the error of a full disk in a RuntimeError of its own: the system's error is its context.
         cause = error if isinstance(error, OSError) else error.__context__ if isinstance(error, RuntimeError) else None
-        if isinstance(cause, OSError) and cause.filename in (None, str(beside)):
+        if isinstance(cause, OSError) and cause.filename in (None, str(temporary)):
             raise OSError(cause.errno, cause.strerror, str(path)) from None
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames in `folder` durable, where its file system can. Raises OSError, with the folder's name."""
     try:
-        os.fsync(folder)
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder that may be written to but not listed
+    try:
+        sync_file(handle, folder)
     finally:
-        os.close(folder)
+        os.close(handle)
+
+
+def sync_file(handle: int, path: Path) -> None:
+    """Makes a file or folder durable, where its file system can. Raises OSError, with its name."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in MISSING_FEATURE:
+            raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes left half-written in `folder`. Only for who alone writes there."""
-    for beside in folder.glob(".*.tmp"):
+    """Removes what killed processes left half-written in `folder`. Call only while no other process writes there."""
+    for temporary in folder.glob(".*.tmp"):
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
+
+
+def shown(path: object) -> str:
+    """A path in one printable line: newlines and bytes that are not UTF-8 are escaped."""
+    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def in_words(error: BaseException) -> str:
-    """An exception as one line for people: the system's words about a file, a Refused's own, or type and message."""
+    """An exception as one line for people: a Refused's message, the system's about a file, or type and message."""
     if isinstance(error, Refused):
         return str(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        todo = {
+    if isinstance(error, OSError) and error.strerror:
+        advice = {
             errno.ENOSPC: "make room and run the same command again",
             errno.EDQUOT: "make room and run the same command again",
             errno.EROFS: "set TRANSFERABILITY_RUNS (or TRANSFERABILITY_DATA) to a folder that can be written to",
             errno.EACCES: "change its permissions, or set TRANSFERABILITY_RUNS to a folder of your own",
             errno.EPERM: "change its permissions, or set TRANSFERABILITY_RUNS to a folder of your own",
         }.get(error.errno or 0, "")
-        return f"{error.filename}: {error.strerror}" + (f"; {todo}" if todo else "")
+        subject = "the operating system says" if error.filename is None else error.filename
+        return f"{subject}: {error.strerror}" + (f"; {advice}" if advice else "")
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
+# ----------------------------------------------------------------------------------------- JSON and tables
+
+
 def write_json(path: Path | str, value: Any) -> None:
-    """Writes `value` as indented JSON, atomically; NaN and the infinite, which JSON does not know, as null."""
+    """Writes `value` as indented JSON, atomically. NaN and infinities, which JSON lacks, become null."""
     with write_atomically(path) as handle:
         handle.write(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def read_json(path: Path | str) -> Any:
-    """The value in a JSON file. Missing if there is none; Refused, naming the file, if it is not JSON."""
+    """The value in a JSON file. Raises Missing if there is none; Refused, naming the file, if it is not JSON."""
     try:
         with open(path, "rb") as handle:
             return orjson.loads(handle.read())
@@ -94,3 +133,62 @@ def read_json(path: Path | str) -> Any:
         raise Missing(f"{path} does not exist") from None
     except orjson.JSONDecodeError as error:
         raise Refused(f"{path} is not readable as JSON ({error}); move it away and run again") from None
+
+
+def read_table(path: Path | str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that a person or a spreadsheet wrote, as {column: cell} (`parse_table`)."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise Refused(f"{shown(path)} cannot be read: {error.strerror}") from None
+    return parse_table(data, shown(path), columns)
+
+
+def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file that a person or a spreadsheet wrote, as {column: cell}. `place` names it in errors.
+
+    Cells are separated by commas, semicolons or tabs, lines by any system's line ends; the text is UTF-8 or UTF-16,
+    with or without a byte order mark. Bytes that are not UTF-8 become surrogates, as in file names; `as_windows_text`
+    reads them. Spaces around cells, empty rows, columns without a name and the case of the columns' names do not count.
+
+    Raises Refused where it is no such table, where one of `columns` is missing, and where a row has more cells than
+    there are columns.
+    """
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise Refused(f"{place} is a spreadsheet, not a CSV file: save it as CSV")
+    text = _decoded(data).replace("\r\n", "\n").replace("\r", "\n")
+    hint = _SEPARATOR_HINT.match(text)
+    text = text[hint.end() :] if hint else text
+    for separator in hint[1] if hint else ",;\t":
+        try:
+            cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
+        except csv.Error as error:
+            raise Refused(f"{place} cannot be read as a table: {error}") from None
+        rows = [row for row in cells if any(row)]
+        names = [name.lower() for name in rows[0]] if rows else []
+        if set(columns) <= set(names):
+            break
+    else:
+        raise Refused(f"{place} needs the columns {' and '.join(columns)}, named in its first row")
+    for row in rows[1:]:
+        if any(row[len(names) :]):
+            raise Refused(f"{place}: the row {shown(row[0])!r} has more cells than the first row: quote its commas")
+    return [dict(zip_longest(names, row, fillvalue="")) for row in rows[1:]]
+
+
+def _decoded(data: bytes) -> str:
+    """The text of a file in UTF-16 (told by its byte order mark or its NUL bytes) or, else, UTF-8."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
+    if b"\0" in data[:2]:
+        return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", "replace")
+    return data.decode("utf-8-sig", "surrogateescape")
+
+
+def as_windows_text(cell: str) -> str:
+    """A cell of `read_table` whose bytes are not UTF-8, read as Windows-1252: how Excel saves "CSV" in the West."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return cell.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    return cell

@@ -70,11 +70,17 @@ class Treatment:
         return _positional(self.rate) if self.rate else ""
 
     def __str__(self) -> str:
-        if not self.source:
-            return f"base{self.target}"
+        return f"{self.source}{self.n}{self.target}{self._ending}" if self.source else f"base{self.target}"
+
+    @property
+    def letters(self) -> str:
+        """The treatment in the paper's letters, whatever the direction and n: base, BnB, AnB+, AnB+0.1, BnBp1, RnB."""
+        return {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[self.kind] + self._ending
+
+    @property
+    def _ending(self) -> str:
         preserved = f"p{self.preserved}" if self.preserved else ""
-        plus = "" if not self.rate else "+" if self.rate == 1 else f"+{_positional(self.rate)}"
-        return f"{self.source}{self.n}{self.target}{preserved}{plus}"
+        return preserved + ("" if not self.rate else "+" if self.rate == 1 else f"+{_positional(self.rate)}")
 
     @property
     def order(self) -> tuple[int, str, float, int, str, int]:
@@ -137,3 +143,9 @@ def parse(text: str) -> Treatment:
     if str(treatment) != text:
         raise Refused(f"{text!r} is spelled {treatment}")
     return treatment
+
+
+def in_letters(network: str) -> str:
+    """A network's name within split and seed, in the paper's letters: AnB+@250 for B3A+@250. Refused as by `parse`."""
+    treatment, at, rest = network.partition("@")
+    return parse(treatment).letters + at + rest

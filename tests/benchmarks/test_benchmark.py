@@ -1,20 +1,31 @@
-"""The benchmark runs, and what it writes can be read. What it measures is no matter of tests."""
+"""The benchmark runs, and what it writes can be read. What it measures is not tested."""
 
 import csv
 import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "benchmark.py"
+import pytest
+from project import PROJECT
+
+BENCHMARK = PROJECT / "benchmarks" / "benchmark.py"
+
+
+def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARK), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with open(table, encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 def test_a_row_runs_and_is_written_with_the_machine(tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
-    words = [sys.executable, str(BENCHMARK), "step", "--quick", "--repeats", "1", "--csv", str(table)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=250)
+    done = benchmark("step", "--quick", "--repeats", "1", "--csv", str(table))
     assert done.returncode == 0, done.stderr
-    with open(table, encoding="utf-8") as handle:
-        lines = list(csv.DictReader(handle))
+    lines = rows_of(table)
     assert [line["way"] for line in lines] == ["this package", "a loop written by hand"] * 2
     for ours, by_hand in zip(lines[::2], lines[1::2], strict=True):
         assert ours["times"] == "" and ours["repeats"] == by_hand["repeats"] == "2"
@@ -23,5 +34,18 @@ def test_a_row_runs_and_is_written_with_the_machine(tmp_path: Path) -> None:
 
 
 def test_a_row_that_is_none_is_refused() -> None:
-    done = subprocess.run([sys.executable, str(BENCHMARK), "speed"], capture_output=True, text=True, timeout=250)
+    done = benchmark("speed")
     assert done.returncode == 2 and "no row 'speed'; write input, fleet, step" in done.stderr
+
+
+def test_commands_take_a_fake_study_for_a_finished_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the row `growth` does, which times them."""
+    monkeypatch.syspath_prepend(BENCHMARK.parent)
+    from benchmark import command_line, fake_study
+
+    folder = tmp_path / "study"
+    experiment = fake_study(folder, 10)
+    for command in ("plan", "status", "results"):
+        command_line([command, str(experiment)], folder / "runs", tmp_path)
+    rows = rows_of(folder / "runs" / "fake" / "results.csv")
+    assert len(rows) == 10 and all(row["validations"] == "6" and float(row["val_top1"]) for row in rows)

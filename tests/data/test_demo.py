@@ -15,7 +15,7 @@ PINNED = "4cbd0f2e70cb788110b3df7000537fe5c304ef3037720b4649ccdc8c538b03c5"
 @pytest.fixture(scope="module")
 def pictures() -> tuple[np.ndarray, np.ndarray]:
     """30 pictures of each class: (1200, 32, 32, 3) uint8 and their labels, (1200,)."""
-    images = np.concatenate([demo.draw_many(k, demo.TRAIN_NUMBERS[:30]) for k in range(40)])
+    images = np.concatenate([demo.paint_many(k, demo.TRAIN_NUMBERS[:30]) for k in range(40)])
     return images, np.repeat(np.arange(40), 30)
 
 
@@ -50,19 +50,19 @@ def test_forty_classes_in_two_groups_with_ids_in_text_order() -> None:
 def test_the_same_bytes_on_every_machine() -> None:
     digest = hashlib.sha256()
     for k in range(40):
-        digest.update(demo.draw_many(k, [0, 1, 249, 1_000_000]).tobytes())
+        digest.update(demo.paint_many(k, [0, 1, 249, 1_000_000]).tobytes())
     assert digest.hexdigest() == PINNED, "the demo pictures have changed: results of older runs no longer compare"
 
 
 def test_a_picture_depends_on_its_class_and_number_alone() -> None:
-    batch = demo.draw_many(7, [3, 11, 5])
+    batch = demo.paint_many(7, [3, 11, 5])
     assert batch.shape == (3, 32, 32, 3) and batch.dtype == np.uint8
-    assert np.array_equal(demo.draw_many(7, [5, 3]), batch[[2, 0]])
-    assert np.array_equal(demo.draw(7, 11), batch[1])
-    assert not np.array_equal(demo.draw(8, 11), batch[1])
-    assert demo.draw_many(0, []).shape == (0, 32, 32, 3)
+    assert np.array_equal(demo.paint_many(7, [5, 3]), batch[[2, 0]])
+    assert np.array_equal(demo.paint(7, 11), batch[1])
+    assert not np.array_equal(demo.paint(8, 11), batch[1])
+    assert demo.paint_many(0, []).shape == (0, 32, 32, 3)
     with pytest.raises(IndexError, match="no class 40"):
-        demo.draw(40, 0)
+        demo.paint(40, 0)
 
 
 def test_no_two_pictures_are_alike(pictures: tuple[np.ndarray, np.ndarray]) -> None:
@@ -103,18 +103,18 @@ def test_raw_pixels_are_not_enough_but_the_spectrum_of_edges_says_something(
 
 
 def test_hardness_adds_noise() -> None:
-    clean, hard = demo.draw(4, 0, hardness=0.0), demo.draw(4, 0, hardness=3.0)
+    clean, hard = demo.paint(4, 0, hardness=0.0), demo.paint(4, 0, hardness=3.0)
     roughness = [np.abs(np.diff(p.astype(np.float64), axis=0)).mean() for p in (clean, hard)]
     assert roughness[1] > roughness[0]
 
 
 def test_contact_sheet_shows_every_class(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
-    demo.contact_sheet(path, pictures_per_class=2)
+    demo.contact_sheet(path, images_per_class=2)
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     assert list(tmp_path.iterdir()) == [path]
     for k in (0, 1, 38, 39):  # top and bottom row of both columns
-        picture = demo.draw(k, 0).repeat(2, axis=0).repeat(2, axis=1)
+        picture = demo.paint(k, 0).repeat(2, axis=0).repeat(2, axis=1)
         corners = np.argwhere((pixels[:-63, :-63] == picture[0, 0]).all(axis=2))
         assert any(np.array_equal(pixels[y : y + 64, x : x + 64], picture) for y, x in corners)

@@ -432,7 +432,7 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(packed.classes) == 40 and len(packed.train.labels) == 120 and len(packed.val.labels) == 80
     assert {c.group for c in packed.classes} == {"man-made", "natural"}
     for label in (0, 39):
-        index = [class_id for class_id, *_ in demo.CLASSES].index(packed.classes[label].id)
-        assert np.array_equal(packed.train.images[3 * label : 3 * label + 3], demo.draw_many(index, range(3)))
-        assert np.array_equal(packed.val.images[2 * label + 1], demo.draw_many(index, [1_000_001])[0])
+        index = [c.id for c in demo.CLASSES].index(packed.classes[label].id)
+        assert np.array_equal(packed.train.images[3 * label : 3 * label + 3], demo.paint_many(index, range(3)))
+        assert np.array_equal(packed.val.images[2 * label + 1], demo.paint_many(index, [1_000_001])[0])
     assert Image.open(tmp_path / "demo" / "contact-sheet.png").width > 100

@@ -10,19 +10,18 @@ import pytest
 import torch
 from tiny import RECIPE, write_tiny
 
+from transferability.data.loader import Prefetched, resident
 from transferability.data.packed import ImageSet, PackedImages
 from transferability.data.stream import (
     VALIDATION_BATCH,
     Batch,
-    ImagesModule,
-    Prefetched,
     TaskImages,
     TrainingBatches,
     ValidationBatches,
     copy_windows,
     mean_image,
-    resident,
     task_images,
+    task_sets,
     windows,
 )
 from transferability.files import Refused
@@ -214,9 +213,20 @@ def test_mean_image(tmp_path: Path, shrink: int) -> None:
         np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean)
 
 
-def test_images_module_refuses_pictures_smaller_than_the_crop(packed: PackedImages) -> None:
+def test_the_sets_of_a_task(packed: PackedImages) -> None:
+    """`images_per_class` limits the training images only."""
+    training, validation = task_sets(packed, "random-0", "A", 2, RECIPE)
+    classes = task_classes(packed.classes, "random-0", "A")
+    assert training.labels.tolist() == np.repeat(np.arange(len(classes)), 2).tolist()
+    assert validation.rows.tolist() == np.flatnonzero(np.isin(packed.val.labels, classes)).tolist()
+    few = validation.first(3)
+    assert few.rows.tolist() == validation.rows[:3].tolist() and few.labels.tolist() == validation.labels[:3].tolist()
+    assert validation.first(None).rows.tolist() == validation.rows.tolist()
+
+
+def test_images_smaller_than_the_crop_are_refused(packed: PackedImages) -> None:
     with pytest.raises(Refused, match="16 pixels cannot be cropped to 20"):
-        ImagesModule(packed, "random-0", "A", None, replace(RECIPE, crop=20), "owner", lambda: (0, 1))
+        task_sets(packed, "random-0", "A", None, replace(RECIPE, crop=20))
 
 
 # ---------------------------------------------------------------------------------------------- prefetching

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from transferability.data.packed import ImageClass, ImageSet, PackedImages, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, PackedImages, write_packed
 from transferability.networks.caffenet import Architecture, Conv, Linear
 from transferability.recipe import Recipe
 from transferability.results.collect import COLUMNS
@@ -24,6 +26,13 @@ TINY = Architecture(
     ),
 )
 RECIPE = Recipe("tiny", steps=12, batch=8, rate=0.05, crop=14, validate_every=6)
+
+EXPERIMENT = """import sys
+sys.path.insert(0, {helpers!r})
+from dataclasses import replace
+from tiny import RECIPE, tiny_study
+study = tiny_study({names!r}, replace(RECIPE, **{changes!r}))
+"""
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -56,5 +65,16 @@ def tiny_study(
     names: Sequence[str], recipe: Recipe = RECIPE, architecture: Architecture = TINY, name: str = "tiny"
 ) -> Study:
     """The study of the networks that are named like `random-0/A3B+` or, on split random-0, `A3B+`."""
-    full = [each if "/" in each else f"random-0/{each}" for each in names]
-    return Study(name, "tiny", architecture, tuple(network(each, recipe) for each in full))
+    return Study(name, "tiny", architecture, tuple(network(full_name(short), recipe) for short in names))
+
+
+def full_name(name: str) -> str:
+    """`A3B+` → `random-0/A3B+/seed-0`; what says more keeps it."""
+    split = name if "/" in name else f"random-0/{name}"
+    return split if "/seed-" in split else f"{split}/seed-0"
+
+
+def write_experiment(path: Path, names: Sequence[str], **changes: Any) -> Path:
+    """An experiment file of the tiny study of `names`; `changes` to the fields of its recipe."""
+    path.write_text(EXPERIMENT.format(helpers=str(Path(__file__).parent), names=list(names), changes=changes))
+    return path

@@ -1,22 +1,26 @@
 """A study on a real SLURM: two nodes on this machine, started and stopped by `slurm/cluster.sh` beside this file."""
 
 import os
-import re
+import random
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from comparing import outcome
+from project import HELPERS
 from safetensors.numpy import load_file
+from waiting import LIMIT, wait_for
 
-from transferability.data.packed import ImageClass, ImageSet, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, write_packed
 from transferability.files import read_json
 from transferability.launch.slurm import SLURM_FILES
 from transferability.runs.locks import hold, holder
@@ -24,8 +28,6 @@ from transferability.runs.paths import StudyFolder
 
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun")
 MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
-# Seconds that any wait may take. On two idle cores all of them together take a minute or two.
-LIMIT = float(os.environ.get("SLURM_TEST_LIMIT", "300"))
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"SLURM is not installed (no {', '.join(MISSING)}): slurm-wlm, munge"),
     pytest.mark.timeout(4 * LIMIT),
@@ -43,21 +45,20 @@ study = Study("{name}", "noise", architecture, tuple({networks}))
 """
 
 
-# In its first life each element takes its time, so that what happens to it happens in its middle.
-SLOWLY = """
-import os
+# Each task says from which step it trains. The first lives stay before step 53, after the checkpoint of step 40; the
+# second ones before their first step: until the test lets them go on, or a signal ends their stay.
+STAYING = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {helpers!r})
 if "SLURM_STEP_ID" in os.environ:
-    import time
-    from transferability.training.fleet import FleetModule
-    original = FleetModule.on_train_batch_start
-    def slowly(self, batch, index):
-        if index == 0:
-            print(f"from step {self.step}", flush=True)
-        if os.environ["SLURM_JOB_NAME"] == "long-1" and "SLURM_RESTART_COUNT" not in os.environ and self.step > 50:
-            time.sleep(0.25)
-        original(self, batch, index)
-    FleetModule.on_train_batch_start = slowly
+    from waiting import stay_in_training
+    life = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    place, name = Path({place!r}), os.environ["SLURM_JOB_NAME"] + "-" + os.environ["SLURM_ARRAY_TASK_ID"]
+    first = os.environ["SLURM_JOB_NAME"] == "long-1" and life == 0
+    stay_in_training({stop} if first else None, place / f"{{name}}-{{life}}", place / ("never" if first else "go on"))
 """
+STOP = 53
 
 
 class Cluster:
@@ -94,12 +95,12 @@ class Cluster:
     def crash(self, node: str) -> None:
         """Ends all processes of a node, as when its power fails, and tells SLURM, which would see it after minutes."""
         victims = [int((self.root / "cluster" / "run" / f"slurmd-{node}.pid").read_text())]
-        its = (f"SLURM_CONF={self.environment['SLURM_CONF']}", f"SLURMD_NODENAME={node}")
-        for place in Path("/proc").glob("[0-9]*"):
+        marks = {f"SLURM_CONF={self.environment['SLURM_CONF']}", f"SLURMD_NODENAME={node}"}
+        for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if {*its} <= {*(place / "environ").read_text(errors="replace").split("\0")}:
-                    victims.append(int(place.name))
-                    parent = (place / "stat").read_text().rpartition(")")[2].split()[1]
+                if marks <= {*(process / "environ").read_text(errors="replace").split("\0")}:
+                    victims.append(int(process.name))
+                    parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
                     if Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"slurmstepd"):
                         victims.insert(0, int(parent))  # before it can see what becomes of its processes
         for pid in victims:
@@ -107,11 +108,17 @@ class Cluster:
                 os.kill(pid, 9)
         self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
-    def wait(self, what: str, true: Callable[[], Any]) -> None:
-        end = time.monotonic() + LIMIT
-        while not true():
-            assert time.monotonic() < end, f"{what} took more than {LIMIT:.0f} s\n{self.logs()}"
-            time.sleep(0.1)
+    def wait(self, what: str, condition: Callable[[], Any]) -> None:
+        wait_for(what, condition, self.logs)
+
+    def let_start(self, partition: bool) -> None:
+        """Whether jobs that wait in the partition that everybody uses may start."""
+        self.run("scontrol", "update", "PartitionName=main", f"State={'UP' if partition else 'DOWN'}")
+
+    def queue(self) -> dict[str, str]:
+        """Where each job in the queue is: "RUNNING n1"; "PENDING", once it has left its node."""
+        lines = self.run("squeue", "-h", "-r", "-o", "%i %T %N").splitlines()
+        return {line.split()[0]: line.partition(" ")[2].strip() for line in lines}
 
     def wait_until_idle(self, study: str) -> None:
         """Until SLURM has nothing of a study any more, its report included."""
@@ -152,28 +159,40 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
         "OMP_NUM_THREADS": "1",
     }
-    its = Cluster(root, environment)
+    login, (claim, port) = Cluster(root, environment), claimed_ports()
     try:
-        # Of its own: pytest-xdist may start one for each of its processes.
-        its.run(CLUSTER, "start", root / "cluster", PORT=str(10_000 + os.getpid() % 2000 * 10), CPUS="2")
-        yield its
+        login.run(CLUSTER, "start", root / "cluster", PORT=str(port), CPUS="2")
+        yield login
     finally:
         subprocess.run(
-            [CLUSTER, "stop", root / "cluster"], env=environment, check=False, timeout=60, capture_output=True
+            [CLUSTER, "stop", root / "cluster"], env=environment, check=False, timeout=LIMIT, capture_output=True
         )
+        claim.close()
 
 
-def outcome(folder: StudyFolder, name: str) -> tuple[dict[str, Any], bytes]:
-    """A base's result without its times, and its weights."""
-    series = {key: value for key, value in read_json(folder.result(name))["series"].items() if key != "seconds"}
-    return series, folder.weights(name).read_bytes()
+def claimed_ports() -> tuple[socket.socket, int]:
+    """The first of a hundred ports that no other cluster here has, and a socket that keeps others off while open."""
+    for first in random.sample(range(25_000, 32_000, 100), 70):  # below those that the system gives out
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", first + 99))
+            for port in range(first, first + 3):
+                with socket.socket() as free:
+                    free.bind(("", port))
+            return claim, first
+        except OSError:
+            claim.close()
+    raise AssertionError("no ports are free")
 
 
 def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(cluster: Cluster) -> None:
     """Four at once: a time limit, a kill, a preemption with a time of grace, a node that fails."""
     networks = '[network(f"random-{s}/baseA", recipe) for s in range(4)]'
-    experiment = cluster.experiment("long", networks, steps=400, every=40)
-    experiment.write_text(experiment.read_text() + SLOWLY)
+    experiment = cluster.experiment("long", networks, steps=120, every=40)
+    place = cluster.root / "stays"
+    place.mkdir()
+    staying = STAYING.format(helpers=str(HELPERS), place=str(place), stop=STOP)
+    experiment.write_text(experiment.read_text() + staying)
     folder = cluster.folder("long")
     job = cluster.transferability("submit", experiment).partition("job ")[2].partition(":")[0]
     undisturbed = subprocess.Popen(
@@ -185,54 +204,58 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
     names = [f"random-{s}/baseA/seed-0" for s in range(4)]
 
     def log(element: int, submission: int = 1) -> str:
-        found = list((folder.root / "logs").glob(f"long-{submission}-*_{element}.log"))
-        return found[0].read_text() if found else ""
+        files = list((folder.root / "logs").glob(f"long-{submission}-*_{element}.log"))
+        return files[0].read_text() if files else ""
 
-    def checkpoint(element: int) -> Path:
-        return folder.fleet(names[element].replace("/", ".")) / "checkpoint.pt"
+    def stay(elements: Iterable[int], life: int) -> bool:
+        return all((place / f"long-1-{element}-{life}").exists() for element in elements)
 
-    cluster.wait("checkpoints", lambda: all(checkpoint(element).exists() for element in range(4)))
+    cluster.wait("four in the middle of their training", lambda: stay(range(4), life=0))
     assert "4 running" in cluster.transferability("status", experiment)
-    squeue = cluster.run("squeue", "-h", "-r", "-o", "%i %N").splitlines()
-    nodes = {int(line.split()[0].split("_")[1]): line.split()[1] for line in squeue if line.startswith(f"{job}_")}
-    limited, killed = (element for element in range(4) if nodes[element] == "n1")
-    on_n2 = [element for element in range(4) if nodes[element] == "n2"]
+    queue = cluster.queue()
+    limited, killed = (element for element in range(4) if queue[f"{job}_{element}"] == "RUNNING n1")
+    on_n2 = [element for element in range(4) if queue[f"{job}_{element}"] == "RUNNING n2"]
+    cluster.let_start(False)  # whoever goes back to the queue stays there, until all have
     # Its warning comes two minutes before, thus when SLURM looks next: every half minute.
     cluster.run("scontrol", "update", f"JobId={job}_{limited}", "EndTime=now+110")
     # Killed as by the kernel for want of memory: the shell of the element sees its step end.
-    its = holder(folder.lock(names[killed]))
-    assert its and its.job == f"{job}_{killed}" and its.restarts == 0
-    os.kill(its.pid, 9)
+    owner = holder(folder.lock(names[killed]))
+    assert owner and owner.job == f"{job}_{killed}" and owner.restarts == 0
+    os.kill(owner.pid, 9)
     # One of the two has to go for this, and is told so by SIGTERM.
-    cluster.run("sbatch", "--partition=urgent", "--nodelist=n2", "--output=/dev/null", "--wrap=true")
-    cluster.wait("preemption", lambda: any("goes back to the queue" in log(element) for element in on_n2))
-    preempted, failed = sorted(on_n2, key=lambda element: "goes back to the queue" not in log(element))
+    urgent = cluster.run("sbatch", "--parsable", "--partition=urgent", "--nodelist=n2", "-o/dev/null", "--wrap=true")
+    cluster.wait("preemption", lambda: urgent.strip() not in cluster.queue())
+    (failed,) = (element for element in on_n2 if cluster.queue()[f"{job}_{element}"] == "RUNNING n2")
+    (preempted,) = {*on_n2} - {failed}
     cluster.crash("n2")
-    cluster.wait("the failed node's element", lambda: "n2" not in cluster.run("squeue", "-h", "-o", "%N"))
+    requeued = (limited, preempted, failed)
+    jobs = [f"{job}_{element}" for element in requeued]
+    cluster.wait("three in the queue", lambda: [cluster.queue()[each] for each in jobs] == ["PENDING"] * 3)
+    cluster.wait("the end of the killed one", lambda: f"{job}_{killed}" not in cluster.queue())
     cluster.run("slurmd", "-N", "n2")  # and there it is again
     cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME")
-    cluster.wait("the time limit", lambda: "goes back to the queue" in log(limited))
-    cluster.run("scontrol", "update", f"JobId={job}_{limited}", "TimeLimit=30")
-    cluster.wait(
-        "a requeued element", lambda: any((now := holder(folder.lock(name))) and now.restarts for name in names)
-    )
+    cluster.run("scontrol", "update", f"JobId={job}_{limited}", "TimeLimit=60")
+
+    cluster.let_start(True)
+    cluster.wait("three second lives", lambda: stay(requeued, life=1))
     said = cluster.transferability("status", experiment)
-    assert ", requeued once, " in said and names[killed] not in said.partition("running:")[2].split("queue:")[0]
+    assert "3 running" in said and ", requeued once, " in said
+    assert names[killed] not in said.partition("running:")[2].split("queue:")[0]
     said = cluster.transferability("submit", experiment)
-    assert "1 base in 1 fleet" in said  # the killed one alone: the others are in the queue, or done
+    assert "1 base in 1 fleet" in said  # the killed one alone: the others are in the queue
+    (place / "go on").touch()
     cluster.wait_until_idle("long")
     assert undisturbed.wait(timeout=LIMIT) == 0
     for name in names:
-        assert outcome(folder, name) == outcome(StudyFolder(cluster.root / "undisturbed" / "long"), name)
+        assert outcome("long", name, cluster.root / "runs") == outcome("long", name, cluster.root / "undisturbed")
+    assert "ended with code 137" in log(killed)
     for element in (limited, preempted):  # to the step
-        saved = re.search(r"warned: a checkpoint is written at step (\d+) of 400", log(element))
-        assert saved and int(saved.group(1)) % 40
-        assert f"from step {saved.group(1)}\n" in log(element).partition("requeued 1 times")[2]
-    lives = [log(failed).partition("requeued 1 times")[2], log(0, submission=2)]
-    for life in lives:  # since the last validation
-        begun = re.search(r"from step (\d+)", life)
-        assert begun and int(begun.group(1)) >= 40 and int(begun.group(1)) % 40 == 0
-    assert all("ended with code 0" in log(element) for element in (limited, preempted, failed))
+        assert "goes back to the queue" in log(element)
+        assert f"a checkpoint is written at step {STOP + 1} of 120" in log(element)
+        assert f"trains from step {STOP + 1}\n" in log(element).partition("requeued 1 times")[2]
+    for life in (log(failed).partition("requeued 1 times")[2], log(0, submission=2)):  # since the last validation
+        assert "trains from step 40\n" in life
+    assert all("ended with code 0" in log(element) for element in requeued)
 
 
 def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
@@ -245,6 +268,7 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     bad = cluster.experiment("bad", f'grid(recipe, 2, ["random-0"], {kinds})', steps=6, every=6)
     across = cluster.experiment("across", '[network("random-0/baseA", recipe)]', steps=30, every=15)
     folder = cluster.folder("whole")
+    cluster.let_start(False)
     said = cluster.transferability("submit", experiment, "--devices=2", TRANSFERABILITY_GPUS="--gres=gpu:{devices}")
     assert "2 bases in 2 fleets" in said and "8 networks in 2 fleets, after" in said
     # A second submission while the first is in the queue.
@@ -252,8 +276,9 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     two = ("--nodes=2", "--ntasks-per-node=1", "--job-name=across-1", "--output=across.log", "--array=0")
     cluster.run("sbatch", *two, SLURM_FILES / "fleet.sbatch", across, "--nodes=2")
     cluster.transferability("submit", bad, "--fleet-size", "1")
-    pending = cluster.transferability("status", bad)
-    assert "queued" in pending and " pending " in pending
+    waiting = cluster.transferability("status", bad)
+    assert "queued" in waiting and " pending " in waiting
+    cluster.let_start(True)
 
     cluster.wait_until_idle("bad")
     said = cluster.transferability("status", bad)
@@ -300,12 +325,14 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
 def test_refused_on_the_node(cluster: Cluster) -> None:
     experiment = cluster.experiment("few", '[network("random-0/baseA", recipe)]', steps=4, every=4)
     sbatch = ("sbatch", "--wait", "--array=0", "--output=refused-%j.log")
-    for options, words, codes in (
-        # 143: when the first of two has refused, SLURM ends the other, maybe before it does the same.
-        (("--ntasks-per-node=2",), "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1", (2, 143)),
-        (("--job-name=bash",), "a SLURM job named 'bash' is taken for a terminal", (2,)),
+    for options, devices, words in (
+        (("--ntasks-per-node=2",), 1, "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1"),
+        (("--ntasks-per-node=2", "--job-name=bash"), 2, "a SLURM job named 'bash' is taken for a terminal"),
     ):
-        cluster.run(*sbatch, *options, SLURM_FILES / "fleet.sbatch", experiment, code=codes)
+        # 143, 137: when the first of two has refused, SLURM ends the other, maybe before it does the same.
+        codes = (2, 137, 143)
+        task = (SLURM_FILES / "fleet.sbatch", experiment, f"--devices={devices}")
+        cluster.run(*sbatch, *options, *task, code=codes)
         logs = [file.read_text() for file in cluster.root.glob("refused-*.log")]
         assert any(words in log and any(f"ended with code {code}" in log for code in codes) for log in logs)
     assert not cluster.folder("few").root.exists()
@@ -313,7 +340,7 @@ def test_refused_on_the_node(cluster: Cluster) -> None:
     lock = cluster.folder("few").lock("random-0/baseA/seed-0")
     with hold([lock]):
         cluster.run(*sbatch, SLURM_FILES / "fleet.sbatch", experiment, code=2)
-        its = holder(lock)
-        assert its and its.pid == os.getpid()
-    said = f"random-0/baseA/seed-0 is being trained by {its}; this process steps back"
+        owner = holder(lock)
+        assert owner and owner.pid == os.getpid()
+    said = f"random-0/baseA/seed-0 is being trained by {owner}; this process steps back"
     assert any(said in file.read_text() for file in cluster.root.glob("refused-*.log"))

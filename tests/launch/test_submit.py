@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from outcomes import result_of
 from rich.console import Console
+from waiting import LIMIT
 
-from transferability.data.packed import ImageClass, ImageSet, open_packed, write_packed
+from transferability.classes import ImageClass
+from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.files import Refused, read_json, write_json
 from transferability.launch import slurm as submit_module
 from transferability.launch.local import _environments
 from transferability.launch.slurm import Array, Options, Printer, refuse_diverged, split_arrays, submit, task_networks
 from transferability.networks.caffenet import caffenet, small_caffenet
 from transferability.recipe import Recipe
-from transferability.runs.locks import _myself, hold
+from transferability.runs.locks import hold, myself
 from transferability.runs.machine import Machine, default_workers, gpus, refuse_allocation
 from transferability.runs.paths import data_root, study_folder
 from transferability.runs.result import write_result
@@ -45,7 +47,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
     """
     for name, text in (
         ("sbatch", sbatch),
-        ("squeue", f"#!/bin/sh\ncat {tmp_path}/squeue 2>/dev/null; true\n"),
+        (
+            "squeue",
+            f'#!/bin/sh\ncase "$*" in *--jobs*) cat {tmp_path}/reason ;; *) cat {tmp_path}/squeue ;; esac\ntrue\n',
+        ),
         ("scontrol", f"#!/bin/sh\ncat {tmp_path}/config\n"),
     ):
         (programs / name).write_text(re.sub(r"(?m)^ +", "", text))
@@ -163,13 +168,14 @@ def test_the_queue_is_not_submitted_again_but_waited_for(study: Study, tmp_path:
     # Ended without a result: killed. It is submitted anew, whatever lock it left.
     squeue(tmp_path)
     lock = study_folder("s").lock("random-0/baseA/seed-0")
-    its = {**_myself("t").__dict__, "host": "n7", "job": "1_0"}
+    its = {**myself("t").__dict__, "host": "n7", "job": "1_0"}
     write_json(lock, its)
     go(study, only=("random-0/baseA",))
     assert word(calls(study)[-2], "array") == "0-0"
 
 
-def test_what_is_trained_outside_the_queue_is_left_out(study: Study) -> None:
+def test_what_is_trained_outside_the_queue_is_left_out(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submit_module, "WATCHED", LIMIT)  # until its counter has risen
     name = "random-0/baseA/seed-0"
     with hold([study_folder("s").lock(name)], beat=0.02):
         said = go(study, only=("random-0/*",), fleet_size=1)
@@ -224,6 +230,26 @@ def test_a_dry_run_prints_a_script_that_does_what_submit_does(study: Study, tmp_
     (tmp_path / "sbatch.log").unlink()
     go(study, fleet_size=2)
     assert calls(study) == dry and len(dry) > 3
+
+
+def test_a_job_that_will_never_start_is_said_at_submission(study: Study, tmp_path: Path) -> None:
+    """More devices than a node has: SLURM takes the job, and lets it wait for ever."""
+    (tmp_path / "reason").write_text("PartitionConfig\nPartitionConfig\n")
+    said = go(study, only=("random-0/base*",), devices=8)
+    assert "job 1 will not start as it is: PartitionConfig: no node of the partition has so many devices" in said
+    (tmp_path / "reason").write_text("Priority\n")
+    assert "will not start" not in go(study, only=("random-1/base*",), devices=8)
+
+
+def test_a_user_without_a_name_can_submit(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container the number of the user may have no name."""
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(submit_module.getpass, "getuser", unknown)
+    go(study)
+    assert read_json(study_folder("s").submission(1))["user"] == str(os.getuid())
 
 
 def test_an_error_of_sbatch_leaves_what_was_submitted_known(study: Study, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from trained import statuses
 from transferability.files import write_json
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
-from transferability.runs.locks import _myself, hold
+from transferability.runs import status
+from transferability.runs.locks import hold, myself
 from transferability.runs.paths import study_folder
-from transferability.runs.queue import ended_jobs, queued_tasks
+from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
 from transferability.runs.result import write_result
 from transferability.runs.status import NetworkStatus, print_status
 from transferability.study import Study, grid
@@ -110,9 +111,9 @@ def test_running_stopped_and_ended(study: Study) -> None:
     stopped = of(study)[names[0]]
     assert stopped.state == "missing" and "after step 40 of 100" in stopped.detail
     lock.parent.mkdir(exist_ok=True)
-    lock.write_text(json.dumps({**asdict(_myself("t")), "start": "1"}))  # of a dead process here
+    lock.write_text(json.dumps({**asdict(myself("t")), "start": "1"}))  # of a dead process here
     assert of(study)[names[0]].state == "missing"
-    lock.write_text(json.dumps({**asdict(_myself("t")), "host": "n7", "job": "12_3"}))
+    lock.write_text(json.dumps({**asdict(myself("t")), "host": "n7", "job": "12_3"}))
     assert of(study)[names[0]].state == "running"
     assert of(study, ended={"12_3"})[names[0]].state == "missing"
 
@@ -159,7 +160,26 @@ def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch
     assert ended_jobs(folder, []) == {"12_0"}
 
 
-def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_any_width_no_name_is_cut(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(network.name for network in study.networks[-20:])
+    task = ArrayTask("1234_17", "pending", "", 0, "1-00:00:00", "JobArrayTaskLimit", names)
+    monkeypatch.setattr(status, "queued_tasks", lambda folder: [task])
+    for width in (40, 80, 200):
+        console = Console(width=width, record=True, file=io.StringIO())
+        print_status(study, study_folder(study.name), study.networks, console)
+        lines = console.export_text().splitlines()
+        assert any(line.endswith(f"{names[0]} + 19") for line in lines)
+        assert any("1234_17  pending" in line and "JobArrayTaskLimit" in line for line in lines)
+        (header,) = (line.split() for line in lines if line.startswith("split"))
+        assert header == ["split", "seed", "queued", "missing", "waiting"]
+        rows = [line.split() for line in lines if line.startswith("random-0 ")]
+        assert [row[:2] for row in rows] == [["random-0", "0"], ["random-0", "1"]]
+
+
+def test_ten_thousand_networks_cost_little_more_than_reading_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of a second on one core. Processor time is compared with processor time, of the same process."""
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
     kinds = ("base", "BnB", "BnB+", "AnB", "AnB+")
     per = len(grid(RECIPE, SMOKE.depth, ["random-0"], kinds=kinds))
@@ -171,10 +191,13 @@ def test_ten_thousand_networks_in_two_seconds(tmp_path: Path, monkeypatch: pytes
         folder.result(network.name).parent.mkdir(parents=True)
         folder.result(network.name).write_text(text)
     begun = time.process_time()
-    found = statuses(study, study.networks)
-    assert len(found) >= 10_000 and {each.state for each in found} >= {"done", "waiting"}
-    # Processor time: a busy neighbour shall not fail this.
-    assert time.process_time() - begun < 2
+    for network in networks:
+        if folder.result(network.name).exists():
+            folder.result(network.name).read_bytes()
+    plain, begun = time.process_time() - begun, time.process_time()
+    known = statuses(study, study.networks)
+    assert time.process_time() - begun < 4 * plain
+    assert len(known) >= 10_000 and {status.state for status in known} >= {"done", "waiting"}
 
 
 def test_no_torch() -> None:

@@ -5,16 +5,17 @@
 #     eval "$(tests/slurm/cluster.sh start FOLDER)"        sets SLURM_CONF
 #     tests/slurm/cluster.sh stop FOLDER                   cancels its jobs, ends its daemons, keeps the logs
 #
-# NODES=2 CPUS=4 PORT=17817. Needs: apt-get install -y --no-install-recommends slurm-wlm munge   (Debian 12: 22.05)
+# NODES=2 CPUS=4 PORT=25000 (and the next NODES ports; several clusters of one machine need ports a hundred apart, since
+# job numbers begin with PORT, and Lightning makes a port of a job's last four digits). Needs: apt-get install -y --no-install-recommends slurm-wlm munge   (Debian 12: 22.05)
 set -euo pipefail
 what=$1
 state=$(realpath -m "$2")
-NODES=${NODES:-2} CPUS=${CPUS:-4} PORT=${PORT:-17817}
+NODES=${NODES:-2} CPUS=${CPUS:-4} PORT=${PORT:-25000}
 export SLURM_CONF=$state/slurm.conf
 
 stop() {
     scancel --full -u "$(id -un)" 2>/dev/null || true
-    for _ in $(seq 50); do [ -z "$(squeue -h -t running,completing 2>/dev/null)" ] && break; sleep 0.2; done
+    for _ in $(seq 150); do [ -z "$(squeue -h -t running,completing 2>/dev/null)" ] && break; sleep 0.2; done
     for file in "$state"/run/slurmd-*.pid "$state"/run/slurmctld.pid "$state"/run/munged.pid; do
         [ -s "$file" ] || continue
         pid=$(cat "$file")
@@ -63,6 +64,11 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=1
+FirstJobId=$PORT
+# A busy machine may take its time: for an answer, for a connection, for the start of a batch script.
+MessageTimeout=100
+TCPTimeout=60
+BatchStartTimeout=300
 JobRequeue=1
 KillWait=3
 MinJobAge=3600
@@ -85,7 +91,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptM
 CONF
 slurmctld -i >&2
 for i in $(seq "$NODES"); do slurmd -N "n$i" >&2; done
-for _ in $(seq 100); do
+for _ in $(seq 1200); do
     [ "$(sinfo -h -N -p main -t idle,mixed,alloc -o %N 2>/dev/null | sort -u | wc -l)" = "$NODES" ] && break
     sleep 0.1
 done

@@ -2,29 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from comparing import Outcome
+from lightning import Trainer
 from tiny import RECIPE, tiny_study, write_tiny
-from trained import train
+from trained import PLAIN, trained
 
+from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages
-from transferability.data.stream import ImagesModule, ResidentImages
-from transferability.runs.machine import Machine
-from transferability.study import Study
-from transferability.training import train as training
-from transferability.training.checkpoint import read_checkpoint
+from transferability.data.stream import ResidentImages
+from transferability.training.checkpoint import CheckpointCallback, read_checkpoint
 from transferability.training.device import gpu_arithmetic
+from transferability.training.fleet import FleetModule
 from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
 quiet()
 
-PLAIN = Machine(accelerator="cpu", keep_weights=True)
 NAMES = ("baseA", "A1A", "A3A", "A2A+", "R2A")
-Outcome = tuple[list[float], dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
@@ -36,57 +34,47 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackedImages]:
         yield write_tiny(root / "data" / "tiny")
 
 
-def outcomes(study: Study, machine: Machine) -> dict[str, Outcome]:
-    """(training and validation losses, weights) of each network."""
-    found = train(study, machine).items()
-    return {name: ([*series["train_loss"], *series["val_loss"]], weights) for name, (series, weights) in found}
-
-
 @pytest.fixture(scope="module")
 def plain(packed: PackedImages) -> dict[str, Outcome]:
-    return outcomes(tiny_study(NAMES), PLAIN)
+    return trained(tiny_study(NAMES))
 
 
-def test_pictures_in_device_memory_give_the_same_bits(
+def test_images_in_device_memory_give_the_same_bits(
     packed: PackedImages, plain: dict[str, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    loader = ImagesModule.train_dataloader
+    are_resident = []
+    original = ImagesModule.train_dataloader
     monkeypatch.setattr(
         ImagesModule,
         "train_dataloader",
-        lambda self: seen.append(isinstance(self.training, ResidentImages)) or loader(self),
+        lambda self: are_resident.append(isinstance(self.training, ResidentImages)) or original(self),
     )
-    fast = outcomes(tiny_study(NAMES, name="resident"), replace(PLAIN, resident="yes"))
-    assert seen and all(seen)
-    for name, (losses, weights) in plain.items():
-        assert fast[name][0] == losses
-        assert all(torch.equal(fast[name][1][key], value) for key, value in weights.items())
+    fast = trained(tiny_study(NAMES, name="resident"), replace(PLAIN, resident="yes"))
+    assert are_resident and all(are_resident)
+    assert fast == plain
 
 
 def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
     packed: PackedImages, plain: dict[str, Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Autocast: losses to 2 %, weights (their whole vector) to five roundings; what is kept is in float32."""
-    kinds = set()
+    """Autocast: losses to 2 %, weights (their whole vector) to five roundings; checkpoints and weights in float32."""
+    dtypes = set()
+    original = CheckpointCallback.on_validation_end
 
-    def looks(file: Path) -> None:
-        checkpoint = read_checkpoint(file)
-        kinds.update(value.dtype for part in ("weights", "momentum") for value in checkpoint[part].values())
+    def on_validation_end(self: CheckpointCallback, trainer: Trainer, module: FleetModule) -> None:
+        original(self, trainer, module)
+        checkpoint = read_checkpoint(self.folder.checkpoint)
+        dtypes.update(value.dtype for part in ("weights", "momentum") for value in checkpoint[part].values())
 
-    validated = training.Keeper.on_validation_end
-
-    def on_validation_end(self: training.Keeper, trainer: object, module: object) -> None:
-        validated(self, trainer, module)  # type: ignore[arg-type]
-        looks(self.place / "checkpoint.pt")
-
-    monkeypatch.setattr(training.Keeper, "on_validation_end", on_validation_end)
-    fast = outcomes(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"), PLAIN)
-    assert kinds == {torch.float32}
-    for name, (losses, weights) in plain.items():
-        np.testing.assert_allclose(fast[name][0], losses, rtol=0.02)
-        assert {value.dtype for value in fast[name][1].values()} == {torch.float32}
-        whole, other = (torch.cat([each[key].flatten() for key in weights]) for each in (weights, fast[name][1]))
+    monkeypatch.setattr(CheckpointCallback, "on_validation_end", on_validation_end)
+    fast = trained(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"))
+    assert dtypes == {torch.float32}
+    for name, outcome in plain.items():
+        for loss in ("train_loss", "val_loss"):
+            np.testing.assert_allclose(fast[name].series[loss], outcome.series[loss], rtol=0.02)
+        high, low = outcome.weights, fast[name].weights
+        assert {value.dtype for value in low.values()} == {torch.float32}
+        whole, other = (torch.cat([weights[key].flatten() for key in high]) for weights in (high, low))
         distance = float((other - whole).norm() / whole.norm())
         assert 1e-5 < distance < 5 * 2**-8, (name, distance)  # not 0: it did compute in bfloat16
 
@@ -96,8 +84,8 @@ def test_float32_is_float32_on_a_gpu_too() -> None:
         cudnn = torch.backends.cudnn
         return cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()  # type: ignore[return-value]
 
-    before = state()
+    default = state()
     with pytest.raises(KeyError), gpu_arithmetic():
         assert state() == (False, True, "highest")
         raise KeyError
-    assert state() == before
+    assert state() == default

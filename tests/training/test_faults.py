@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
 from transferability.runs.ledger import tidy
-from transferability.runs.locks import _myself, hold
+from transferability.runs.locks import hold, myself
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.status import at_chance
@@ -181,7 +180,7 @@ def test_two_users_in_one_runs_folder(command: Command, monkeypatch: pytest.Monk
             file, folder = experiment(root, ["baseA", "A1A"], steps=4, validate_every=2), study_folder("tiny")
             words = ("train", file, "--network", "*", "--accelerator", "cpu", "--keep-weights")
             base, next_one = (folder.lock(f"random-0/{each}/seed-0") for each in ("baseA", "A1A"))
-            dead = {**asdict(_myself("token")), "start": "1"}
+            dead = {**asdict(myself("token")), "start": "1"}
             with somebody(1001):
                 with stopped_at(3, monkeypatch):
                     train(tiny_study(["baseA"], SHORT))
@@ -278,7 +277,7 @@ def test_pictures_that_were_damaged_or_moved(how: str, roots: Path, packed: Pack
 def test_a_dead_lock_and_a_clock_that_jumps(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny_study(["baseA"], SHORT)
     lock = study_folder("tiny").lock("random-0/baseA/seed-0")
-    dead = {**asdict(_myself("token")), "start": "1", "since": time.time() + 1e9}
+    dead = {**asdict(myself("token")), "start": "1", "since": time.time() + 1e9}
     write_json(lock, dead)
     moments = iter(range(10**6))
     monkeypatch.setattr(time, "time", lambda: 1.7e9 + (-1) ** next(moments) * 1e8)
@@ -384,10 +383,10 @@ def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: Pa
     train(study)
     folder = study_folder("tiny")
     names = [network.name for network in study.networks]
-    write_json(folder.fleet("done").start, {"networks": names, "records": dict.fromkeys(names, {})})
+    write_json(folder.fleet("done").start, {"networks": names, "records": {name: {} for name in names}})
     write_json(
         folder.fleet("begun").start,
-        {"networks": [*names, "random-0/baseA/seed-0"], "records": dict.fromkeys(names, {})},
+        {"records": {name: {} for name in [*names, "random-0/baseA/seed-0"]}},
     )
     write_json(folder.root / ".removed-half" / "progress.json", {"networks": names})
     write_json(folder.fleet("failed").failed, {"networks": names, "reason": "because"})

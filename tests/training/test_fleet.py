@@ -8,23 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 import torch.nn.functional as F
+from comparing import Outcome, outcome
+from disturbed import killed_at, poison
 from tiny import RECIPE, TINY, tiny_study, write_tiny
 from torch import Tensor
-from trained import train_fleet
+from trained import train
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
 from transferability.draws import dropout, mask_key
-from transferability.files import read_json
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw
-from transferability.runs.machine import Machine
-from transferability.runs.paths import study_folder
 from transferability.splits import task_classes
-from transferability.study import Fleet, Network, Study, fleets
+from transferability.study import Fleet, Network, Study
 from transferability.training import fleet as fleet_module
 from transferability.training.fleet import FleetModule
 from transferability.training.trainer import quiet
@@ -32,33 +30,10 @@ from transferability.training.trainer import quiet
 torch.set_num_threads(1)
 quiet()
 
-MACHINE = Machine(accelerator="cpu", keep_weights=True)
 BASES = ("baseA", "baseB")
 # Frozen at every depth, two sources and random, trained copies at two rates, preserved layers, all layers.
 TREATED = ("B1B", "B3B", "A1B", "A2B", "A3B", "R1B", "R3B", "R2B+", "A2B+", "A3B+0.1", "B4B+", "A1Bp1", "A1Bp2+0.5")
 Weights = dict[str, Tensor]
-
-
-def train(study: Study, groups: Sequence[Sequence[str]] | None = None) -> None:
-    """Trains a study: in the fleets that it is divided into, or in groups of the names given (split random-0)."""
-    if groups is None:
-        divided = fleets(study.networks)
-    else:
-        divided = [Fleet(tuple(study.by_name[f"random-0/{name}/seed-0"] for name in group)) for group in groups]
-    for fleet in divided:
-        train_fleet(study, fleet, MACHINE)
-
-
-def outcome(study: Study, name: str) -> tuple[dict[str, list[float]], Weights, int | None]:
-    """(series without the time, weights, diverged at) of one trained network."""
-    folder, full = study_folder(study.name), f"random-0/{name}/seed-0"
-    found = read_json(folder.result(full))
-    del found["series"]["seconds"]
-    return found["series"], safetensors.torch.load_file(folder.weights(full)), found["diverged_at"]
-
-
-def same_bits(a: Weights, b: Weights) -> bool:
-    return a.keys() == b.keys() and all(a[key].numpy().tobytes() == b[key].numpy().tobytes() for key in a)
 
 
 def module_of(
@@ -216,7 +191,7 @@ def test_a_network_has_the_same_bits_alone_and_in_any_fleet(
     together: tuple[Study, PackedImages, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, _, root = together
-    whole = {name: outcome(study, name) for name in (*BASES, *TREATED)}
+    whole = {name: outcome(study.name, name) for name in (*BASES, *TREATED)}
     groupings = {
         "alone": [[name] for name in TREATED],
         "pairs": [list(pair) for pair in zip(TREATED[:12:2], TREATED[11::-2], strict=True)],
@@ -224,22 +199,21 @@ def test_a_network_has_the_same_bits_alone_and_in_any_fleet(
     }
     for grouping, groups in groupings.items():
         monkeypatch.setenv("TRANSFERABILITY_RUNS", str(root / grouping))
-        train(study, [["baseA"], ["baseB"], *groups])
+        train(study, groups=[["baseA"], ["baseB"], *groups])
         for name in (*BASES, *itertools.chain(*groups)):
-            series, weights, _ = outcome(study, name)
-            assert series == whole[name][0], f"{name}, {grouping}"
-            assert same_bits(weights, whole[name][1]), f"{name}, {grouping}"
+            assert outcome(study.name, name) == whole[name], f"{name}, {grouping}"
 
 
 @pytest.mark.parametrize("name", [*BASES, *TREATED])
 def test_a_network_is_what_plain_training_makes_of_it(together: tuple[Study, PackedImages, Path], name: str) -> None:
     """The right source, its mean image, the right masks, rates and fresh layers: all of them, or this differs."""
     study, packed, _ = together
-    bases = {base[-1]: outcome(study, base)[1] for base in BASES}
-    series, weights, diverged = outcome(study, name)
+    bases = {base[-1]: outcome(study.name, base).weights for base in BASES}
+    found = outcome(study.name, name)
+    series = found.series
     expected, its_series = plain_training(study, study.by_name[f"random-0/{name}/seed-0"], packed, bases)
-    assert diverged is None
-    for key, value in weights.items():
+    assert found.diverged_at is None
+    for key, value in found.weights.items():
         np.testing.assert_allclose(value.double().numpy(), expected[key].numpy(), rtol=1e-3, atol=2e-5, err_msg=key)
     for value, row in zip(series["train_top1"], its_series, strict=True):
         certain, possible = row.pop("train_top1")
@@ -252,10 +226,10 @@ def test_a_network_is_what_plain_training_makes_of_it(together: tuple[Study, Pac
 def test_networks_of_the_fleet_are_not_alike(together: tuple[Study, PackedImages, Path]) -> None:
     """What the comparison with plain training would not see: all networks differ, by far more than its tolerance."""
     study, _, _ = together
-    weights = {name: outcome(study, name)[1] for name in (*BASES, *TREATED)}
+    weights = {name: outcome(study.name, name).weights for name in (*BASES, *TREATED)}
     for a, b in itertools.combinations(weights, 2):
         assert float((weights[a]["fc4.weight"] - weights[b]["fc4.weight"]).abs().max()) > 0.01, (a, b)
-    losses = [outcome(study, name)[0]["val_loss"][-1] for name in weights]
+    losses = [outcome(study.name, name).series["val_loss"][-1] for name in weights]
     assert len(set(losses)) == len(losses)
 
 
@@ -264,13 +238,13 @@ def test_networks_of_the_fleet_are_not_alike(together: tuple[Study, PackedImages
 
 def test_frozen_layers_are_the_sources_bit_for_bit(together: tuple[Study, PackedImages, Path]) -> None:
     study, _, _ = together
-    base = {task: outcome(study, f"base{task}")[1] for task in "AB"}
+    base = {task: outcome(study.name, f"base{task}").weights for task in "AB"}
     names = [name for name, _ in TINY.layers]
     for name in TREATED:
         treatment = study.by_name[f"random-0/{name}/seed-0"].treatment
         if treatment.source == "R":
             continue
-        weights = outcome(study, name)[1]
+        weights = outcome(study.name, name).weights
         for position, layer in enumerate(names, 1):
             for parameter in ("weight", "bias"):
                 key = f"{layer}.{parameter}"
@@ -280,7 +254,7 @@ def test_frozen_layers_are_the_sources_bit_for_bit(together: tuple[Study, Packed
 
 def test_random_features_are_one_draw(together: tuple[Study, PackedImages, Path]) -> None:
     study, _, _ = together
-    one, three, trained = (outcome(study, name)[1] for name in ("R1B", "R3B", "R2B+"))
+    one, three, trained = (outcome(study.name, name).weights for name in ("R1B", "R3B", "R2B+"))
     for key in ("conv1.weight", "conv1.bias"):
         assert torch.equal(one[key], three[key])
     assert not torch.equal(one["conv2.weight"], three["conv2.weight"])  # trained there, random here
@@ -448,40 +422,26 @@ def test_dropout_in_training_not_in_validation() -> None:
 # ---------------------------------------------------------------------------------------------- NaN
 
 
-def poison(monkeypatch: pytest.MonkeyPatch, name: str, step: int) -> None:
-    """Makes one weight of a network NaN just before a step."""
-    original = FleetModule.on_train_batch_start
-
-    def poisoned(self: FleetModule, batch: Batch, batch_index: int) -> None:
-        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
-            if network.short_name == name and self.step == step:
-                with torch.no_grad():
-                    layers["fc4"].weight[0, 0] = math.nan  # type: ignore[index]
-        original(self, batch, batch_index)
-
-    monkeypatch.setattr(FleetModule, "on_train_batch_start", poisoned)
-
-
 @pytest.mark.parametrize("step", [0, 5, 6, 11])
 def test_a_nan_is_marked_with_its_step_and_touches_no_neighbour(
     together: tuple[Study, PackedImages, Path], monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     study, _, root = together
     neighbours = ["A1B", "A3B", "B3B", "R3B", "A2B+"]
-    healthy = {name: outcome(study, name) for name in neighbours}
+    healthy = {name: outcome(study.name, name) for name in neighbours}
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(root / f"nan-{step}"))
-    train(study, [["baseA"], ["baseB"]])
-    poison(monkeypatch, "A2B", step)  # shares its prefix with A1B and A3B
-    train(study, [["A1B", "A2B", "A3B", "B3B", "R3B", "A2B+"]])
+    train(study, groups=[["baseA"], ["baseB"]])
+    poison(monkeypatch, ["A2B"], step)  # shares its prefix with A1B and A3B
+    train(study, groups=[["A1B", "A2B", "A3B", "B3B", "R3B", "A2B+"]])
     for name in neighbours:
-        series, weights, diverged = outcome(study, name)
-        assert series == healthy[name][0] and diverged is None and same_bits(weights, healthy[name][1])
-    series, weights, diverged = outcome(study, "A2B")
-    assert diverged == step
+        assert outcome(study.name, name) == healthy[name] and healthy[name].diverged_at is None
+    poisoned = outcome(study.name, "A2B")
+    series, weights = poisoned.series, poisoned.weights
+    assert poisoned.diverged_at == step
     assert all(loss is None for at, loss in zip(series["step"], series["val_loss"], strict=True) if at > step)
     # It ends at the next validation, as it would alone.
     assert series["train_loss"][-1] is None and series["step"] == ([6] if step < 6 else [6, 12])
-    base = outcome(study, "baseA")[1]
+    base = outcome(study.name, "baseA").weights
     assert torch.equal(weights["conv1.weight"], base["conv1.weight"])  # frozen layers stay what they are
 
 
@@ -490,13 +450,43 @@ def test_a_network_that_runs_away_by_itself(roots: Path, packed: PackedImages) -
     fast = "A2B+1" + "0" * 30
     study = tiny_study(["baseA", "baseB", fast, "A2B+"])
     train(study)
-    assert outcome(study, "A2B+")[2] is None
-    diverged = outcome(study, fast)[2]
+    assert outcome(study.name, "A2B+").diverged_at is None
+    diverged = outcome(study.name, fast).diverged_at
     assert diverged is not None and 0 < diverged <= 12
     alone = tiny_study(["baseA", "baseB", "A2B+"], name="alone")
     train(alone)
-    assert outcome(alone, "A2B+")[0] == outcome(study, "A2B+")[0]
-    assert same_bits(outcome(alone, "A2B+")[1], outcome(study, "A2B+")[1])
+    assert outcome(alone.name, "A2B+") == outcome(study.name, "A2B+")
+
+
+@pytest.mark.parametrize(("steps", "every"), [(24, 8), (12, 3)])
+def test_a_diverged_network_is_the_same_in_a_fleet_and_alone(
+    roots: Path, monkeypatch: pytest.MonkeyPatch, steps: int, every: int
+) -> None:
+    """It ends at its next validation, also where the fleet goes on, and where the fleet is killed later and resumed.
+
+    With a validation every 3 steps, two of the networks end before all of their weights are NaN.
+    """
+    write_tiny(roots / "data" / "tiny", pixels=32)
+    recipe = replace(RECIPE, steps=steps, validate_every=every, crop=28, rate=0.05)
+    ends = {"A4B+1000": (3, every), "B6B+100": (5, 6 if every == 3 else 8), "A2B+10000": (3, every)}
+    treated = [*ends, "A2B+", "B3B"]
+    study = tiny_study([*BASES, *treated], recipe, small_caffenet(28, 0.1))
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    for grouping, groups in {"fleet": [treated], "alone": [[name] for name in treated], "killed": [treated]}.items():
+        monkeypatch.setenv("TRANSFERABILITY_RUNS", str(roots / grouping))
+        train(study, groups=[["baseA"], ["baseB"]])
+        if grouping == "killed":
+            with killed_at(steps - 2):
+                train(study, groups=groups)
+        train(study, groups=groups)
+        outcomes[grouping] = {name: outcome(study.name, name) for name in treated}
+    for name, alone in outcomes["alone"].items():
+        assert outcomes["fleet"][name] == alone and outcomes["killed"][name] == alone, name
+        end = alone.result["steps"]
+        assert (alone.diverged_at, end) == ends.get(name, (None, steps))
+        assert alone.series["step"] == list(range(every, end + 1, every))
+    digests = {alone.result["weights_sha256"] for alone in outcomes["alone"].values()}
+    assert len(digests) == (3 if every == 8 else 5)  # of NaN alone, all are alike
 
 
 def test_divergence_in_the_last_step_is_seen_in_the_validation(
@@ -508,6 +498,7 @@ def test_divergence_in_the_last_step_is_seen_in_the_validation(
     monkeypatch.setattr(fleet_module, "set_rate", lambda optimiser, rate: original(optimiser, next(rates)))
     study = tiny_study(["baseA"])
     train(study)
-    series, _, diverged = outcome(study, "baseA")
+    found = outcome(study.name, "baseA")
+    series = found.series
     assert math.isfinite(series["train_loss"][-1]) and series["val_loss"][-1] is None
-    assert diverged == 12
+    assert found.diverged_at == 12

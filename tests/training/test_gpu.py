@@ -14,7 +14,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from transferability.data.stream import Batch, Prefetched, TaskImages, TrainingBatches, resident
+from transferability.data.loader import Prefetched, resident
+from transferability.data.stream import Batch, TaskImages, TrainingBatches
 from transferability.networks.layers import LocalResponseNorm, build
 from transferability.study import Fleet
 from transferability.training.fleet import FleetModule, scale_momentum, set_rate
@@ -39,37 +40,43 @@ class Moves(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.operations: list[str] = []
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = operation(*args, **(kwargs or {}))
-        tensors = [each for each in tree_leaves((args, kwargs, out)) if isinstance(each, Tensor) and each.dim()]
-        if len({each.device.type for each in tensors}) > 1:
-            self.found.append(str(operation))
-        return out
+        result = operation(*args, **(kwargs or {}))
+        leaves = tree_leaves((args, kwargs, result))
+        if len({leaf.device.type for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim()}) > 1:
+            self.operations.append(str(operation))
+        return result
 
 
 @contextmanager
 def pretended_gpu() -> Iterator[tuple[FakeTensorMode, Moves]]:
-    """Tensors on "cuda" know shape, type and device, and nothing else: who asks for a value gets an error."""
+    """Within, tensors on "cuda" have a shape, a type and a device, but no values: asking for one is an error."""
     mode, moves = FakeTensorMode(), Moves()
     with mode, moves:
         yield mode, moves
 
 
-def on_pretended_gpu(module: FleetModule) -> None:
+def to_pretended_gpu(module: FleetModule) -> None:
+    """As `module.to("cuda")`, which keeps the parameters' identity; here the optimiser is given the new ones."""
+
     def moved(tensor: Tensor) -> Tensor:
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cuda")
 
+    parameters: dict[Tensor, nn.Parameter] = {}
     for part in module.modules():
         for name, parameter in list(part._parameters.items()):
             if parameter is not None:
-                part._parameters[name] = nn.Parameter(moved(parameter), parameter.requires_grad)
+                parameters[parameter] = nn.Parameter(moved(parameter), parameter.requires_grad)
+                part._parameters[name] = parameters[parameter]
         for name, buffer in list(part._buffers.items()):
             if buffer is not None:
                 part._buffers[name] = moved(buffer)
     for tally in (module.training_tally, module.validation_tally):
         tally.sums = moved(tally.sums)
+    for group in module.optimiser.param_groups:
+        group["params"] = [parameters[parameter] for parameter in group["params"]]
 
 
 def pretended_batch() -> Batch:
@@ -83,8 +90,8 @@ def test_a_training_step_waits_for_nothing_on_the_device(autocast: bool) -> None
     """Forward, losses, sums and divergence, a drop of the rate; and the one backward pass that is written here."""
     module = fleet_module().train()
     with pretended_gpu() as (_, moves):
-        on_pretended_gpu(module)
-        before = torch.is_autocast_enabled("cuda")
+        to_pretended_gpu(module)
+        was_enabled = torch.is_autocast_enabled("cuda")
         torch.set_autocast_enabled("cuda", autocast)  # `torch.autocast` would look for a GPU
         try:
             losses, logits = module.losses(pretended_batch())
@@ -92,12 +99,14 @@ def test_a_training_step_waits_for_nothing_on_the_device(autocast: bool) -> None
             loss = losses.sum()
             module.validation_step(pretended_batch(), 0)
         finally:
-            torch.set_autocast_enabled("cuda", before)
+            torch.set_autocast_enabled("cuda", was_enabled)
         assert loss.device.type == "cuda" and loss.dtype == torch.float32
         optimiser = module.configure_optimizers()
-        for group in optimiser.param_groups:
-            for parameter in group["params"]:
-                optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
+        trained = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        assert {id(parameter) for parameter in trained} == {id(parameter) for parameter in module.networks.parameters()}
+        for parameter in trained:
+            assert parameter.device.type == "cuda"
+            optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(parameter)
         set_rate(optimiser, 0.1)
         scale_momentum(optimiser, 10.0)
         x = torch.empty(2, 8, 5, 5, device="cuda", dtype=torch.bfloat16)
@@ -106,7 +115,7 @@ def test_a_training_step_waits_for_nothing_on_the_device(autocast: bool) -> None
             saved_tensors = (x.float(), x.float(), x.float())
 
         assert LocalResponseNorm.backward(Saved(), x).dtype == torch.bfloat16
-    assert moves.found == []
+    assert moves.operations == []
 
 
 def test_the_pretended_gpu_notices_who_waits() -> None:
@@ -115,9 +124,9 @@ def test_the_pretended_gpu_notices_who_waits() -> None:
         for ask in (lambda: x.sum().item(), lambda: bool((x > 0).all()), lambda: x.tolist(), lambda: x[x > 0] + 0):
             with pytest.raises((DataDependentOutputException, RuntimeError)):
                 ask()
-        assert moves.found == []
+        assert moves.operations == []
         x.cpu()
-        assert len(moves.found) == 1
+        assert len(moves.operations) == 1
 
 
 # ---------------------------------------------------------------------------------------------- on a GPU

@@ -201,6 +201,41 @@ def test_each_network_of_a_fleet_is_a_run_with_its_names(packed: PackedImages, r
     assert {part.name for part in (folder.root / "wandb").iterdir()} == {"cache", "data"}
 
 
+def test_the_run_of_a_diverged_network_ends_with_its_training(
+    packed: PackedImages, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a resumption. At the end nobody waits for rows that it never had."""
+    from trained import train_fleet
+
+    from transferability.runs.machine import Machine
+    from transferability.training.fleet import FleetModule
+
+    diverging = "R1A+1" + "0" * 30
+    study = tiny_study(("R1A+", diverging), replace(COURSE, steps=180))
+    (fleet,) = fleets(study.networks)
+    waited: dict[str, int] = {}
+    original_wait, original_step = tracking.wait_for, FleetModule.training_step
+
+    def wait_for(folder: Path, step: int) -> None:
+        waited[folder.parent.name] = step
+        original_wait(folder, step)
+
+    def fail(module: FleetModule, batch: Any, index: int) -> None:
+        if module.step == 130:
+            raise RuntimeError("the machine is on fire")
+        original_step(module, batch, index)
+
+    monkeypatch.setattr(tracking, "wait_for", wait_for)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="on fire"):
+        patch.setattr(FleetModule, "training_step", fail)
+        train_fleet(study, fleet, Machine("cpu", wandb="offline"))
+    assert waited == {"R1A+": 120, diverging: 60}
+    train_fleet(study, fleet, Machine("cpu", wandb="offline"))
+    assert waited == {"R1A+": 180, diverging: 60}
+    steps = {name: [step for part in parts for step, _ in part] for name, parts in rows_of(study).items()}
+    assert steps == {"R1A+": [50, 60, 100, 120, 150, 180], diverging: [50, 60]}
+
+
 def test_run_ids_are_valid_and_different() -> None:
     names = [f"random-0/{n}/seed-{s}" for n in ("A3B", "A3B+", "A3B+0.1", "A3Bp2", "A3B@250") for s in (0, 1)]
     ids = {run_id(study, name) for study in ("demo", "demo.2") for name in names}

@@ -1,13 +1,12 @@
-"""Packing: from the pictures of a source to a packed set (`images.py`), on all cores, whole or not at all.
+"""Packing: from the images of a data set to a packed set (`packed.py`), on all cores, whole or not at all.
 
-Pictures are laid out in blocks of about 4 MiB. A worker decodes one block, writes it at its place in the
-image file under DEST.partial and returns its SHA-256, which goes into a journal. A run that is started again,
-after any kill, reads the journal, checks the blocks on the disk and does the rest; a block whose pictures
-have changed is done again. At the end everything is synced and DEST.partial is renamed to DEST. The bytes
-depend neither on the number of workers nor on interruptions.
+Images are laid out in blocks of about 4 MiB. A worker decodes one block, writes it at its place in the image file under
+DEST.partial and returns its SHA-256, which goes into a journal. A run that is started again, after any kill, reads the
+journal, checks the blocks on the disk and does the rest; a block whose images have changed is done again. At the end
+everything is synced and DEST.partial is renamed to DEST. The bytes depend neither on the number of workers nor on
+interruptions.
 """
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -18,24 +17,24 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import PIL
 from PIL import Image
 
 from transferability import available_cores
-from transferability.data.decode import Unreadable, decode, reason_of
+from transferability.classes import ImageClass, known_groups, read_groups
+from transferability.data.decode import Unreadable, decode, is_mistake, reason_of
+from transferability.data.listing import ImageLists, ImageRef
 from transferability.data.packed import (
-    GROUPS,
     SETS,
-    ImageClass,
     PackedImages,
     block_rows,
     human_bytes,
@@ -45,14 +44,13 @@ from transferability.data.packed import (
     write_manifest,
     write_small_files,
 )
-from transferability.data.readers import Picture, Source, open_source, read, shown
-from transferability.files import Refused
-from transferability.splits import known_groups
+from transferability.data.readers import list_images, read
+from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
 
-# Raised whenever the same pictures would be packed as other bytes: blocks of an older version are not kept.
+# Raised whenever the same images would be packed as other bytes: blocks of an older version are not kept.
 PACKING = 1
 MAX_SIZE = 4096
-FEW_PICTURES = 200  # not worth the start of worker processes
+FEW_IMAGES = 200  # not worth the start of worker processes
 
 
 def pack(
@@ -66,57 +64,48 @@ def pack(
 ) -> PackedImages:
     """Packs `source` into the folder `destination` and opens it.
 
-    source: what `sources.open_source` takes: a folder, a zip, or the word demo.
-    size: S of the (N, S, S, 3) arrays; None takes 256 for ILSVRC 2012 and else the pictures' own common size.
-    squash: each picture is squeezed to S x S, whatever its shape (as the paper's Caffe made ILSVRC); False
-        makes its shorter side S and cuts the middle out.
+    source: what `readers.list_images` takes: a folder, a zip, a tar, or the word demo.
+    size: S of the (N, S, S, 3) arrays; None takes 256 for ILSVRC 2012 and else the images' own common size.
+    squash: each image is squeezed to S x S, whatever its shape (as for the paper's Caffe); False makes its shorter
+        side S and cuts the middle out.
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
 
-    Done already: says so and returns at once. Raises Refused where anything is wrong, and KeyboardInterrupt
-    after a line that says how far it came; neither leaves anything at the destination.
+    A destination that holds the same data set already is opened at once. Raises Refused where anything is wrong, and
+    KeyboardInterrupt after a line that says how much is packed; neither leaves anything at the destination.
     """
     destination = Path(os.path.abspath(Path(destination).expanduser()))
-    if size is not None and not 1 <= size <= MAX_SIZE:
-        raise Refused(f"--size {size}: the size must be between 1 and {MAX_SIZE} pixels")
-    if workers is not None and workers < 1:
-        raise Refused(f"--workers {workers}: at least one is needed")
+    name = destination.name
+    if destination.is_symlink():
+        destination = destination.resolve()
+    refuse_options(size, workers)
     refuse_destination(destination)
-    found = open_source(source)
-    check_classes(source, found)
-    classes = class_table(found, groups)
+    lists = list_images(source)
+    check_classes(source, lists)
+    classes = class_table(lists, groups)
     rule = Rule(
-        size or found.default_size or common_size(source, found, skip_unreadable),
+        size or lists.default_size or common_size(source, lists, skip_unreadable),
         squash,
-        exact=not (size or found.default_size),
-        stamp=found.stamp,
+        exact=not (size or lists.default_size),
+        stamp=lists.stamp,
     )
-    identity = identity_of(found, classes, rule)
+    identity = identity_of(lists, classes, rule)
     if destination.exists() and os.listdir(destination):
-        if read_manifest(destination).get("identity") != identity:
-            raise Refused(
-                f"{shown(destination)} holds another data set, or its source or options have changed since:"
-                " delete it or choose another destination"
-            )
-        packed = open_packed(destination)
-        _remove_traces(destination)
-        say(f"{shown(destination)} is packed already: nothing to do")
-        return packed
+        return open_same(destination, identity)
 
     partial = destination.with_name(destination.name + ".partial")
     with lock(partial):
-        check_room(partial, found, len(classes), rule)
+        check_room(partial, lists, len(classes), rule)
         try:
-            digests, labels, skipped = write_images(partial, found, classes, rule, skip_unreadable, workers)
-            write_small_files(partial, classes, labels)
-            if found.kind == "demo":
+            images = write_images(partial, lists, classes, rule, skip_unreadable, workers)
+            write_small_files(partial, classes, images.labels)
+            if lists.arrangement == "demo":
                 from transferability.data import demo
 
                 demo.contact_sheet(partial / "contact-sheet.png")
-            about = {"source": found.kind, "resize": rule.text, "skipped": skipped, "identity": identity}
-            write_manifest(partial, destination.name, rule.size, {w: len(labels[w]) for w in SETS}, digests, about)
-            _sync_folder(partial)
-            os.rename(partial, destination)
-            _sync_folder(destination.parent)
+            about = {"source": lists.arrangement, "resize": rule.text, "skipped": images.skipped, "identity": identity}
+            counts = {which: len(images.labels[which]) for which in SETS}
+            write_manifest(partial, name, rule.size, counts, images.digests, about)
+            move_into_place(partial, destination)
         except OSError as error:
             raise Refused(
                 f"{shown(partial)} cannot be written ({error.strerror or error}); what is packed is kept:"
@@ -127,12 +116,12 @@ def pack(
 
 
 class Rule(NamedTuple):
-    """How a picture becomes S x S pixels."""
+    """How an image becomes S x S pixels. Its text is part of the identity of packed sets: must not change."""
 
     size: int
     squash: bool
-    exact: bool  # pictures of another size are refused instead of resized
-    stamp: str  # of the source
+    exact: bool  # images of another size are refused instead of resized
+    stamp: str  # the version of the demo's painters
 
     @property
     def text(self) -> str:
@@ -145,41 +134,63 @@ class Rule(NamedTuple):
 # ------------------------------------------------------------------------------------- before it starts
 
 
+def refuse_options(size: int | None, workers: int | None) -> None:
+    if size is not None and not 1 <= size <= MAX_SIZE:
+        raise Refused(f"--size {size}: the size must be between 1 and {MAX_SIZE} pixels")
+    if workers is not None and workers < 1:
+        raise Refused(f"--workers {workers}: at least one is needed")
+
+
 def refuse_destination(destination: Path) -> None:
     """Refuses, before any work, a destination that could not be renamed onto."""
     if destination.exists() and not destination.is_dir():
         raise Refused(f"{shown(destination)} is a file: choose another destination")
     if destination.is_dir() and os.listdir(destination) and not (destination / "manifest.json").is_file():
         raise Refused(f"{shown(destination)} is not empty and no packed set: choose another")
+    if os.path.ismount(destination) and not os.listdir(destination):
+        raise Refused(f"{shown(destination)} is a mounted file system: choose a folder in it")
 
 
-def check_classes(source: str, found: Source) -> None:
-    """Every class must have training and validation pictures."""
+def open_same(destination: Path, identity: str) -> PackedImages:
+    """Opens the packed set at `destination`. Raises Refused where it is not the one that was asked for."""
+    if read_manifest(destination).get("identity") != identity:
+        raise Refused(
+            f"{shown(destination)} holds another data set, or its source or options have changed since:"
+            " delete it or choose another destination"
+        )
+    packed = open_packed(destination)
+    _remove_traces(destination)
+    say(f"{shown(destination)} is packed already: nothing to do")
+    return packed
+
+
+def check_classes(source: str, lists: ImageLists) -> None:
+    """Refuses a data set unless every class has training and validation images."""
     place = shown(source)
-    if not found.train:
+    if not lists.train:
         raise Refused(f"{place} has no classes: train/ is empty")
-    for which, pictures in (("training", found.train), ("validation", found.val)):
-        if empty := sorted(c for c, p in pictures.items() if not p):
-            raise Refused(f"{place}: class {_some(empty)} has no {which} pictures: add some or delete the folder")
-    if foreign := sorted(set(found.val) - set(found.train)):
-        raise Refused(f"{place}: class {_some(foreign)} has validation but no training pictures")
-    if lacking := sorted(set(found.train) - set(found.val)):
-        raise Refused(f"{place}: class {_some(lacking)} has training but no validation pictures")
+    for which, images in (("training", lists.train), ("validation", lists.val)):
+        if empty := sorted(c for c, refs in images.items() if not refs):
+            raise Refused(f"{place}: class {_first(empty)} has no {which} pictures: add some or delete the folder")
+    if foreign := sorted(set(lists.val) - set(lists.train)):
+        raise Refused(f"{place}: class {_first(foreign)} has validation but no training pictures")
+    if lacking := sorted(set(lists.train) - set(lists.val)):
+        raise Refused(f"{place}: class {_first(lacking)} has training but no validation pictures")
 
 
-def _some(names: list[str]) -> str:
+def _first(names: list[str]) -> str:
     return shown(names[0]) + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
 
 
-def class_table(found: Source, groups: Path | None) -> tuple[ImageClass, ...]:
+def class_table(lists: ImageLists, groups: Path | None) -> tuple[ImageClass, ...]:
     """Classes in ascending order of their ids, with names and groups.
 
-    A group comes from the id where that tells it (ILSVRC, WordNet ids), else from the user's CSV file, else
-    from the source.
+    A group comes from the id where that tells it (ILSVRC, WordNet ids), else from the user's CSV file, else from the
+    data set.
     """
-    ids = sorted(found.train)
+    ids = sorted(lists.train)
     known = known_groups(ids)
-    given, given_names = read_groups(groups, ids) if groups else ({}, {})
+    given, names = read_groups(groups, ids) if groups else ({}, {})
     for class_id, group in zip(ids, known, strict=True):
         if group and given.get(class_id, group) != group:
             raise Refused(
@@ -190,96 +201,75 @@ def class_table(found: Source, groups: Path | None) -> tuple[ImageClass, ...]:
         ImageClass(
             index,
             class_id,
-            given_names.get(class_id) or found.names.get(class_id) or class_id,
-            group or given.get(class_id) or found.groups.get(class_id, ""),
+            names.get(class_id) or lists.names.get(class_id) or class_id,
+            group or given.get(class_id) or lists.groups.get(class_id, ""),
         )
         for index, (class_id, group) in enumerate(zip(ids, known, strict=True))
     )
 
 
-def read_groups(path: Path, ids: list[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The columns group (where not empty) and name of the user's CSV file, by class id."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, csv.Error) as error:
-        raise Refused(f"--groups {shown(path)} cannot be read: {error}") from None
-    if not rows or not {"id", "group"} <= set(rows[0]):
-        raise Refused(f"--groups {shown(path)} needs the columns id and group, perhaps name, and a row per class")
-    listed = [row["id"] for row in rows]
-    if twice := [class_id for class_id, count in Counter(listed).items() if count > 1]:
-        raise Refused(f"--groups {shown(path)}: class {_some(twice)} stands there twice")
-    if foreign := sorted(set(listed) - set(ids)):
-        raise Refused(f"--groups {shown(path)}: class {_some(foreign)} is not in the data set")
-    if missing := sorted(set(ids) - set(listed)):
-        raise Refused(f"--groups {shown(path)}: class {_some(missing)} is missing")
-    for row in rows:
-        if row["group"] not in GROUPS:
-            raise Refused(
-                f"--groups {shown(path)}: the group of {shown(row['id'])} is {row['group']!r}: it must be"
-                " man-made, natural or empty"
-            )
-    names = {row["id"]: row.get("name") or "" for row in rows}
-    return {row["id"]: row["group"] for row in rows if row["group"]}, names
-
-
-def common_size(source: str, found: Source, skip_unreadable: bool) -> int:
-    """The side of the first readable picture; whether all others agree is seen when they are decoded."""
-    for class_id in sorted(found.train):
-        for picture in found.train[class_id]:
+def common_size(source: str, lists: ImageLists, skip_unreadable: bool) -> int:
+    """The side of the first readable image. Whether all others agree is seen when they are decoded."""
+    for class_id in sorted(lists.train):
+        for image in lists.train[class_id]:
             try:
-                width, height = load(picture).size
+                width, height = load(image).size
             except Unreadable as error:
                 if not skip_unreadable:
-                    raise Refused(unreadable(picture, str(error))) from None
+                    raise Refused(unreadable(image, str(error))) from None
                 continue
             if width != height:
-                raise Refused(f"{picture.where} is {width}x{height} pixels, not square: give --size S")
+                raise Refused(f"{image.place} is {width}x{height} pixels, not square: give --size S")
             if width > MAX_SIZE:
-                raise Refused(f"{picture.where} is {width}x{height} pixels: give --size S, {MAX_SIZE} at most")
+                raise Refused(f"{image.place} is {width}x{height} pixels: give --size S, {MAX_SIZE} at most")
             return width
     raise Refused(f"{shown(source)}: not one training picture can be read")
 
 
-def unreadable(picture: Picture, reason: str) -> str:
+def unreadable(image: ImageRef, reason: str) -> str:
     return (
-        f"{picture.where} cannot be read as a picture: it {shown(reason)}; replace it, or leave all such"
+        f"{image.place} cannot be read as a picture: it {shown(reason)}; replace it, or leave all such"
         " pictures out with --skip-unreadable"
     )
 
 
-def identity_of(found: Source, classes: tuple[ImageClass, ...], rule: Rule) -> str:
+def identity_of(lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule) -> str:
     """One hex string for what is packed and how: tells whether the destination holds the same already."""
     digest = hashlib.sha256(repr((PACKING, rule, classes)).encode("utf-8", "surrogateescape"))
-    for which, pictures in (("train", found.train), ("val", found.val)):
+    for which, images in (("train", lists.train), ("val", lists.val)):
         for c in classes:
-            digest.update(repr((which, [p.key for p in pictures[c.id]])).encode("utf-8", "surrogateescape"))
+            digest.update(repr((which, [image.key for image in images[c.id]])).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
-def check_room(partial: Path, found: Source, classes: int, rule: Rule) -> None:
-    """Says how much is going to be written, and refuses where it does not fit."""
-    counts = {which: sum(map(len, p.values())) for which, p in (("train", found.train), ("val", found.val))}
+def check_room(partial: Path, lists: ImageLists, classes: int, rule: Rule) -> None:
+    """Says how much is going to be written. Raises Refused where it does not fit."""
+    counts = {which: sum(map(len, images.values())) for which, images in (("train", lists.train), ("val", lists.val))}
     need = sum(counts.values()) * (rule.size**2 * 3 + 8) + 2**20
-    # What an interrupted run has written needs no room again. A file with holes counts only what it fills.
-    have = sum(min((s := p.stat()).st_blocks * 512, s.st_size) for p in partial.glob("*-images.npy"))
-    free = shutil.disk_usage(partial).free
-    before = f", {human_bytes(have)} of it from before" if have else ""
+    have = sum(_occupied(file) for file in partial.glob("*-images.npy"))
+    usage = shutil.disk_usage(partial)
+    earlier = f", {human_bytes(have)} of it from before" if have else ""
     say(
-        f"{found.kind}: {counts['train']:,} training and {counts['val']:,} validation pictures of"
-        f" {classes:,} classes, {rule.size}x{rule.size} pixels: {human_bytes(need)}{before}"
-        f" ({human_bytes(free)} free)"
+        f"{lists.arrangement}: {counts['train']:,} training and {counts['val']:,} validation pictures of"
+        f" {classes:,} classes, {rule.size}x{rule.size} pixels: {human_bytes(need)}{earlier}"
+        f" ({human_bytes(usage.free)} free)"
     )
-    if need - have > free:
+    if usage.total and need - have > usage.free:  # some network file systems give all sizes as 0
         raise Refused(
-            f"no room: {shown(partial.parent)} has {human_bytes(free)} free and {human_bytes(need - have)}"
+            f"no room: {shown(partial.parent)} has {human_bytes(usage.free)} free and {human_bytes(need - have)}"
             " are needed: make room, or choose another destination or a smaller --size"
         )
 
 
+def _occupied(file: Path) -> int:
+    """Bytes that an earlier run has written: they need no room again. A sparse file counts without its holes."""
+    stat = file.stat()
+    return min(stat.st_blocks * 512 or stat.st_size, stat.st_size)  # some file systems do not count blocks
+
+
 @contextmanager
 def lock(partial: Path) -> Iterator[None]:
-    """The unfinished folder for this process alone. The system releases the lock however the process ends."""
+    """Holds the unfinished folder for this process alone. The system releases it however the process ends."""
     try:
         if partial.is_dir() and os.listdir(partial) and not (partial / "journal.jsonl").exists():
             raise Refused(f"{shown(partial)} exists and is not of an unfinished packing: move it away")
@@ -301,21 +291,22 @@ def lock(partial: Path) -> Iterator[None]:
         yield
 
 
+def move_into_place(partial: Path, destination: Path) -> None:
+    """Renames the finished folder. What is synced survives a power cut."""
+    sync_folder(partial)
+    if destination.exists():
+        destination.rmdir()  # empty; not all file systems rename onto a folder
+    os.rename(partial, destination)
+    sync_folder(destination.parent)
+
+
 def _remove_traces(folder: Path) -> None:
-    """Removes what only an unfinished packing needs. Left over by a kill, it does no harm."""
+    """Removes the files that only an unfinished packing needs. Left behind by a kill, they do no harm."""
     for name in ("journal.jsonl", "lock"):
         try:
             (folder / name).unlink(missing_ok=True)
         except OSError:
             pass  # a folder that others own, or that has been made read-only
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def say(line: str) -> None:
@@ -326,193 +317,181 @@ def say(line: str) -> None:
 
 
 class Block(NamedTuple):
-    """Work for one worker: some consecutive pictures and their place in the image file."""
+    """Work for one worker: some consecutive images and their place in the image file."""
 
     which: str
     number: int
     file: str
     offset: int
-    pictures: list[Picture]
+    images: list[ImageRef]
     rule: Rule
     skip: bool
-    expected: str  # SHA-256 of what an earlier run has written there, or ''
-    key: str  # of what is packed here: pictures and rule
+    expected: str  # SHA-256 of the bytes that an earlier run has written there, or ''
+    key: str  # of images and rule
 
 
 class Outcome(NamedTuple):
-    which: str
-    number: int
-    images: int
-    key: str
-    sha256: str  # '' if pictures are unreadable: then nothing was written
-    unreadable: list[tuple[Picture, str]]
+    """What a worker did with a block."""
+
+    block: Block
+    sha256: str  # '' if images are unreadable: then nothing was written
+    unreadable: list[tuple[ImageRef, str]]
 
 
-Skipped = dict[tuple[str, Any], str]  # (set, key of the picture): reason
+@dataclass
+class Journal:
+    """What has been done under DEST.partial, by this run and earlier ones. `journal.jsonl` there has it line by line.
+
+    done: (key, SHA-256) of each block, by (set, number). unreadable: the reason, by (set, key of the image).
+    """
+
+    path: Path
+    done: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    unreadable: dict[tuple[str, Any], str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, skip: bool) -> "Journal":
+        """The journal of earlier runs. Lines that a kill cut short are left out. Without `skip`, unreadable images are
+        tried again."""
+        journal = cls(path)
+        for line in path.read_text("utf-8", "replace").splitlines():
+            try:
+                entry = json.loads(line)
+                if "reason" not in entry:
+                    journal.done[entry["set"], entry["block"]] = (entry["key"], entry["sha256"])
+                elif skip:
+                    journal.unreadable[entry["set"], tuple(entry["picture"])] = entry["reason"]
+            except (ValueError, KeyError, TypeError):
+                continue
+        return journal
+
+    def note(self, outcome: Outcome, file: IO[str]) -> None:
+        """Adds an outcome, here and to the open `file`. Raises Refused for an unreadable image that is not to be
+        skipped."""
+        block = outcome.block
+        for image, reason in outcome.unreadable:
+            if not block.skip:
+                raise Refused(unreadable(image, reason))
+            self.unreadable[block.which, image.key] = reason
+            file.write(json.dumps({"set": block.which, "picture": image.key, "reason": reason}) + "\n")
+            say(f"left out: {image.place} {shown(reason)}")
+        result = (block.key, outcome.sha256)
+        if not outcome.unreadable and self.done.get((block.which, block.number)) != result:
+            self.done[block.which, block.number] = result
+            entry = {"set": block.which, "block": block.number, "key": block.key, "sha256": outcome.sha256}
+            file.write(json.dumps(entry) + "\n")
+        file.flush()
+
+
+class Written(NamedTuple):
+    """The image files of a packed set: block digests by file, labels by set, and the images that were left out."""
+
+    digests: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+    skipped: list[dict[str, str]]
 
 
 def write_images(
-    partial: Path, found: Source, classes: tuple[ImageClass, ...], rule: Rule, skip: bool, workers: int | None
-) -> tuple[dict[str, list[str]], dict[str, np.ndarray], list[dict[str, str]]]:
-    """Writes both image files. Returns the block digests by file, the labels by set, the skipped pictures.
+    partial: Path, lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule, skip: bool, workers: int | None
+) -> Written:
+    """Writes both image files.
 
-    Unreadable pictures leave no holes: once all are known, the blocks from the first of them on are laid out
-    without them and done again.
+    Unreadable images leave no holes: once all are known, the blocks from the first of them on are laid out without
+    them and done again.
     """
-    done, bad = read_journal(partial, skip)
+    journal = Journal.read(partial / "journal.jsonl", skip)
     while True:
-        lists, labels, skipped = lay_out(found, classes, bad)
-        blocks = [block for which in SETS for block in cut(partial, which, lists[which], rule, skip, done)]
-        for which in SETS:
-            header = npy_header((len(lists[which]), rule.size, rule.size, 3), "|u1")
-            with open(partial / f"{which}-images.npy", "ab") as handle:
-                handle.truncate(len(header) + len(lists[which]) * rule.size**2 * 3)
-            with open(partial / f"{which}-images.npy", "r+b") as handle:
-                handle.write(header)
-        known = len(bad)
-        run_blocks(partial, blocks, workers, done, bad)
-        if len(bad) == known:
+        images, labels, skipped = lay_out(lists, classes, journal)
+        blocks = [block for which in SETS for block in cut(partial, which, images[which], rule, skip, journal)]
+        headers = {which: npy_header((len(images[which]), rule.size, rule.size, 3), "|u1") for which in SETS}
+        for which, header in headers.items():
+            allocate(partial / f"{which}-images.npy", header, len(images[which]) * rule.size**2 * 3)
+        known = len(journal.unreadable)
+        run_blocks(blocks, workers, journal)
+        if len(journal.unreadable) == known:
             break
-        say(f"{len(bad) - known} unreadable pictures are left out; closing the gaps")
+        say(f"{len(journal.unreadable) - known} unreadable pictures are left out; closing the gaps")
 
     digests = {}
-    for which in SETS:
+    for which, header in headers.items():
         path = partial / f"{which}-images.npy"
-        with open(path, "rb") as handle:
-            header = handle.read(len(npy_header((len(lists[which]), rule.size, rule.size, 3), "|u1")))
-            os.fsync(handle.fileno())
+        with open(path, "r+b") as handle:
+            sync_file(handle.fileno(), path)
         digests[path.name] = [hashlib.sha256(header).hexdigest()] + [
-            done[b.which, b.number][1] for b in blocks if b.which == which
+            journal.done[which, block.number][1] for block in blocks if block.which == which
         ]
-    return digests, labels, skipped
+    return Written(digests, labels, skipped)
+
+
+def allocate(path: Path, header: bytes, size: int) -> None:
+    """Makes an image file of its final length, sparse where the file system can, with its header."""
+    with open(path, "ab") as handle:
+        try:
+            handle.truncate(len(header) + size)
+        except OSError as error:
+            if error.errno not in MISSING_FEATURE:  # without it, the file grows with its blocks
+                raise
+    with open(path, "r+b") as handle:
+        handle.write(header)
 
 
 def lay_out(
-    found: Source, classes: tuple[ImageClass, ...], bad: Skipped
-) -> tuple[dict[str, list[Picture]], dict[str, np.ndarray], list[dict[str, str]]]:
-    """The readable pictures of each set in the order of the classes, their labels, and the others."""
-    lists: dict[str, list[Picture]] = {}
+    lists: ImageLists, classes: tuple[ImageClass, ...], journal: Journal
+) -> tuple[dict[str, list[ImageRef]], dict[str, np.ndarray], list[dict[str, str]]]:
+    """The readable images of each set in the order of the classes, their labels, and the unreadable ones."""
+    images: dict[str, list[ImageRef]] = {}
     labels, skipped = {}, []
-    for which, pictures in (("train", found.train), ("val", found.val)):
-        lists[which], counts = [], []
+    for which, by_class in (("train", lists.train), ("val", lists.val)):
+        images[which], counts = [], []
         for c in classes:
-            kept = pictures[c.id]
-            if bad:
-                kept = [p for p in kept if (which, p.key) not in bad]
+            kept = by_class[c.id]
+            if journal.unreadable:
+                kept = [image for image in kept if (which, image.key) not in journal.unreadable]
                 skipped += [
-                    {
-                        "set": which,
-                        "class": shown(c.id),
-                        "picture": shown(p.name),
-                        "reason": shown(bad[which, p.key]),
-                    }
-                    for p in pictures[c.id]
-                    if (which, p.key) in bad
+                    {"set": which, "class": shown(c.id), "picture": shown(image.name), "reason": shown(reason)}
+                    for image in by_class[c.id]
+                    if (reason := journal.unreadable.get((which, image.key))) is not None
                 ]
             if not kept:
                 raise Refused(
-                    f"{pictures[c.id][0].where}: neither this nor any other picture of class {shown(c.id)} in"
+                    f"{by_class[c.id][0].place}: neither this nor any other picture of class {shown(c.id)} in"
                     f" {which} can be read"
                 )
-            lists[which] += kept
+            images[which] += kept
             counts.append(len(kept))
         labels[which] = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return lists, labels, skipped
+    return images, labels, skipped
 
 
-def cut(
-    partial: Path,
-    which: str,
-    pictures: list[Picture],
-    rule: Rule,
-    skip: bool,
-    done: dict[tuple[str, int], tuple[str, str]],
-) -> Iterator[Block]:
+def cut(partial: Path, which: str, images: list[ImageRef], rule: Rule, skip: bool, journal: Journal) -> Iterator[Block]:
     """The blocks of one image file."""
-    rows, image = block_rows(rule.size), rule.size**2 * 3
-    header = len(npy_header((len(pictures), rule.size, rule.size, 3), "|u1"))
+    rows, image_bytes = block_rows(rule.size), rule.size**2 * 3
+    header = len(npy_header((len(images), rule.size, rule.size, 3), "|u1"))
     file = str(partial / f"{which}-images.npy")
-    for number, start in enumerate(range(0, len(pictures), rows)):
-        part = pictures[start : start + rows]
-        text = repr((PACKING, PIL.__version__, rule, [p.key for p in part]))
+    for number, start in enumerate(range(0, len(images), rows)):
+        part = images[start : start + rows]
+        text = repr((PACKING, PIL.__version__, rule, [image.key for image in part]))
         key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        old_key, old_sha256 = done.get((which, number), ("", ""))
-        yield Block(
-            which,
-            number,
-            file,
-            header + start * image,
-            part,
-            rule,
-            skip,
-            old_sha256 if old_key == key else "",
-            key,
-        )
+        old_key, old_sha256 = journal.done.get((which, number), ("", ""))
+        expected = old_sha256 if old_key == key else ""
+        yield Block(which, number, file, header + start * image_bytes, part, rule, skip, expected, key)
 
 
-def read_journal(partial: Path, skip: bool) -> tuple[dict[tuple[str, int], tuple[str, str]], Skipped]:
-    """What earlier runs did: (key, SHA-256) by block, and the pictures that they could not read.
-
-    Lines that a kill cut short are left out. Without `skip`, unreadable pictures are tried again.
-    """
-    done: dict[tuple[str, int], tuple[str, str]] = {}
-    bad: Skipped = {}
-    for line in (partial / "journal.jsonl").read_text("utf-8", "replace").splitlines():
-        try:
-            entry = json.loads(line)
-            if "reason" in entry:
-                bad[entry["set"], tuple(entry["picture"])] = entry["reason"]
-            else:
-                done[entry["set"], entry["block"]] = (entry["key"], entry["sha256"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return done, bad if skip else {}
-
-
-def run_blocks(
-    partial: Path,
-    blocks: list[Block],
-    workers: int | None,
-    done: dict[tuple[str, int], tuple[str, str]],
-    bad: Skipped,
-) -> None:
+def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -> None:
     """Does the blocks, on as many processes as asked for, and writes each outcome to the journal."""
-    total = sum(len(block.pictures) for block in blocks)
-    packed = 0
-    with open(partial / "journal.jsonl", "a", encoding="utf-8") as journal, progress(total) as advance:
-        journal.write("\n")  # ends a line that a kill cut short
+    total, packed = sum(len(block.images) for block in blocks), 0
+    with open(journal.path, "a", encoding="utf-8") as file, progress(total) as advance:
+        file.write("\n")  # ends a line that a kill cut short
 
         def note(outcome: Outcome) -> None:
             nonlocal packed
-            for picture, reason in outcome.unreadable:
-                if not blocks[0].skip:
-                    raise Refused(unreadable(picture, reason))
-                bad[outcome.which, picture.key] = reason
-                journal.write(json.dumps({"set": outcome.which, "picture": picture.key, "reason": reason}) + "\n")
-                say(f"left out: {picture.where} {shown(reason)}")
-            if not outcome.unreadable and done.get((outcome.which, outcome.number)) != (
-                outcome.key,
-                outcome.sha256,
-            ):
-                done[outcome.which, outcome.number] = (outcome.key, outcome.sha256)
-                journal.write(
-                    json.dumps(
-                        {
-                            "set": outcome.which,
-                            "block": outcome.number,
-                            "key": outcome.key,
-                            "sha256": outcome.sha256,
-                        }
-                    )
-                    + "\n"
-                )
-            journal.flush()
-            packed += outcome.images
-            advance(outcome.images)
+            journal.note(outcome, file)
+            packed += len(outcome.block.images)
+            advance(len(outcome.block.images))
 
         try:
             workers = min(workers or available_cores(), len(blocks))
-            if workers <= 1 or total <= FEW_PICTURES:
+            if workers <= 1 or total <= FEW_IMAGES:
                 for block in blocks:
                     note(pack_block(block))
             else:
@@ -522,9 +501,9 @@ def run_blocks(
             raise
 
 
-def run_parallel(blocks: list[Block], workers: int, note: Callable[[Outcome], None]) -> None:
-    """Does the blocks in `workers` fresh processes; only a few blocks are under way at any time."""
-    # Spawned, because a fork copies locks that threads of this process (the progress bar's) may hold.
+def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[Outcome], None]) -> None:
+    """Does the blocks in `workers` new processes, with only a few blocks submitted at any time."""
+    # Spawned: a fork would copy locks that threads of this process (the progress bar's) may hold.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
         pending: set[Future[Outcome]] = set()
@@ -550,15 +529,15 @@ def run_parallel(blocks: list[Block], workers: int, note: Callable[[Outcome], No
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Ctrl-C waits; for a process that is started here, for ever, from before its first instruction.
+    """Delays Ctrl-C. A process that is started inside inherits this and never receives it.
 
-    It reaches every process of a terminal; the parent alone says so.
+    A terminal sends Ctrl-C to every process; only the parent should react.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _start_worker() -> None:
@@ -569,61 +548,64 @@ def _start_worker() -> None:
             parent.join()
         os._exit(1)
 
-    # A worker whose parent was killed would wait for work for ever.
+    # Otherwise a worker whose parent was killed would wait for work for ever.
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def pack_block(block: Block) -> Outcome:
-    """Decodes the pictures of a block and writes them, unless an earlier run did. Runs in a worker."""
+    """Decodes the images of a block and writes them, unless an earlier run did. Runs in a worker."""
     rule = block.rule
     if block.expected:
         with open(block.file, "rb") as handle:
             handle.seek(block.offset)
-            there = handle.read(len(block.pictures) * rule.size**2 * 3)
-        if hashlib.sha256(there).hexdigest() == block.expected:
-            return Outcome(block.which, block.number, len(block.pictures), block.key, block.expected, [])
-    pixels = np.empty((len(block.pictures), rule.size, rule.size, 3), np.uint8)
-    bad = []
-    for i, picture in enumerate(block.pictures):
+            written = handle.read(len(block.images) * rule.size**2 * 3)
+        if hashlib.sha256(written).hexdigest() == block.expected:
+            return Outcome(block, block.expected, [])
+    pixels = np.empty((len(block.images), rule.size, rule.size, 3), np.uint8)
+    unreadable_images = []
+    for i, image in enumerate(block.images):
         try:
-            pixels[i] = np.asarray(fit(load(picture), rule, picture))
+            pixels[i] = np.asarray(fit(load(image), rule, image))
         except Unreadable as error:
-            bad.append((picture, str(error)))
+            unreadable_images.append((image, str(error)))
             if not block.skip:
                 break
-    if bad:
-        return Outcome(block.which, block.number, len(block.pictures), block.key, "", bad)
+    if unreadable_images:
+        return Outcome(block, "", unreadable_images)
     rest = pixels.data.cast("B")
     sha256 = hashlib.sha256(rest).hexdigest()
-    # Written, not mapped: a full disk is an error that can be caught, not a signal that kills.
+    # Written, not mapped: with a map, a full disk is a signal that kills instead of an error.
     with open(block.file, "r+b", buffering=0) as handle:
         handle.seek(block.offset)
         while rest:
             rest = rest[handle.write(rest) :]
-    return Outcome(block.which, block.number, len(block.pictures), block.key, sha256, [])
+    return Outcome(block, sha256, [])
 
 
-# ------------------------------------------------------------------------------------------ one picture
+# -------------------------------------------------------------------------------------------- one image
 
 
-def load(picture: Picture) -> Image.Image:
-    """One picture as an image of mode RGB. Raises Unreadable with the reason."""
-    if picture.kind == "demo":
+def load(image: ImageRef) -> Image.Image:
+    """One image, of mode RGB. Raises Unreadable with the reason."""
+    if image.storage == "demo":
         from transferability.data import demo
 
-        return Image.fromarray(demo.draw_many(int(picture.container), [picture.offset])[0])
+        return Image.fromarray(demo.paint(int(image.container), image.offset))
     try:
-        content = read(picture)
-    except (Unreadable, MemoryError):
+        content = read(image)
+    except (Unreadable, Refused, MemoryError):
         raise
-    except Exception as error:  # damaged archives raise many kinds
+    except Exception as error:  # damaged archives raise many types
+        if is_mistake(error):
+            raise
         raise Unreadable(f"cannot be opened ({reason_of(error)})") from None
     return Image.fromarray(content) if isinstance(content, np.ndarray) else decode(content)
 
 
-def fit(image: Image.Image, rule: Rule, picture: Picture) -> Image.Image:
-    """An RGB image of any size to S x S by the rule: bicubic, with a support that grows with the reduction
-    (PIL's antialiasing). Pictures that are S x S already keep their pixels.
+def fit(image: Image.Image, rule: Rule, ref: ImageRef) -> Image.Image:
+    """An RGB image of any size to S x S by the rule. Images that are S x S already keep their pixels.
+
+    The filter is bicubic, with a support that grows with the reduction (Pillow's antialiasing).
 
     # Paper: Caffe's scripts squashed to 256x256 with ImageMagick or OpenCV, whose filters differ a little.
     """
@@ -632,7 +614,7 @@ def fit(image: Image.Image, rule: Rule, picture: Picture) -> Image.Image:
         return image
     if rule.exact:
         raise Refused(
-            f"the pictures differ in size ({picture.where} is {width}x{height}, the first one"
+            f"the pictures differ in size ({ref.place} is {width}x{height}, the first one"
             f" {rule.size}x{rule.size}): give --size S"
         )
     short = min(height, width)

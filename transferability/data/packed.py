@@ -2,15 +2,15 @@
 
 A packed set is one folder, which may be moved and may be read-only:
 
-    manifest.json       format, name, source, counts, size, resize rule, skipped pictures, checksums
+    manifest.json       format, name, source, counts, size, resize rule, skipped images, checksums
     classes.csv         index, id, name, group; in ascending order of the id as text
     train-images.npy    (N, S, S, 3) uint8, grouped by class ascending, file-list order inside a class
     train-labels.npy    (N,) int64, index into the classes
     val-images.npy, val-labels.npy
-    blocks.json         SHA-256 of every block of every file: names the place of a damage
+    blocks.json         SHA-256 of every block of every file: says where a file is damaged
 
-The checksum of a file is the SHA-256 of the SHA-256s of its blocks, so that it can be computed in parallel
-and while the file is being written.
+The checksum of a file is the SHA-256 of the SHA-256s of its blocks, so that it can be computed in parallel and while
+the file is being written.
 """
 
 import csv
@@ -18,7 +18,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,24 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from transferability.files import Refused, read_json, write_atomically, write_json
+from transferability.classes import GROUPS, ImageClass, ilsvrc_classes
+from transferability.files import MISSING_FEATURE, Refused, read_json, write_atomically, write_json
 
 FORMAT = 1
 SETS = ("train", "val")
 FILES = ("classes.csv", "train-labels.npy", "val-labels.npy", "train-images.npy", "val-images.npy")
 SMALL_FILES = FILES[:3]
 BLOCK_BYTES = 2**22  # about; a block of an image file is a whole number of images
-GROUPS = ("man-made", "natural", "")
-
-
-@dataclass(frozen=True)
-class ImageClass:
-    """One class. `group` is 'man-made', 'natural', or '' where it is not known."""
-
-    index: int
-    id: str
-    name: str
-    group: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +48,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class PackedImages:
-    """A packed set, opened. `checksum` identifies pictures, labels and classes, wherever the folder lies."""
+    """A packed set, opened. `checksum` identifies images, labels and classes, wherever the folder lies."""
 
     folder: Path
     name: str
@@ -75,8 +65,8 @@ class PackedImages:
 def open_packed(folder: Path) -> PackedImages:
     """Opens a packed set in milliseconds.
 
-    Existence, exact file sizes, shapes and counts of all files, and the content of the small files (classes,
-    labels), are checked here; the images' content by `verify` and `verify_at_first_use`.
+    Checks that all files exist, their exact sizes, shapes and counts, and the content of the small files (classes,
+    labels). The content of the image files is checked by `verify` and `verify_at_first_use`.
 
     Raises Refused when the folder is missing, is no packed set, is half-written, truncated, or inconsistent.
     """
@@ -84,17 +74,7 @@ def open_packed(folder: Path) -> PackedImages:
     manifest = read_manifest(folder)
     try:
         for name in FILES:
-            entry = manifest["files"][name]
-            path = folder / name
-            if not path.is_file():
-                raise Refused(f"{path} is missing: the packed set is not whole; pack it again")
-            if path.stat().st_size != entry["bytes"]:
-                raise Refused(
-                    f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it is"
-                    " truncated or was changed; delete the folder and pack again"
-                )
-            if name in SMALL_FILES and tree_digest(file_digests(path, entry)) != entry["sha256"]:
-                raise Refused(f"{path} has changed since it was packed; delete the folder and pack again")
+            _check_file(folder / name, manifest["files"][name])
         size, checksum = int(manifest["size"]), str(manifest["checksum"])
         if checksum != content_checksum(manifest["files"]):
             raise Refused(
@@ -105,10 +85,37 @@ def open_packed(folder: Path) -> PackedImages:
         train, val = (_open_set(folder, which, size, len(classes), int(counts[which])) for which in SETS)
         return PackedImages(folder, str(manifest["name"]), checksum, size, classes, train, val)
     except (KeyError, TypeError, ValueError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise Refused(f"{folder} is damaged ({what}); delete it and pack again") from None
+        raise Refused(f"{folder} is damaged ({type(error).__name__}: {error}); delete it and pack again") from None
     except PermissionError as error:
         raise Refused(f"{error.filename} cannot be read: permission denied") from None
+
+
+def known_classes(folder: Path) -> tuple[ImageClass, ...] | None:
+    """The classes of the data set that is packed in `folder`, or will be: None where they are not known beforehand.
+
+    Before packing, the classes of the demo and of ILSVRC 2012 are known. They go by the folder's name: `demo`, or a
+    name that begins with ilsvrc or imagenet.
+    """
+    if (folder / "manifest.json").exists():
+        return open_packed(folder).classes
+    if folder.name == "demo":
+        from transferability.data.demo import CLASSES  # imported only here: it needs Pillow
+
+        return CLASSES
+    return ilsvrc_classes() if folder.name.startswith(("ilsvrc", "imagenet")) else None
+
+
+def _check_file(path: Path, entry: dict[str, Any]) -> None:
+    """Compares one file of a packed set with its entry in the manifest: size, and the checksum of a small file."""
+    if not path.is_file():
+        raise Refused(f"{path} is missing: the packed set is not whole; pack it again")
+    if path.stat().st_size != entry["bytes"]:
+        raise Refused(
+            f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it is"
+            " truncated or was changed; delete the folder and pack again"
+        )
+    if path.name in SMALL_FILES and tree_digest(file_digests(path, entry)) != entry["sha256"]:
+        raise Refused(f"{path} has changed since it was packed; delete the folder and pack again")
 
 
 def _open_set(folder: Path, which: str, size: int, classes: int, count: int) -> ImageSet:
@@ -116,18 +123,36 @@ def _open_set(folder: Path, which: str, size: int, classes: int, count: int) -> 
     with open(folder / f"{which}-images.npy", "rb") as handle:
         if handle.read(len(header)) != header:
             raise ValueError(f"{which}-images.npy has another header than it was packed with")
-    images = np.load(folder / f"{which}-images.npy", mmap_mode="r", allow_pickle=False)
     labels = np.load(folder / f"{which}-labels.npy", allow_pickle=False)
     if labels.shape != (count,) or labels.dtype != np.int64:
         raise ValueError(f"{which}-labels.npy holds {labels.dtype} {labels.shape}")
     if count == 0 or labels[0] < 0 or labels[-1] >= classes or np.any(np.diff(labels) < 0):
         raise ValueError(f"{which}-labels.npy is not an ascending list of class indices")
     labels.flags.writeable = False
-    return ImageSet(images, labels)
+    return ImageSet(_mapped(folder / f"{which}-images.npy"), labels)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array in a .npy file as a read-only memory map. Raises Refused where the file system has no memory maps."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        if error.errno not in MISSING_FEATURE:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        # FUSE with direct_io (many mounts of object stores) refuses shared maps, but allows private ones.
+        images = np.load(path, mmap_mode="c", allow_pickle=False)
+    except OSError as error:
+        raise Refused(
+            f"{path} cannot be mapped into memory ({error.strerror}): its file system does not allow that; copy the"
+            " packed set to another one"
+        ) from None
+    images.flags.writeable = False
+    return images
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the packed set in `folder`; Refused when there is none or its format is unknown."""
+    """The manifest of the packed set in `folder`. Raises Refused when there is none or its format is unknown."""
     if not folder.is_dir():
         raise Refused(f"{folder} does not exist: make it with 'transferability pack SOURCE {folder}'")
     path = folder / "manifest.json"
@@ -142,7 +167,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_classes(path: Path) -> tuple[ImageClass, ...]:
-    """The table of classes. Bytes that are not UTF-8 (in folder names) survive as surrogates."""
+    """The table of classes. Bytes of folder names that are not UTF-8 become surrogates, as in file names."""
     text = path.read_bytes().decode("utf-8", "surrogateescape")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     classes = tuple(ImageClass(int(row["index"]), row["id"], row["name"], row["group"]) for row in rows)
@@ -154,16 +179,16 @@ def read_classes(path: Path) -> tuple[ImageClass, ...]:
 # ------------------------------------------------------------------------------------------- checksums
 
 
-def file_digests(path: Path, entry: dict[str, Any]) -> Iterator[str]:
-    """SHA-256 (hex) of the blocks of a file: its `entry['header']` bytes, then `['block']` at a time."""
+def file_digests(path: Path, layout: dict[str, Any]) -> Iterator[str]:
+    """SHA-256 (hex) of the blocks of a file: its first `layout['header']` bytes, then `layout['block']` at a time."""
     with open(path, "rb") as handle:
-        if entry["header"]:
-            yield hashlib.sha256(handle.read(entry["header"])).hexdigest()
-        while block := handle.read(entry["block"]):
+        if layout["header"]:
+            yield hashlib.sha256(handle.read(layout["header"])).hexdigest()
+        while block := handle.read(layout["block"]):
             yield hashlib.sha256(block).hexdigest()
 
 
-def tree_digest(digests: Iterator[str] | Sequence[str]) -> str:
+def tree_digest(digests: Iterable[str]) -> str:
     """SHA-256 (hex) of the concatenated digests of a file's blocks."""
     return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
 
@@ -175,7 +200,7 @@ def content_checksum(files: dict[str, dict[str, Any]]) -> str:
 
 
 def verify(packed: PackedImages) -> int:
-    """Reads every byte of a packed set and compares all checksums; returns the number of bytes.
+    """Reads every byte of a packed set and compares all checksums. Returns the number of bytes.
 
     Raises Refused, naming the file and the images, where a block differs.
     """
@@ -183,28 +208,30 @@ def verify(packed: PackedImages) -> int:
     total = 0
     for name in FILES:
         entry = manifest["files"][name]
-        found = list(file_digests(packed.folder / name, entry))
-        if tree_digest(found) != entry["sha256"]:
-            where = _where(packed, name, found)
+        digests = list(file_digests(packed.folder / name, entry))
+        if tree_digest(digests) != entry["sha256"]:
+            place = _damaged_part(packed, name, digests)
             raise Refused(
-                f"{packed.folder / name} has changed since it was packed{where}; delete the folder and pack again"
+                f"{packed.folder / name} has changed since it was packed{place}; delete the folder and pack again"
             )
         total += entry["bytes"]
     return total
 
 
-def _where(packed: PackedImages, name: str, found: list[str]) -> str:
+def _damaged_part(packed: PackedImages, name: str, digests: list[str]) -> str:
+    """Which images of a file are damaged, in words; '' where that cannot be said."""
     path = packed.folder / "blocks.json"
     if not path.is_file():
         return ""
     expected = read_json(path)[name]
-    bad = [i for i, (a, b) in enumerate(zip(expected, found, strict=False)) if a != b]
-    if not bad or not name.endswith("images.npy"):
+    damaged = [i for i, (a, b) in enumerate(zip(expected, digests, strict=False)) if a != b]
+    if not damaged or not name.endswith("images.npy"):
         return ""
     rows = block_rows(packed.size)
-    if bad[0] == 0:
+    if damaged[0] == 0:
         return " (in its header)"
-    return f" (in images {(bad[0] - 1) * rows} to {bad[0] * rows - 1}, {len(bad)} of {len(expected)} blocks)"
+    first = (damaged[0] - 1) * rows
+    return f" (in images {first} to {first + rows - 1}, {len(damaged)} of {len(expected)} blocks)"
 
 
 # Sets up to this size are read in full at their first use: about two seconds.
@@ -213,10 +240,10 @@ FIRST_USE_BLOCKS = 128
 
 
 def verify_at_first_use(packed: PackedImages) -> None:
-    """Checks the images once per packed set and again whenever its files have changed their time or size.
+    """Checks the image files when a packed set is used for the first time, and after their times or sizes change.
 
-    Sets up to 4 GiB are read in full; of larger ones, 128 blocks spread evenly over each image file. What was
-    checked is remembered in `verified.json` beside them, where the folder is writable. Raises Refused.
+    Sets up to 4 GiB are read in full; of larger ones, 128 blocks spread evenly over each image file. Where the folder
+    is writable, `verified.json` in it records what was checked. Raises Refused where a block differs.
     """
     state = {name: [(stat := (packed.folder / name).stat()).st_size, stat.st_mtime_ns] for name in FILES}
     stamp = packed.folder / "verified.json"
@@ -229,14 +256,15 @@ def verify_at_first_use(packed: PackedImages) -> None:
     if packed.train.images.nbytes + packed.val.images.nbytes <= FIRST_USE_BYTES:
         verify(packed)
     else:
-        _verify_some(packed)
+        _verify_sample(packed)
     try:
         write_json(stamp, {"checksum": packed.checksum, "files": state})
     except OSError:
         pass  # a read-only folder is checked at every use
 
 
-def _verify_some(packed: PackedImages) -> None:
+def _verify_sample(packed: PackedImages) -> None:
+    """Checks FIRST_USE_BLOCKS blocks of each image file."""
     manifest, blocks = read_manifest(packed.folder), read_json(packed.folder / "blocks.json")
     for name in FILES[3:]:
         entry, digests = manifest["files"][name], blocks[name]
@@ -288,10 +316,10 @@ def write_manifest(
     digests: dict[str, list[str]],
     about: dict[str, Any],
 ) -> None:
-    """Writes `blocks.json` and, last of all, `manifest.json`, whose presence says that the set is whole.
+    """Writes `blocks.json` and, last of all, `manifest.json`, which marks the set as complete.
 
-    `digests` holds the block digests of the image files; those of the small files are computed here. `about`
-    is added to the manifest as it is (source, resize rule, skipped pictures).
+    digests: block digests of the image files, by file name; those of the small files are computed here.
+    about: further entries of the manifest (source, resize rule, skipped images).
     """
     files: dict[str, dict[str, Any]] = {}
     for file in FILES:
@@ -342,16 +370,16 @@ def write_packed(
     partial.mkdir(parents=True)
     size, sets = train.images.shape[1], {"train": train, "val": val}
     digests = {}
-    for which, images in ((which, images.images) for which, images in sets.items()):
+    for which, image_set in sets.items():
         path = partial / f"{which}-images.npy"
-        header = npy_header(images.shape, "|u1")
+        header = npy_header(image_set.images.shape, "|u1")
         with write_atomically(path) as handle:
             handle.write(header)
-            handle.write(np.ascontiguousarray(images, dtype=np.uint8).tobytes())
+            handle.write(np.ascontiguousarray(image_set.images, dtype=np.uint8).tobytes())
         layout = {"header": len(header), "block": block_rows(size) * size * size * 3}
         digests[path.name] = list(file_digests(path, layout))
-    write_small_files(partial, classes, {which: images.labels for which, images in sets.items()})
-    counts = {which: len(images.labels) for which, images in sets.items()}
+    write_small_files(partial, classes, {which: image_set.labels for which, image_set in sets.items()})
+    counts = {which: len(image_set.labels) for which, image_set in sets.items()}
     write_manifest(partial, name, size, counts, digests, {"source": "arrays", "skipped": []})
     os.rename(partial, folder)
     return open_packed(folder)

@@ -11,9 +11,9 @@ from rich.progress import track
 from rich.table import Table
 
 from transferability import available_cores
-from transferability.data.packed import open_packed
+from transferability.data.packed import known_classes
 from transferability.runs.machine import FORMS
-from transferability.splits import ilsvrc_classes, task_classes
+from transferability.splits import task_classes
 from transferability.study import Fleet, Study
 from transferability.training.cost import fleet_operations, hours
 from transferability.training.forms import FleetKind, Measured, Probe, fastest, measure_forms
@@ -25,14 +25,8 @@ CPU_STEP = 200e9
 
 
 def class_counts(study: Study, data: Path) -> dict[tuple[str, str], int]:
-    """(split, target) → classes: of the packed set, of ILSVRC 2012 where it is not packed yet, else 100."""
-    folder = data / study.data
-    if (folder / "manifest.json").exists():
-        table = open_packed(folder).classes
-    elif study.data.startswith(("ilsvrc", "imagenet")):
-        table = ilsvrc_classes()
-    else:
-        table = None
+    """(split, target) → number of classes; 100 where the classes of the data set are not known."""
+    table = known_classes(data / study.data)
     pairs = {(network.split, network.treatment.target) for network in study.networks}
     return {pair: 100 if table is None else len(task_classes(table, *pair)) for pair in pairs}
 

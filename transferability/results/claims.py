@@ -30,6 +30,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from transferability.classes import ilsvrc_classes
 from transferability.files import write_atomically
 from transferability.results.paper import paper_results
 from transferability.results.statistics import (
@@ -45,7 +46,7 @@ from transferability.results.statistics import (
     networks,
     pooled_mean,
 )
-from transferability.splits import ilsvrc_classes, task_classes
+from transferability.splits import task_classes
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"

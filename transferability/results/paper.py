@@ -11,8 +11,8 @@ classes. The authors' halves 0A and 0B are random-0's A and B; they trained BnB 
 
 import pandas as pd
 
+from transferability.classes import TABLES
 from transferability.results.statistics import read_results
-from transferability.splits import TABLES
 
 CITATION = "Yosinski et al. 2014"
 

@@ -67,7 +67,7 @@ def holder(lock: Path) -> Holder | None:
 
 def dead(holder: Holder) -> bool | None:
     """Whether the process that made a lock is gone for sure (True), runs for sure (False), or cannot be seen."""
-    here = _myself("")
+    here = myself("")
     if holder.job and (holder.cluster, holder.job) == (here.cluster, here.job) and holder.restarts < here.restarts:
         return True  # this very job before it was requeued: SLURM ends a job before it starts it again
     if (holder.host, holder.machine) != (here.host, here.machine):
@@ -131,7 +131,7 @@ class Grip:
                 self._last = _now()
 
     def _take(self, path: Path, still: dict[Path, str]) -> None:
-        mine = _myself(secrets.token_hex(8))
+        mine = myself(secrets.token_hex(8))
         handle = _acquire(path, path, mine, still, self._stale)
         with self._mutex:
             self._held[path] = handle, mine
@@ -332,7 +332,8 @@ def _held(path: Path, seen: _Seen) -> Held:
     return Held(f"{network} is being trained by {who}; this process steps back")
 
 
-def _myself(token: str) -> Holder:
+def myself(token: str) -> Holder:
+    """This process as the holder of a lock `token`."""
     env = os.environ
     array, task = env.get("SLURM_ARRAY_JOB_ID", ""), env.get("SLURM_ARRAY_TASK_ID", "")
     boot = namespace = ""

@@ -23,16 +23,9 @@ import lightning as L
 import numpy as np
 import torch
 
+from transferability.data.loader import Prefetched, prefetch_threads, resident
 from transferability.data.packed import open_packed
-from transferability.data.stream import (
-    Prefetched,
-    ResidentImages,
-    TaskImages,
-    TrainingBatches,
-    prefetch_threads,
-    resident,
-    task_images,
-)
+from transferability.data.stream import ResidentImages, TaskImages, TrainingBatches, task_images
 from transferability.files import in_words
 from transferability.networks.caffenet import Conv
 from transferability.networks.layers import build, draw

@@ -556,10 +556,10 @@ class Tracker:
 
     def _send(self) -> None:
         runs = self._open_all()
-        sent = -1
+        sent = dict.fromkeys(runs, -1)  # index of a network → the step of its last row
         while (item := self.rows.get()) is not None:
             i, step, row = item
-            sent = max(sent, step)
+            sent[i] = step
             if i in runs and step > runs[i][1]:
                 try:
                     runs[i][0].log(row, step=step, commit=True)
@@ -575,7 +575,7 @@ class Tracker:
                     if weights is not None:
                         self._keep(run, network, weights)
                 run.finish(exit_code=int(self.failed))
-                wait_for(self.folder.network(network.name), sent)
+                wait_for(self.folder.network(network.name), sent[i])
             except Exception as error:
                 self._say(f"the run of {network.name} does not end: {in_short(error)}")
 

@@ -12,8 +12,9 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages, open_packed, verify_at_first_use
-from transferability.data.stream import ImagesModule, mean_image, task_images
+from transferability.data.stream import mean_image, task_images, task_sets
 from transferability.files import Missing, Refused, in_words, remove_unfinished, write_atomically, write_json
 from transferability.runs.ledger import (
     Start,
@@ -200,15 +201,13 @@ def _fit(
     """Trains to the end of the recipe, or until every network has diverged."""
     fleet, machine, recipe = training.fleet, training.machine, training.fleet.recipe
     needed = SAFETY * max(fleet_memory(training.study, fleet, machine.processes), choice.memory)
+    training_images, validation_images = task_sets(packed, fleet.split, fleet.target, fleet.images_per_class, recipe)
     images = ImagesModule(
-        packed,
-        fleet.split,
-        fleet.target,
-        fleet.images_per_class,
+        training_images,
+        validation_images.first(machine.most_validated),
         recipe,
         fleet.stream,
         module.stretch,
-        machine.most_validated,
         machine.resident,
         needed,
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transferability.data import packed as images
+from transferability.classes import ImageClass
+from transferability.data import packed as module
 from transferability.data.packed import (
     FILES,
-    ImageClass,
     ImageSet,
     PackedImages,
     describe,
@@ -101,7 +101,7 @@ def test_a_changed_byte_in_a_small_file_is_seen_when_opening(tmp_path: Path, nam
 
 
 def test_a_changed_byte_in_an_image_is_seen_when_verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images a block
+    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images a block
     packed = make(tmp_path / "set")
     change_byte(packed.folder / "train-images.npy", -1)
     packed = open_packed(packed.folder)
@@ -114,12 +114,12 @@ def test_first_use_checks_once_and_again_after_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_full: bool
 ) -> None:
     if not in_full:
-        monkeypatch.setattr(images, "FIRST_USE_BYTES", 0)
+        monkeypatch.setattr(module, "FIRST_USE_BYTES", 0)
     packed = make(tmp_path / "set")
     verify_at_first_use(packed)
     with monkeypatch.context() as patch:
-        patch.setattr(images, "verify", None)
-        patch.setattr(images, "_verify_some", None)
+        patch.setattr(module, "verify", None)
+        patch.setattr(module, "_verify_sample", None)
         verify_at_first_use(packed)  # calls neither
     change_byte(packed.folder / "val-images.npy", -1)
     os.utime(packed.folder / "val-images.npy", ns=(1, 1))

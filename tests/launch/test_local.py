@@ -1,0 +1,102 @@
+"""Workers that die, readers that leave, and interruptions: nothing of it is a failure of training."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import HELPERS
+from tiny import tiny_study
+
+from transferability.data.packed import PackedImages
+from transferability.launch.local import Job, ThisProcess, Workers, train_pending
+from transferability.runs.ledger import is_done, pending
+from transferability.runs.machine import Machine
+from transferability.runs.paths import data_root, study_folder
+from transferability.study import Study, fleets
+
+MAIN = "import sys; from transferability.cli import main; sys.exit(main())"
+CPU = Machine(accelerator="cpu")
+
+
+def job_of(study: Study) -> Job:
+    return Job(study, study_folder(study.name), data_root(), CPU)
+
+
+def ended(pool: Workers) -> list[tuple[str, str]]:
+    """(state, reason) of the fleets that end next."""
+    while not (those := pool.wait()):
+        assert pool.is_busy
+    return [(fleet.state, fleet.reason) for fleet in those]
+
+
+def test_an_idle_worker_that_is_killed_is_named_and_replaced(roots: Path, packed: PackedImages) -> None:
+    """As the kernel does for want of memory. The fleet that is sent to it next fails; the one after that is trained."""
+    study = tiny_study(["baseA", "baseB", "R1A"])
+    first, second, third = fleets(study.networks, 1)
+    with Workers(job_of(study), 1) as pool:
+        pool.start(first)
+        assert ended(pool) == [("done", "")]
+        (worker,) = pool.pool
+        os.kill(worker.processes[0].pid or 0, signal.SIGKILL)
+        worker.processes[0].join()
+        pool.start(second)
+        ((state, reason),) = ended(pool)
+        assert state == "failed" and "was killed (SIGKILL); run the same command again" in reason
+        pool.start(third)
+        assert ended(pool) == [("done", "")]
+    assert not list(study_folder("tiny").fleets.glob("*/failed.json"))
+
+
+def test_a_worker_without_its_parent_leaves_and_records_no_failure(roots: Path, packed: PackedImages) -> None:
+    """Ctrl-C closes the pipes while a fleet is trained: an interruption is no failure of the fleet."""
+    study = tiny_study(["baseA"])
+    (fleet,) = fleets(study.networks)
+    with Workers(job_of(study), 1) as pool:
+        pool.start(fleet)
+        (worker,) = pool.pool
+        worker.pipes[0].close()  # what the worker sends next finds nobody
+        worker.processes[0].join(120)
+        assert worker.processes[0].exitcode in (0, 1)
+        worker.pipes.clear()
+    assert not study_folder("tiny").fleet(fleet.name).failed.exists()
+
+
+def test_what_waits_for_a_source_that_is_not_trained_is_left(roots: Path, packed: PackedImages) -> None:
+    study = tiny_study(["baseA", "baseB", "A1B", "R1B"])
+    folder, lines = study_folder("tiny"), list[str]()
+    copies = [study.by_name[f"random-0/{name}/seed-0"] for name in ("A1B", "R1B")]
+    waiting = pending(study, folder, copies, 1)
+    left = train_pending(job_of(study), waiting, ThisProcess(job_of(study), lines.append), lines.append)
+    assert [network.short_name for fleet in left for network in fleet.networks] == ["A1B"]
+    assert is_done(folder, "random-0/R1B/seed-0") and not is_done(folder, "random-0/A1B/seed-0")
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "run"])
+def test_a_reader_that_leaves_ends_what_prints_and_not_what_trains(
+    roots: Path, packed: PackedImages, command: str
+) -> None:
+    """As in `transferability run … | head -0`."""
+    file = roots / "mine.py"
+    file.write_text(
+        f"import sys\nsys.path.insert(0, {str(HELPERS)!r})\nfrom tiny import tiny_study\n"
+        f"names = [f'random-{{i}}/base{{t}}' for i in range({2 if command == 'run' else 400}) for t in 'AB']\n"
+        "study = tiny_study(names)\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    options = ["--accelerator", "cpu", "--workers", "1"] if command == "run" else []
+    options += ["--all"] if command == "status" else []
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN, command, str(file), *options], stdout=writing, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writing)
+    _, errors = process.communicate(timeout=250)
+    assert "Traceback" not in errors and "Exception ignored" not in errors, errors
+    if command == "run":
+        assert process.returncode == 0
+        assert is_done(study_folder("tiny"), "random-1/baseB/seed-0")
+    else:
+        assert process.returncode == 1

@@ -1,0 +1,348 @@
+"""The look that all figures share: matplotlib's settings, the paper's colours and markers, names, counts, captions."""
+
+import itertools
+import logging
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.lines import Line2D
+
+from transferability.files import Refused
+from transferability.splits import GROUP_TITLES, group_title
+
+# Type 42 embeds the fonts as TrueType, which publishers ask for.
+SETTINGS = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "transferability",  # the same table gives the same bytes
+    "savefig.dpi": 220,
+}
+WIDTH = 5.5  # inches: the width of the text in the paper's proceedings
+WIDE = 6.5  # inches: of figures with panels side by side
+PANEL = 2.4  # inches: panels narrower than this stand below each other
+SMALL = 6.5  # points: counts, captions, notes
+GREY = "#555555"
+ORANGE = "#ff8800"
+YELLOW = "#f2c400"
+INTERVALS = "bars: 95 % t interval over units (split × seed), from three units on"
+LAYER = "Layer $n$ at which network is chopped and retrained"
+
+
+def settings(style_file: Path | None = None) -> AbstractContextManager[None]:
+    """The project's matplotlib settings, in force inside `with settings():` and nowhere else.
+
+    They start from matplotlib's defaults, so that no matplotlibrc of the user changes a figure. `style_file`: a
+    matplotlib style file that is applied on top. Refused if it cannot be read or has a bad value.
+    """
+    styles: list[Any] = ["default", SETTINGS]
+    if style_file is not None:
+        styles.append(read_style(style_file))
+    return matplotlib.style.context(styles)
+
+
+def read_style(path: Path) -> dict[str, Any]:
+    """The settings in a matplotlib style file. Refused, in one line, if it cannot be read or a line is no setting."""
+    warnings: list[str] = []  # matplotlib logs what it does not understand, and goes on
+    log = logging.getLogger("matplotlib")
+    listen = logging.Handler()
+    listen.emit = lambda record: warnings.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    propagates, log.propagate = log.propagate, False
+    log.addHandler(listen)
+    try:
+        settings = matplotlib.rc_params_from_file(str(path), fail_on_error=True, use_default_template=False)
+    except (OSError, ValueError) as error:
+        warnings = [str(error.strerror if isinstance(error, OSError) else error)]
+    finally:
+        log.removeHandler(listen)
+        log.propagate = propagates
+    if warnings:
+        raise Refused(f"{path} cannot be used as a matplotlib style file ({warnings[0][:200]})")
+    return {str(name): value for name, value in settings.items()}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a user chooses about every figure. `width`: inches, None for the figure's own; `caption`: text below it."""
+
+    width: float | None = None
+    counts: bool = True  # print the numbers of networks and units
+    caption: str = ""
+
+    def columns(self, panels: int, width: float = WIDE) -> int:
+        """How many of `panels` fit side by side on this page; all of them at the figure's own `width`."""
+        if self.width is None or self.width >= width:
+            return panels
+        return max(1, min(panels, int(self.width // PANEL)))
+
+
+PLAIN = Page()
+
+
+# ------------------------------------------------------------------------------------------ names
+
+
+TASK_NAMES = {("manmade-natural", "A"): "man-made", ("manmade-natural", "B"): "natural"}
+
+
+def group_name(group: str) -> str:
+    """A group of splits inside a sentence: "random splits"; its name if it is none of the paper's."""
+    return group_title(group).lower() if group in GROUP_TITLES else group
+
+
+def task_name(group: str, task: str) -> str:
+    """What a task's letter stands for in a group of splits: "man-made"; the letter where that has no words."""
+    return TASK_NAMES.get((group, task), task)
+
+
+def caution(studies: Iterable[str]) -> str:
+    """What has to be said wherever results of the demo are shown; "" for other studies. `studies`: their names."""
+    if not any(study.startswith("demo") for study in studies):
+        return ""
+    return (
+        "The demo's images were drawn, and its recipe chosen, so that the effects show: this illustrates the method "
+        "and is no evidence for the effects."
+    )
+
+
+# ------------------------------------------------------------------------------------------ treatments
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one treatment is drawn: colours differ in luminance too, and every treatment has a shape of its own."""
+
+    label: str  # the paper's name of it
+    line: str  # colour of lines and of the marker's edge
+    face: str  # colour of the marker's inside
+    marker: str
+    plus: bool  # a black plus inside, as in the paper: the copied layers are trained
+    offset: float  # along n, where the treatments of one n stand side by side
+
+    @property
+    def edge(self) -> str:
+        return "black" if self.face == "#ffffff" or self.plus else self.line
+
+
+# Colours, shapes and offsets of the paper's Figure 2.
+LOOKS = {
+    "base": Look("baseB", "#000000", "#ffffff", "o", False, 0.0),
+    "BnB": Look("selffer BnB", "#00008b", "#00008b", "o", False, -0.15),
+    "BnB+": Look("selffer BnB+", "#aaaaff", "#aaaaff", "o", True, -0.05),
+    "AnB": Look("transfer AnB", "#8b0000", "#8b0000", "D", False, 0.05),
+    "AnB+": Look("transfer AnB+", "#ffaaaa", "#ffaaaa", "D", True, 0.15),
+    "RnB": Look("random, untrained filters", "#b08d00", YELLOW, "v", False, 0.25),
+}
+MN = Look("AnB, man-made/natural", "#c25e00", ORANGE, "h", False, 0.0)  # of the paper's Figure 3
+# AnB on groups of splits that the paper does not have, by their order.
+OTHERS = (("#006d5b", "s"), ("#5b2a86", "^"), ("#7a4a1e", "p"), ("#2f5597", "X"))
+
+
+def group_look(group: str, others: Sequence[str] = ()) -> Look:
+    """How AnB on one group of splits is drawn; `others`: all groups of the figure that the paper does not have."""
+    if group == "random":
+        return LOOKS["AnB"]
+    if group == "manmade-natural":
+        return MN
+    colour, marker = OTHERS[(others.index(group) if group in others else 0) % len(OTHERS)]
+    return Look(f"AnB, {group_name(group)}", colour, colour, marker, False, 0.0)
+
+
+Numbers = Sequence[float] | pd.Series | pd.Index
+
+
+def markers(axes: Axes, x: Numbers, y: Numbers, look: Look, **options: Any) -> None:
+    """Markers of one treatment at (x, y).
+
+    options: size (points), and any of matplotlib's alpha, zorder and gid. A gid names the markers in the figure, so
+    that a test can read them back.
+    """
+    size: float = options.pop("size", 5.5)
+    options = {"zorder": 3.0, "linestyle": "none", **options}
+    axes.plot(
+        x,
+        y,
+        marker=look.marker,
+        markersize=size - (look.marker == "D"),
+        color=look.line,
+        markerfacecolor=look.face,
+        markeredgecolor=look.edge,
+        markeredgewidth=0.7,
+        **options,
+    )
+    if look.plus:
+        options |= {"zorder": options["zorder"] + 0.1, "gid": None}
+        axes.plot(x, y, marker="+", markersize=size - 1.5, color="black", markeredgewidth=0.8, **options)
+
+
+def curve(axes: Axes, x: Numbers, y: Numbers, **options: Any) -> None:
+    """A line through (x, y); nothing for a single point, which its marker shows."""
+    if len(x) > 1:
+        axes.plot(x, y, **options)
+
+
+Entry = tuple[Any, str]  # of a legend: what stands for it, and its label
+
+
+def handle(look: Look, label: str | None = None, line: bool = False, dashes: Any = "-") -> Entry:
+    """Legend entry of a treatment: artists that matplotlib draws over each other, and the label."""
+    body = Line2D(
+        [],
+        [],
+        linestyle=dashes if line else "none",
+        color=look.line,
+        marker=look.marker,
+        markersize=5.5,
+        markerfacecolor=look.face,
+        markeredgecolor=look.edge,
+        markeredgewidth=0.7,
+    )
+    marker = "+" if look.plus else ""
+    plus = Line2D([], [], linestyle="none", marker=marker, markersize=4, color="black", markeredgewidth=0.8)
+    return (body, plus), label or look.label
+
+
+# ------------------------------------------------------------------------------------------ figures
+
+
+def new_figure(page: Page, height: float, width: float = WIDTH) -> Figure:
+    """A figure of `page.width` or `width` inches whose layout keeps labels, counts and captions apart."""
+    return Figure(figsize=(page.width or width, height), layout="constrained")
+
+
+def in_rows(panels: Sequence[str], columns: int) -> list[Any]:
+    """Names of panels, so many side by side, as matplotlib's subplot_mosaic takes them."""
+    rows = [list(panels[start : start + columns]) for start in range(0, len(panels), columns)]
+    return [row + ["."] * (columns - len(row)) for row in rows]
+
+
+def legend(figure: FigureBase, width: float, entries: Sequence[Entry], title: str = "") -> None:
+    """A legend above the panels, in as many columns as fit into `width` inches."""
+    handles, labels = zip(*entries, strict=True)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=legend_columns(labels, width),
+        handletextpad=0.3,
+        columnspacing=1.2,
+        title=title or None,
+        title_fontsize=9,
+    )
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """In how many columns the labels of a legend fit into `width` inches; matplotlib fills the first columns first."""
+    for columns in range(len(labels), 1, -1):
+        rows, longer = divmod(len(labels), columns)
+        starts = [column * rows + min(column, longer) for column in range(columns + 1)]
+        characters = sum(max(map(len, labels[start:end])) for start, end in itertools.pairwise(starts))
+        # In inches, at 7.5 points: a character, and an entry's handle with the space around it.
+        if 0.42 * columns + 0.057 * characters <= width:
+            return columns
+    return 1
+
+
+def caption(figure: Figure, page: Page, studies: Iterable[str] = (), notes: Sequence[str] = ()) -> None:
+    """Print the notes, the user's caption and the demo's caution below the figure, which grows by their lines."""
+    parts = [part for part in (*notes, page.caption, caution(studies)) if part]
+    if not parts:
+        return
+    width, height = figure.get_size_inches()
+    lines = [line for part in "\n".join(parts).split("\n") for line in textwrap.wrap(part, int(width * 21)) or [""]]
+    figure.set_size_inches(width, height + 0.125 * len(lines) + 0.05)
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY, linespacing=1.25)
+
+
+def counted(page: Page, where: str = "Below the panel") -> str:
+    """The note that explains `counts` and `bars`."""
+    if not page.counts:
+        return INTERVALS[0].upper() + INTERVALS[1:] + "."
+    return f"{where}: networks (units) of each mean; {INTERVALS}."
+
+
+def counts(axes: Axes, page: Page, rows: Sequence[tuple[str, pd.DataFrame]]) -> None:
+    """Below the x axis of `axes`, for each label and n the networks of the mean, and in brackets its units.
+
+    `rows`: labels with their means (columns n, networks, units).
+    """
+    if not page.counts:
+        return
+    left, _ = axes.get_xlim()
+    below = 23 + 11 * (1 + axes.get_xlabel().count("\n"))  # points: the tick labels and the axis' label
+    put: dict[str, Any] = {
+        "xycoords": ("data", "axes fraction"),
+        "textcoords": "offset points",
+        "va": "top",
+        "fontsize": SMALL - 0.5,
+        "color": "#333333",
+    }
+    for line, (label, means) in enumerate((label, means) for label, means in rows if len(means)):
+        down = -below - 9 * line
+        axes.annotate(label, xy=(left, 0), xytext=(-3, down), ha="right", **put)
+        for n, networks, units in zip(means["n"], means["networks"], means["units"], strict=True):
+            axes.annotate(f"{networks} ({units})", xy=(n, 0), xytext=(0, down), ha="center", **put)
+
+
+def bars(axes: Axes, means: pd.DataFrame, look: Look, shift: float = 0.0) -> None:
+    """Intervals of means (columns n, low, high) as thin vertical bars; means without an interval get none."""
+    rows = means.dropna(subset=["low", "high"])
+    axes.vlines(rows["n"] + shift, rows["low"], rows["high"], color=look.line, lw=0.9, zorder=2.5)
+
+
+def width_of(axes: Axes) -> float:
+    """The width of the figure that the panel is in, in inches."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return float(figure.get_figwidth())
+
+
+def layer_axis(axes: Axes, label: str = LAYER) -> None:
+    """Label the axis of n, on two lines where the figure is too narrow for one."""
+    narrow = 0.06 * len(label) > width_of(axes) - 1
+    axes.set_xlabel(label.replace(" network is", " network\nis") if narrow else label)
+
+
+def accuracy_axis(axes: Axes) -> None:
+    """Keep an axis of accuracies within 0 and 1."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, low), min(1.0, high))
+
+
+def points(value: float, sign: str = "+", minus: str = "\N{MINUS SIGN}") -> str:
+    """A difference of 0.0123 as "+1.2" percentage points; `sign=""` leaves the plus out. Never "-0.0"."""
+    return f"{round(100 * value, 1) + 0.0:{sign}.1f}".replace("-", minus)
+
+
+def in_points(axis: Axis) -> None:
+    """Label an axis of differences in percentage points: 0.01 is 1."""
+    axis.set_major_formatter(
+        lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", "\N{MINUS SIGN}")
+    )
+
+
+def points_axis(axes: Axes, label: str = "Difference (points)") -> None:
+    """The y axis of a panel of differences."""
+    axes.set_ylabel(label)
+    in_points(axes.yaxis)
