@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo figures test check torture bench clean
+.PHONY: help setup demo figures test check torture lowest bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -20,7 +20,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old; Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv module (on Debian: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,wandb,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,wandb,dashboard,dev]'
 	@touch $@
 
 demo: setup ## draw the demo pictures, train the demo study, draw Figure 2
@@ -42,8 +42,11 @@ test: check ## run check, then the tests
 torture: setup ## try every fault on purpose, for half an hour; prints what became of each
 	PYTHONPATH=tests/helpers $(BIN)/python tests/torture.py
 
+lowest: ## try the lowest versions that pyproject.toml allows, in .lowest: 6 GB, six minutes
+	$(PYTHON) tools/lower_bounds.py
+
 bench: setup ## measure speed side by side with other ways, two hours; data/demo and data/tiny-imagenet first
 	$(BIN)/python benchmarks/benchmark.py
 
 clean: ## remove the environment and caches (data/, runs/ and figures/ stay)
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .lowest .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -350,12 +350,14 @@ def train(
     follow_launcher()
     refuse_form(machine.form, machine.accelerator != "cpu", machine.processes)  # whether there is a GPU, is seen later
     from transferability.study import fleets, load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import nothing_new, ready
 
     machine = replace(machine, wandb=ready(machine.wandb))
     study = load_study(experiment)
     divided = fleets(study.select(only or ()), fleet_size)
     chosen = _which(study, fleet, network, divided, (submission, element))
+    if first:
+        nothing_new(chosen, study_folder(study.name), experiment, machine.wandb)
     if not _train_here(study, chosen, machine, first, preempted):
         raise typer.Exit(1)
 
@@ -421,12 +423,13 @@ def run(
     from transferability.runs.ledger import fleet_size as size_for
     from transferability.runs.ledger import pending, refuse_mismatches, tidy, with_sources
     from transferability.study import load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import nothing_new, ready
 
     if machine.nodes > 1:
         raise Refused(f"--nodes {machine.nodes}: `run` trains on this machine alone; several nodes need `submit`")
     refuse_form(machine.form, bool(gpus(machine.accelerator)), machine.devices)
     set_thread_defaults()  # for the workers
+    machine = replace(machine, wandb=ready(machine.wandb))
     study, console = load_study(experiment), _Console(highlight=False)
     chosen = study.select(only or ())
     packed = open_packed(data_root() / study.data)  # refused here, not in every worker
@@ -434,10 +437,11 @@ def run(
     number = workers or default_workers(machine.accelerator, machine.devices)
     if dry_run_steps is not None:
         raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
-    machine, folder = replace(machine, wandb=ready(machine.wandb)), study_folder(study.name)
+    folder = study_folder(study.name)
     refuse_mismatches(study, folder, chosen, packed)
     needed = with_sources(study, chosen)
     tidy(folder)
+    nothing_new(chosen, folder, experiment, machine.wandb)
     size = fleet_size if fleet_size is not None else size_for(needed, number)
     waiting = pending(study, folder, needed, size)
     done = run_study(Job(study, folder, data_root(), machine), needed, waiting, number, console)
@@ -560,6 +564,19 @@ def report(
 
 
 @app.command()
+def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline") -> None:
+    """Make W&B runs of finished networks from their result.json, if they were trained without --wandb."""
+    from transferability.study import load_study
+    from transferability.training import tracking
+
+    mode = tracking.ready(wandb)
+    if mode == "disabled":
+        raise Refused("--wandb disabled makes no runs: write offline or online")
+    study = load_study(experiment)
+    print(tracking.track(study, study.select(only or ()), study_folder(study.name), mode))
+
+
+@app.command()
 def dashboard(
     experiment: ExperimentFile,
     file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
@@ -567,11 +584,11 @@ def dashboard(
     """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
     from transferability.report.page import save_dashboard
     from transferability.study import load_study
-    from transferability.training.tracking import ready
+    from transferability.training.tracking import ready_for_dashboard
 
     study = load_study(experiment)
-    if file is None and ready("online") != "online":
-        raise Refused("W&B cannot be reached; write the dashboard with --file, or try again")
+    if file is None:
+        ready_for_dashboard()
     print(save_dashboard(study, file))
 
 

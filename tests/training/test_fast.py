@@ -72,10 +72,10 @@ def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
     for name, outcome in plain.items():
         for loss in ("train_loss", "val_loss"):
             np.testing.assert_allclose(fast[name].series[loss], outcome.series[loss], rtol=0.02)
-        weights, others = outcome.weights, fast[name].weights
-        assert {value.dtype for value in others.values()} == {torch.float32}
-        high, low = (torch.cat([values[key].flatten() for key in weights]) for values in (weights, others))
-        distance = float((low - high).norm() / high.norm())
+        high, low = outcome.weights, fast[name].weights
+        assert {value.dtype for value in low.values()} == {torch.float32}
+        whole, other = (torch.cat([weights[key].flatten() for key in high]) for weights in (high, low))
+        distance = float((other - whole).norm() / whole.norm())
         assert 1e-5 < distance < 5 * 2**-8, (name, distance)  # not 0: it did compute in bfloat16
 
 

@@ -699,7 +699,7 @@ def dashboard(study: Study, entity: str = "") -> Any:
         import wandb_workspaces.reports.v2
         import wandb_workspaces.workspaces as workspaces
     except ImportError:
-        raise Refused("the dashboard needs wandb-workspaces: pip install 'transferability[dashboard]'") from None
+        raise Refused("the dashboard needs wandb-workspaces: pip install '.[dashboard]' in the project") from None
     panels: Any = wandb_workspaces.reports.v2
     groups: dict[str, list[str]] = {}  # split → its treatments
     for network in study.networks:

@@ -192,7 +192,7 @@ def _tracker(training: FleetTraining, packed: PackedImages, choice: FormChoice) 
         "accelerator": machine.accelerator,
         "form": choice.form,
     }
-    return Tracker(study, fleet, training.folder.root, machine.wandb, epoch, shared)
+    return Tracker(study, fleet, training.folder, machine.wandb, epoch, shared)
 
 
 def _fit(
