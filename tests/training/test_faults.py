@@ -4,7 +4,6 @@ Each is one line that says what to do, nothing is lost and nothing overwritten. 
 """
 
 import errno
-import gc
 import json
 import os
 import resource
@@ -12,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -59,7 +58,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command line in this process: (exit code, output, errors)."""
 
     def run(*words: object) -> tuple[int, str, str]:
@@ -73,10 +72,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    yield run
-    # `results` freezes what it leaves to the end of its process. Frozen to the end of this one, which has loaded torch,
-    # objects of a compiler (triton) would never be released, about which its library prints some 30 lines.
-    gc.unfreeze()
+    return run
 
 
 # ---------------------------------------------------------------------------------------------- storage
