@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from tiny import write_table
+from waiting import LIMIT
 
 from transferability import treatment as treatments
 from transferability.files import Refused
@@ -335,7 +336,7 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
 
 def test_tables_and_claims_do_without_torch() -> None:
     command = "import sys, transferability.results.claims, transferability.splits; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", command], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", command], timeout=LIMIT).returncode == 0
 
 
 def test_what_is_no_results_table_is_refused(tmp_path: Path) -> None:
