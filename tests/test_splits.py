@@ -13,7 +13,7 @@ from waiting import LIMIT
 
 from transferability.classes import TABLES, ImageClass, class_groups, ilsvrc_classes, wordnet_group
 from transferability.files import Refused
-from transferability.splits import PAPER_SPLITS, split_tasks, task_classes
+from transferability.splits import PAPER_SPLITS, group_title, sorted_groups, split_group, split_tasks, task_classes
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -183,3 +183,12 @@ def test_classes_out_of_order_are_an_error() -> None:
 
 def test_the_papers_splits_are_splits() -> None:
     assert [split_tasks(split) for split in PAPER_SPLITS] == [("A", "B")] * 5 + [("W",)]
+
+
+def test_random_splits_are_one_group_and_any_other_split_is_its_own() -> None:
+    splits = ["photo-sketch", "whole", "random-12", "imagenet-flowers", "manmade-natural", "random-0"]
+    groups = sorted_groups(map(split_group, splits))
+    assert groups == ["random", "manmade-natural", "whole", "imagenet-flowers", "photo-sketch"]
+    assert [group_title(group) for group in groups] == [
+        *("Random splits", "Man-made / natural", "All classes", "imagenet-flowers", "photo-sketch")
+    ]

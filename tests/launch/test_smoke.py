@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from waiting import LIMIT
 
-from transferability.results.statistics import read_results
+from transferability.results.table import read_results
 
 PROJECT = Path(__file__).parents[2]
 

@@ -199,7 +199,7 @@ def test_tables_for_which_there_is_no_room_stay_as_they_were(
 ) -> None:
     study = tiny_study(["R1A"], SHORT)
     train(study)
-    collect(study)
+    collect(study, study_folder(study.name))
     train(tiny_study(["R2A"], SHORT))
     before, original = tree(roots), os.fsync
     file = experiment(roots, ["R1A", "R2A"], steps=4, validate_every=2)
@@ -342,7 +342,7 @@ def test_a_fleet_that_another_process_started_differently(
     with pytest.raises(Refused, match=r"was started with other networks by another process; run the same command"):
         train_fleet(study, all_three)
     train(study)  # which plans anew
-    assert not collect(study)
+    assert not collect(study, study_folder(study.name))
 
 
 def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: PackedImages) -> None:
@@ -527,7 +527,7 @@ def test_a_recipe_that_changed_halfway_is_refused_by_the_field(
     names = ["R1A", "R2A"]  # that depend on nothing which could be seen to differ
     study = tiny_study(names, SHORT)
     train_fleet(study, fleets(study.networks, 1)[0])
-    collect(study)
+    collect(study, study_folder(study.name))
     before = tree(roots / "runs")
     file = experiment(roots, names, steps=4, validate_every=2, rate=0.07)
     code, out, said = command(words[0], file, *words[1:])
@@ -546,7 +546,7 @@ def test_seeds_may_be_added_afterwards(roots: Path, packed: PackedImages, comman
         "tiny", "tiny", study.architecture, (Network("random-0", Treatment("A", "R", 1), SHORT, 1), *study.networks)
     )
     train(more)
-    assert not collect(more)
+    assert not collect(more, study_folder(more.name))
     after = tree(roots / "runs")
     assert {name: after[name] for name in before} == before
     assert StudyFolder(roots / "runs" / "tiny").result("random-0/R1A/seed-1").exists()

@@ -24,7 +24,7 @@ from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch
 from transferability.files import Refused, read_json
 from transferability.results.collect import collect
-from transferability.results.statistics import read_results
+from transferability.results.table import read_results
 from transferability.runs.paths import study_folder
 from transferability.runs.result import write_result
 from transferability.study import Fleet, fleets
@@ -394,7 +394,7 @@ def test_where_one_network_diverged_the_others_go_on(
     # What is not a number is null in the file, and empty in the tables.
     assert "NaN" not in study_folder("tiny").result("random-0/A2A/seed-0").read_text()
     assert found["A2A"]["series"]["val_loss"] == [None] and found["A2A"]["val_top1"] >= 0
-    assert collect(study) == []
+    assert collect(study, study_folder(study.name)) == []
     table = read_results(study_folder("tiny").results)
     assert math.isnan(table.loc[table["network"] == "A2A", "val_loss"].item())
     rows = study_folder("tiny").curves.read_text().splitlines()

@@ -87,7 +87,7 @@ def gather(study: Study, draw: bool = True) -> Report:
     """Collects the results into results.csv and draws what can be drawn, into <runs>/<study>/figures."""
     folder = study_folder(study.name)
     folder.root.mkdir(parents=True, exist_ok=True)
-    collect(study)
+    collect(study, folder)
     table = results.read_results(folder.results)
     figures, not_drawn = _draw(folder, table) if draw and len(table) else ([], [])
     return Report(study, folder, table, statuses(study, folder, study.networks), figures, not_drawn)
