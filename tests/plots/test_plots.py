@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from tiny import write_table
+from waiting import LIMIT
 
 from transferability.files import Refused
 from transferability.results import statistics as results
@@ -473,7 +474,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
 
 def test_errors_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, ROOT / "plots" / "figure2.py", tmp_path / "nothing.csv"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment(), timeout=LIMIT)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "nothing.csv does not exist" in done.stderr
 
@@ -538,7 +539,7 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     assert len(plots) == 10
     command = [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "curves.csv", weights, tmp_path / "figures"]
     done = subprocess.run(
-        command, input="\n".join(plots), capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=300
+        command, input="\n".join(plots), capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=LIMIT
     )
     assert done.returncode == 0 and done.stdout.endswith("all ran\n"), done.stderr
     figures = {path.name for path in (tmp_path / "figures").iterdir()}

@@ -15,6 +15,7 @@ from outcomes import COMMIT, whole_study, write_results
 from PIL import Image
 from project import HELPERS
 from typer.testing import CliRunner
+from waiting import LIMIT
 
 from transferability.cli import app
 from transferability.files import write_json
@@ -132,7 +133,7 @@ def test_the_command_draws_and_a_browser_shows_it(study: Study, roots: Path) -> 
     picture = roots / "page.png"
     words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr"]
     words += [f"--user-data-dir={roots / 'browser'}", "--window-size=1180,1600", f"--screenshot={picture}"]
-    ran = subprocess.run([*words, path.as_uri()], capture_output=True, text=True, timeout=100, check=True)
+    ran = subprocess.run([*words, path.as_uri()], capture_output=True, text=True, timeout=LIMIT, check=True)
     assert "CONSOLE" not in ran.stderr  # errors and warnings of the page
     image = Image.open(picture).convert("RGB")
     assert image.size == (1180, 1600)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from handmade import complete, frame, row
+from waiting import LIMIT
 
 from transferability.files import Refused
 from transferability.results.show import footnotes
@@ -262,7 +263,7 @@ def test_means_by_n_is_the_summary_of_one_column() -> None:
 
 def test_tables_and_claims_do_without_torch() -> None:
     command = "import sys, transferability.results.claims, transferability.splits; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", command], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", command], timeout=LIMIT).returncode == 0
 
 
 def test_a_group_of_splits_that_the_paper_does_not_have_keeps_its_name_and_its_rows() -> None:
