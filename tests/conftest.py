@@ -1,5 +1,6 @@
 """Fixtures that several test modules use."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,12 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def packed(roots: Path) -> PackedImages:
     """The tiny packed set, in this test's data folder."""
     return write_tiny(roots / "data" / "tiny")
+
+
+def pytest_sessionfinish() -> None:
+    """The command `results` freezes the objects of its process, which is about to end. This one goes on.
+
+    Frozen, the objects of triton, which torch loads with the first optimiser, would not be released in the end, and its
+    library would print thirty lines about leaks.
+    """
+    gc.unfreeze()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import LIMIT
 
 from transferability.classes import TABLES, ImageClass, class_groups, ilsvrc_classes, wordnet_group
 from transferability.files import Refused
-from transferability.splits import PAPER_SPLITS, split_tasks, task_classes
+from transferability.splits import PAPER_SPLITS, group_title, sorted_groups, split_group, split_tasks, task_classes
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -96,7 +97,7 @@ def test_wordnet_group(class_id: str, group: str) -> None:
 def test_the_table_of_natural_synsets_is_rebuilt_from_wordnet(tmp_path: Path) -> None:
     rebuilt = tmp_path / "table.csv"
     command = [sys.executable, str(ROOT / "tools/make_wordnet_table.py"), str(DATA_NOUN), str(rebuilt)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
     assert rebuilt.read_bytes() == (TABLES / "natural_synsets.csv").read_bytes()
 
 
@@ -182,3 +183,12 @@ def test_classes_out_of_order_are_an_error() -> None:
 
 def test_the_papers_splits_are_splits() -> None:
     assert [split_tasks(split) for split in PAPER_SPLITS] == [("A", "B")] * 5 + [("W",)]
+
+
+def test_random_splits_are_one_group_and_any_other_split_is_its_own() -> None:
+    splits = ["photo-sketch", "whole", "random-12", "imagenet-flowers", "manmade-natural", "random-0"]
+    groups = sorted_groups(map(split_group, splits))
+    assert groups == ["random", "manmade-natural", "whole", "imagenet-flowers", "photo-sketch"]
+    assert [group_title(group) for group in groups] == [
+        *("Random splits", "Man-made / natural", "All classes", "imagenet-flowers", "photo-sketch")
+    ]

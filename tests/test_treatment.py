@@ -6,7 +6,7 @@ import re
 import pytest
 
 from transferability.files import Refused
-from transferability.treatment import LayerPlan, Treatment, parse
+from transferability.treatment import LayerPlan, Treatment, in_letters, parse
 
 HALVES = {"A": 500, "B": 500}
 NONSENSE = (
@@ -135,3 +135,25 @@ def test_order_is_bases_selffer_transfer_random_and_by_n() -> None:
     for family in (["A1A", "A2A", "A10A"], ["B1A", "B2A"], ["R1A", "R2A"]):
         at = [ordered.index(text) for text in family]
         assert at == list(range(at[0], at[0] + len(family)))  # together, by n as a number
+
+
+def test_the_papers_letters_whatever_the_direction() -> None:
+    names = [
+        "baseA",
+        "baseB@250",
+        "baseW@long",
+        "A3A",
+        "B3B+",
+        "W2W",
+        "A3B",
+        "B3A+",
+        "A8B+0.1",
+        "B2Ap2",
+        "R3A",
+        "R3W@5",
+    ]
+    assert [in_letters(name) for name in names] == [
+        *("base", "base@250", "base@long", "BnB", "BnB+", "BnB", "AnB", "AnB+", "AnB+0.1", "AnBp2", "RnB", "RnB@5")
+    ]
+    with pytest.raises(Refused, match="'A3C' is no treatment"):
+        in_letters("A3C@250")

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from transferability import __version__
-from transferability.files import Refused, in_words
+from transferability.files import Refused, in_words, print_any_character
 from transferability.runs.machine import (
     Machine,
     default_workers,
@@ -138,6 +140,11 @@ class _Console(Console):
 
 def _console() -> Console:
     return Console(highlight=False)
+
+
+def _output_width() -> int | None:
+    """The width for a console that prints tables: None, the terminal's or $COLUMNS; a pipe or a file has no limit."""
+    return None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else 10_000
 
 
 def _say(console: Console) -> Callable[[str], None]:
@@ -272,7 +279,8 @@ def plan(
     csv: Csv = False,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.launch.plan import COLUMNS, aligned, listing, totals, trouble
+    from transferability.launch.plan import COLUMNS, listing, totals, trouble
+    from transferability.runs.status import aligned
     from transferability.study import fleets, load_study
 
     study = load_study(experiment)
@@ -285,7 +293,7 @@ def plan(
     if csv:
         _print_csv(COLUMNS, rows)
         return
-    print("\n".join(aligned(rows)) + "\n")
+    print("\n".join(aligned([COLUMNS, *(tuple(map(str, row)) for row in rows)])) + "\n")
     for line in totals(study, chosen, divided):
         _console().print(line)
     if warning := trouble(study, study_folder(study.name), data_root(), chosen):
@@ -445,7 +453,7 @@ def run(
     size = fleet_size if fleet_size is not None else size_for(needed, number)
     waiting = pending(study, folder, needed, size)
     done = run_study(Job(study, folder, data_root(), machine), needed, waiting, number, console)
-    _collect(study, chosen, console)
+    _collect(study, chosen, folder)
     if not done:
         raise typer.Exit(1)
 
@@ -481,37 +489,45 @@ def _dry_run(
 # ------------------------------------------------------------------------------------------ results
 
 
-def _collect(study: Any, chosen: Sequence[Any], console: Console) -> None:
-    """Writes the tables of the whole study; prints that of `chosen`, and what is missing of it."""
+def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool = False) -> None:
+    """Writes the tables of the whole study; prints the summary of `chosen`, and what is missing of it.
+
+    csv: the summary as CSV on standard output; all else then goes to standard error.
+    """
     from transferability.results.collect import collect
 
-    folder = study_folder(study.name)
-    missing = collect(study)
+    # What the summary needs is loaded while other processes read: it takes as long as the reading.
+    missing = collect(study, folder, meanwhile=partial(import_module, "transferability.results.show"))
 
-    from transferability.results.statistics import full_names, print_table, read_results
+    from transferability.results.show import print_table
+    from transferability.results.statistics import summary
+    from transferability.results.table import full_names, in_spans, read_results
 
     results = read_results(folder.results)
     names = {network.name for network in chosen}
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}
-    shown = results[[name in names or name in bases for name in full_names(results)]]
-    if len(shown):
+    shown = results.loc[[name in names or name in bases for name in full_names(results)]]
+    console = _Console(highlight=False, stderr=csv, width=_output_width())
+    say = _say(console)
+    if csv:
+        summary(shown).to_csv(sys.stdout, index=False, lineterminator="\n")
+    elif len(shown):
         print_table(shown, console=console)
     if len(results):
-        console.print(f"\nresults: {folder.results}\ncurves:  {folder.curves}", soft_wrap=True)
-    for name in missing:
-        if name in names:
-            console.print(f"missing: {name}")
-    console.print(f"{len(results)} of {len(study.networks)} networks are done")
+        say(f"\nresults: {folder.results}\ncurves:  {folder.curves}")
+    for line in in_spans(name for name in missing if name in names):
+        say(f"missing: {line}")
+    say(f"{len(results)} of {len(study.networks)} networks are done")
 
 
 @app.command()
-def results(experiment: ExperimentFile, only: Only = None) -> None:
-    """Collect results.csv and curves.csv, name every missing network, print the table."""
+def results(experiment: ExperimentFile, only: Only = None, csv: Csv = False) -> None:
+    """Collect results.csv and curves.csv, name every missing network, print the summary (--csv: all its columns)."""
     from transferability.study import load_study
 
     study = load_study(experiment)
-    _collect(study, study.select(only or ()), _console())
+    _collect(study, study.select(only or ()), study_folder(study.name), csv)
     gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 
@@ -544,21 +560,22 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
-    from transferability.report.page import gather, track_study, write_report
+    from transferability.report.dashboard import track_study
+    from transferability.report.gather import gather
+    from transferability.report.page import write_page
     from transferability.study import load_study
     from transferability.training.tracking import ready
 
     mode = ready(wandb)
     study = load_study(experiment)
-    console = _console()
+    say = _say(_console())
     while True:
-        found = gather(study)
-        for line in found.not_drawn:
-            console.print(line, soft_wrap=True, markup=False)
-        console.print(str(write_report(found)), soft_wrap=True, markup=False)
+        gathered = gather(study, study_folder(study.name))
+        for line in [*gathered.not_drawn, str(write_page(gathered))]:
+            say(line)
         if mode != "disabled":
-            track_study(found, mode)
-        if every is None or found.is_over:
+            track_study(gathered, mode)
+        if every is None or gathered.is_over:
             return
         time.sleep(60 * every)
 
@@ -582,7 +599,7 @@ def dashboard(
     file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
 ) -> None:
     """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
-    from transferability.report.page import save_dashboard
+    from transferability.report.dashboard import save_dashboard
     from transferability.study import load_study
     from transferability.training.tracking import ready_for_dashboard
 
@@ -635,13 +652,13 @@ def claims(
 ) -> None:
     """The paper's claims: its value, the value recomputed from its networks, one's own, and a verdict."""
     from transferability.results.claims import claims_table, print_claims
-    from transferability.results.statistics import read_results
+    from transferability.results.table import read_results
 
     own = None if results_csv is None else read_results(results_csv)
     if csv:
         claims_table(own).to_csv(sys.stdout, index=False, lineterminator="\n")
     else:
-        print_claims(own, _console())
+        print_claims(own, Console(highlight=False, width=_output_width()))
 
 
 # What training needs beyond the package's own requirements: its extra `train`.
@@ -654,9 +671,7 @@ def main() -> None:
     SIGPIPE stays ignored, as Python has it: by default it would end a process that trains as soon as whoever is at the
     other end of any of its sockets is gone. A reader that leaves (`| head`) ends what prints with code 1 (click, rich).
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # an encoding without ± is no reason to stop
+    print_any_character()
     try:
         app()
     except ModuleNotFoundError as error:

@@ -1,11 +1,13 @@
 """Files that are written whole or not at all, tables that people write, and errors whose messages are for people."""
 
+import codecs
 import csv
 import errno
 import io
 import os
 import re
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
@@ -28,6 +30,7 @@ class Missing(Refused):
 
 # What a call fails with where the file system lacks a feature: CIFS, VirtualBox's shares, FUSE, …
 MISSING_FEATURE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV)
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of Excel's own files, and of LibreOffice's
 _SEPARATOR_HINT = re.compile(r'\s*"?sep=(.)"?\n', re.IGNORECASE)  # Excel's, in a line before the table
 
 
@@ -154,9 +157,9 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
     Raises Refused where it is no such table, where one of `columns` is missing, and where a row has more cells than
     there are columns.
     """
-    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+    if data.startswith(SPREADSHEETS):
         raise Refused(f"{place} is a spreadsheet, not a CSV file: save it as CSV")
-    text = _decoded(data).replace("\r\n", "\n").replace("\r", "\n")
+    text = decoded(data).replace("\r\n", "\n").replace("\r", "\n")
     hint = _SEPARATOR_HINT.match(text)
     text = text[hint.end() :] if hint else text
     for separator in hint[1] if hint else ",;\t":
@@ -176,7 +179,7 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
     return [dict(zip_longest(names, row, fillvalue="")) for row in rows[1:]]
 
 
-def _decoded(data: bytes) -> str:
+def decoded(data: bytes) -> str:
     """The text of a file in UTF-16 (told by its byte order mark or its NUL bytes) or, else, UTF-8."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
@@ -192,3 +195,28 @@ def as_windows_text(cell: str) -> str:
     except UnicodeEncodeError:
         return cell.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
     return cell
+
+
+# -------------------------------------------------------------------------------------------------- printing
+
+
+def print_any_character() -> None:
+    """Makes standard output and error print what their encoding lacks in other letters, instead of failing on it.
+
+    For entry points. Every replacement is one character wide, so that tables stay in line.
+    """
+    codecs.register_error("plain", _in_plain_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="plain")
+
+
+PLAIN = str.maketrans({"±": "~", "−": "-", "–": "-", "—": "-", "─": "-", "×": "x", "…": ".", "→": ">", "’": "'"})
+
+
+def _in_plain_letters(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of `codecs`: what ASCII has for the characters that cannot be encoded, else question marks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return "".join(letter if letter.isascii() else "?" for letter in text), error.end

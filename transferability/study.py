@@ -49,6 +49,11 @@ class Network:
         """Name within split and seed: `A3B+`, `A3B+@250`, `baseB@long`."""
         return _short_name(self.treatment, self.images_per_class, self.variant)
 
+    @property
+    def letters(self) -> str:
+        """The short name in the paper's letters: `AnB+`, `AnB+@250`, `base@long`."""
+        return treatments.in_letters(self.short_name)
+
     @cached_property
     def name(self) -> str:
         """Full name: `random-0/A3B+/seed-0`."""

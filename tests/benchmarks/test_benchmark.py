@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from project import PROJECT
+from waiting import LIMIT
 
 BENCHMARK = PROJECT / "benchmarks" / "benchmark.py"
 
 
 def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARK), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:

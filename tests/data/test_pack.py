@@ -6,28 +6,66 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures import encoded, folder, picture, pixels, png, put, somebody
 from PIL import Image
+from project import HELPERS
+from waiting import LIMIT, wait_for
 
 from transferability.data import pack as module
 from transferability.data.pack import pack
 from transferability.data.packed import FILES, describe, open_packed, verify
 from transferability.files import Refused
 
-RUN = """
-import sys
+# Packs, and stays at a moment until the test lets it go on: "noted": this process, when the journal has `count` blocks;
+# "importing": each worker, at its start; "decoding": each worker, before its image number `count`.
+RUN = f"""
+import contextlib, os, resource, signal, sys
 from pathlib import Path
+sys.path.insert(0, {str(HELPERS)!r})
+from waiting import stay
+from transferability.data import pack as module
 from transferability.files import Refused
-from transferability.data.pack import pack
+
+destination, workers, moment, count = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+journal = destination.with_name(destination.name + ".partial") / "journal.jsonl"
+
+def stay_here():
+    stay(destination.with_name(f"stays-{{os.getpid()}}"), destination.with_name("go on"))
+
+if moment == "importing" and __name__ == "__mp_main__":
+    stay_here()
+elif moment == "decoding" and __name__ == "__mp_main__":
+    load, loaded = module.load, 0
+    def load_and_stay(image):
+        global loaded
+        loaded += 1
+        if loaded == count:
+            stay_here()
+        return load(image)
+    module.load = load_and_stay
+elif moment == "noted":
+    original = module.progress
+    @contextlib.contextmanager
+    def progress(total):
+        with original(total) as advance:
+            def advance_and_stay(images):
+                advance(images)
+                if journal.read_text().count("sha256") >= count:
+                    stay_here()
+            yield advance_and_stay
+    module.progress = progress
+
 if __name__ == "__main__":
-    {before}
+    # Started from a background job, this process would ignore Ctrl-C, and what it starts, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if moment == "file too large":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
     try:
-        pack(sys.argv[1], Path(sys.argv[2]), 256, workers=int(sys.argv[3]))
+        module.pack(sys.argv[1], destination, 256, workers=workers)
     except Refused as error:
         sys.exit(f"refused: {{error}}")
     except KeyboardInterrupt:
@@ -59,21 +97,24 @@ def undisturbed(many: Path) -> dict[str, bytes]:
     return bytes_of(destination)
 
 
-def start(source: Path, destination: Path, workers: int, before: str = "") -> subprocess.Popen[str]:
-    script = put(destination.parent / "run.py", RUN.format(before=before).encode())
+def start(
+    source: Path, destination: Path, workers: int, moment: str = "", count: int = 0, stays: int = 1
+) -> subprocess.Popen[str]:
+    """Packs in a process of its own; returns when `stays` processes stay at the moment (see RUN)."""
+    for file in destination.parent.glob("stays-*"):
+        file.unlink()
+    script = put(destination.parent / "run.py", RUN.encode())
     environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[2])}
-    command = [sys.executable, str(script), str(source), str(destination), str(workers)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+    command = [sys.executable, str(script), str(source), str(destination), str(workers), moment, str(count)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
 
+    def is_there() -> bool:
+        assert run.poll() is None, run.communicate()
+        return len([*destination.parent.glob("stays-*")]) == stays
 
-def wait_for_blocks(run: subprocess.Popen[str], destination: Path, blocks: int) -> None:
-    journal = destination.with_name(destination.name + ".partial") / "journal.jsonl"
-    limit = time.monotonic() + 60
-    while run.poll() is None and time.monotonic() < limit:
-        if journal.exists() and journal.read_text().count("sha256") >= blocks:
-            return
-        time.sleep(0.002)
-    raise AssertionError(f"the packing ended before {blocks} blocks: {run.stderr and run.stderr.read()}")
+    if moment in ("importing", "decoding", "noted"):
+        wait_for(moment, is_there)
+    return run
 
 
 def test_workers_do_not_change_the_bytes(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
@@ -89,17 +130,13 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
 ) -> None:
     destination = tmp_path / "packed"
     for blocks in (2, 5, 9):
-        run = start(many, destination, workers)
-        wait_for_blocks(run, destination, blocks)
+        run = start(many, destination, workers, "noted", blocks)
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
         pids = children.read_text().split() if children.exists() else []
         run.kill()
         run.wait()
         assert not destination.exists()
-        limit = time.monotonic() + 20
-        while any(alive(pid) for pid in pids):  # workers must not outlive their parent
-            assert time.monotonic() < limit
-            time.sleep(0.01)
+        wait_for("the end of workers without a parent", lambda pids=pids: not any(map(alive, pids)))
     loaded = []
     load = module.load
     monkeypatch.setattr(module, "load", lambda picture: loaded.append(picture) or load(picture))
@@ -115,21 +152,14 @@ def alive(pid: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("moment", ["workers start", "workers pack"])
+@pytest.mark.parametrize(("moment", "count"), [("importing", 0), ("decoding", 25)])
 def test_ctrl_c_is_one_line_and_loses_nothing(
-    many: Path, undisturbed: dict[str, bytes], tmp_path: Path, moment: str
+    many: Path, undisturbed: dict[str, bytes], tmp_path: Path, moment: str, count: int
 ) -> None:
-    # Started from a background job, this process ignores Ctrl-C, and what it starts would too.
-    before = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    run = start(many, tmp_path / "packed", 2, before)
-    if moment == "workers pack":
-        wait_for_blocks(run, tmp_path / "packed", 2)
-    else:  # the child that Python counts its semaphores with, and two workers, which import what they need
-        while len(Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()) < 3:
-            time.sleep(0.001)
-        time.sleep(0.15)
+    run = start(many, tmp_path / "packed", 2, moment, count, stays=2)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: every process of the group
-    _, errors = run.communicate(timeout=60)
+    (tmp_path / "go on").touch()
+    _, errors = run.communicate(timeout=LIMIT)
     lines = errors.splitlines()
     assert run.returncode == 130 and len(lines) == 2
     assert lines[0].startswith("folder of class folders: 208 training and 64 validation")
@@ -140,9 +170,8 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))"
-    run = start(many, tmp_path / "packed", 2, limit)
-    _, errors = run.communicate(timeout=60)
+    run = start(many, tmp_path / "packed", 2, "file too large", 30_000_000)
+    _, errors = run.communicate(timeout=LIMIT)
     assert run.returncode == 1 and errors.splitlines()[-1].startswith("refused: ")
     assert "cannot be written (File too large)" in errors and "Traceback" not in errors
     assert not (tmp_path / "packed").exists()
@@ -153,8 +182,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict
 def test_a_block_damaged_between_two_runs_is_done_again(
     many: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    run = start(many, tmp_path / "packed", 1)
-    wait_for_blocks(run, tmp_path / "packed", 3)
+    run = start(many, tmp_path / "packed", 1, "noted", 3)
     run.kill()
     run.wait()
     with open(tmp_path / "packed.partial" / "train-images.npy", "r+b") as handle:  # as after a power cut
@@ -229,8 +257,7 @@ def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
 
 
 def test_two_at_once(many: Path, tmp_path: Path) -> None:
-    run = start(many, tmp_path / "packed", 1)
-    wait_for_blocks(run, tmp_path / "packed", 1)
+    run = start(many, tmp_path / "packed", 1, "noted", 1)
     with pytest.raises(Refused, match=r"is being written by another process"):
         pack(str(many), tmp_path / "packed", 256)
     run.kill()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import LIMIT
 
 from transferability.classes import ImageClass
 from transferability.data import packed as module
@@ -157,5 +158,5 @@ def test_an_edited_or_damaged_manifest_is_refused(tmp_path: Path) -> None:
 
 def test_opening_needs_neither_torch_nor_pandas() -> None:
     code = "import sys, transferability.data.packed; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
     assert run.stdout.strip() == "set()"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ilsvrc import TRUTH, WNIDS, devkit, ilsvrc_files, tar_of
-from pictures import encoded, folder, picture, pixels, put
+from pictures import encoded, folder, picture, pixels, put, zipped
 from PIL import Image
 from project import SHARED
 
@@ -26,13 +26,6 @@ PICTURES = SHARED / "data"
 
 def packed(source: Path | str, tmp_path: Path, **options: object) -> PackedImages:
     return pack(str(source), tmp_path / "packed", options.pop("size", None), workers=1, **options)  # type: ignore
-
-
-def zipped(root: Path, archive: Path, prefix: str = "") -> Path:
-    with zipfile.ZipFile(archive, "w") as handle:
-        for path in sorted(root.rglob("*"), reverse=True):  # not in the order of the names
-            handle.write(path, prefix + str(path.relative_to(root)))
-    return archive
 
 
 # ------------------------------------------------------------------------------------ folders of classes
@@ -203,6 +196,64 @@ def test_many_classes_of_one_picture_each(tmp_path: Path) -> None:
     assert [c.id for c in found.classes] == sorted(c.id for c in found.classes)
 
 
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_of_two_train_folders_as_deep_neither_is_taken(tmp_path: Path, packing: str) -> None:
+    """Images, and masks of the same names beside them."""
+    source = tmp_path / "set"
+    folder(source / "images")
+    folder(source / "annotations")
+    given = source if packing == "folder" else zipped(source, tmp_path / "set.zip", "set/")
+    with pytest.raises(
+        Refused, match=r"annotations/train and .*images/train: .*the folder that holds the one you mean"
+    ):
+        packed(given, tmp_path)
+    os.rename(source / "annotations" / "val", source / "annotations" / "other")  # then only one has both
+    given = source if packing == "folder" else zipped(source, tmp_path / "second.zip", "set/")
+    assert len(packed(given, tmp_path).train.labels) == 12
+
+
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_the_train_folder_least_deep_is_taken_wherever_it_is(tmp_path: Path, packing: str) -> None:
+    """A class may be called train; a folder may hold the data set in a folder of its own, as unpacking leaves it."""
+    source = tmp_path / "outer"
+    folder(source / "inner", classes=("train", "val", "car"))
+    folder(source / "more" / "old")
+    found = packed(source if packing == "folder" else zipped(source, tmp_path / "set.zip"), tmp_path)
+    assert [c.id for c in found.classes] == ["car", "train", "val"]
+
+
+def test_train_and_val_in_other_letters(tmp_path: Path) -> None:
+    source = folder(tmp_path / "set")
+    os.rename(source / "train", source / "Train")
+    os.rename(source / "val", source / "VAL")
+    assert len(packed(source, tmp_path).train.labels) == 12
+
+
+def test_a_folder_of_a_zip_names_the_zip(tmp_path: Path) -> None:
+    zipped(folder(tmp_path / "set"), put(tmp_path / "download" / "set.zip", b""))
+    with pytest.raises(Refused, match=r"download has no folder train/: .*; it holds set.zip: give that"):
+        packed(tmp_path / "download", tmp_path)
+
+
+def test_accents_may_be_composed_differently_in_train_and_val(tmp_path: Path) -> None:
+    """A disk of macOS has é as two characters."""
+    source = folder(tmp_path / "set", classes=("cafe\u0301", "bus"))
+    os.rename(source / "val" / "cafe\u0301", source / "val" / "caf\u00e9")
+    table = put(tmp_path / "groups.csv", "id,group\ncaf\u00e9,man-made\nbus,man-made\n".encode())
+    found = packed(source, tmp_path, groups=table)
+    assert [(c.id, c.group) for c in found.classes] == [("bus", "man-made"), ("cafe\u0301", "man-made")]
+    assert found.val.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_the_archive_that_a_class_was_unpacked_from_may_stay(tmp_path: Path) -> None:
+    source = folder(tmp_path / "set")
+    put(source / "train" / "ant.tar", tar_of({"0.png": picture(0)}))
+    assert len(packed(source, tmp_path).train.labels) == 12
+    put(source / "train" / "dog.tar", tar_of({"0.png": picture(0)}))
+    with pytest.raises(Refused, match=r"dog.tar lies beside the class folders"):
+        list_images(str(source))
+
+
 # ------------------------------------------------------------------------------------------------ groups
 
 
@@ -294,6 +345,38 @@ def test_tiny_imagenet_that_does_not_fit_together(tmp_path: Path) -> None:
         packed(source, tmp_path)
 
 
+@pytest.mark.parametrize("place", ["val", "val/images", "val with images/", "val, val/images left"])
+@pytest.mark.parametrize("annotations", [True, False])
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_tiny_imagenet_with_val_sorted_by_hand(tmp_path: Path, place: str, annotations: bool, packing: str) -> None:
+    """As scripts for PyTorch sort it, into class folders of val/ or of val/images/."""
+    source = tiny_imagenet(tmp_path / "tiny-imagenet-200")
+    images = source / "val" / "images"
+    for file in sorted(images.iterdir()):
+        wnid = WNIDS[int(file.stem.removeprefix("val_")) % 3]
+        target = source / place.partition(" ")[0].rstrip(",") / wnid / ("images" if "with" in place else "")
+        target.mkdir(parents=True, exist_ok=True)
+        file.rename(target / file.name)
+    if place == "val, val/images left":
+        put(images / ".DS_Store", b"")
+    elif place != "val/images":
+        images.rmdir()
+    if not annotations:
+        (source / "val" / "val_annotations.txt").unlink()
+    found = packed(source if packing == "folder" else zipped(source, tmp_path / "t.zip"), tmp_path)
+    assert [c.name for c in found.classes] == ["tench", "goldfish", "chainlink fence"]
+    assert found.train.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3  # without the tables of boxes
+    order = [i for c in range(3) for i in sorted(range(c, 12, 3), key=str)]  # of the names as text
+    assert np.array_equal(found.val.images, [pixels(1000 + i) for i in order])
+
+
+def test_tiny_imagenet_with_val_copied_into_folders_is_as_published(tmp_path: Path) -> None:
+    source = tiny_imagenet(tmp_path / "tiny")
+    before = list_images(str(source))
+    put(source / "val" / WNIDS[0] / "val_0.JPEG", picture(1000))
+    assert list_images(str(source)) == before and len(before.val) == 3
+
+
 def test_the_real_tiny_imagenet() -> None:
     archive = PICTURES / "tiny-imagenet-200-subset.zip"
     if not archive.exists():
@@ -342,6 +425,41 @@ def test_cifar(tmp_path: Path, fine: int, inside: bool) -> None:
     row = first["labels" if fine == 10 else "fine_labels"].index(3)
     image = found.train.images[3 * per_class]
     assert np.array_equal(image, first["data"][row].reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize("fine", [10, 100])
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar"])
+@pytest.mark.parametrize("give", ["the tar", "its folder"])
+def test_cifar_in_the_tar_that_is_downloaded(tmp_path: Path, fine: int, suffix: str, give: str) -> None:
+    unpacked = next(cifar(tmp_path / "data", fine).iterdir())
+    files = {f"{unpacked.name}/{file.name}": file.read_bytes() for file in unpacked.iterdir()}
+    files |= {f"{unpacked.name}/readme.html": b"<html>"}
+    name = f"cifar-{fine}-python{suffix}"
+    archive = put(tmp_path / "download" / name, tar_of(files, "w:gz" if suffix == ".tar.gz" else "w"))
+    expected = pack(str(unpacked), tmp_path / "expected", None)
+    found = packed(archive if give == "the tar" else archive.parent, tmp_path)
+    assert found.checksum == expected.checksum
+
+
+def test_a_damaged_tar_of_cifar_is_named(tmp_path: Path) -> None:
+    unpacked = next(cifar(tmp_path / "data").iterdir())
+    files = {f"{unpacked.name}/{file.name}": file.read_bytes() for file in sorted(unpacked.iterdir())}
+    whole = tar_of(files, "w:gz")
+    for data, message in (
+        (whole[: len(whole) // 2], r"cifar.tar.gz(/data_batch_\d)? is (damaged|no batch)"),
+        (tar_of(dict(list(files.items())[:3]), "w:gz"), "cifar.tar.gz holds no data_batch_3"),
+    ):
+        with pytest.raises(Refused, match=message):
+            list_images(str(put(tmp_path / str(len(data)) / "cifar.tar.gz", data)))
+
+
+def test_both_cifars_in_one_folder_have_to_be_told_apart(tmp_path: Path) -> None:
+    cifar(tmp_path / "data")
+    cifar(tmp_path / "data", 100)
+    with pytest.raises(
+        Refused, match=r"holds CIFAR-10 and CIFAR-100: give .*cifar-10-batches-py or .*cifar-100-python"
+    ):
+        list_images(str(tmp_path / "data"))
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
@@ -423,6 +541,132 @@ def test_ilsvrc_unpacked(tmp_path: Path, truth: str) -> None:
         put(root / "ILSVRC2012_devkit_t12.tar.gz", tar_of(devkit(TRUTH), "w:gz"))
     # Three classes sorted by class do not look like ILSVRC: there the size must be given.
     check_ilsvrc(packed(source, tmp_path, size=256 if truth == "by class" else None))
+
+
+def kaggle(root: Path) -> Path:
+    """ILSVRC 2012 as Kaggle publishes it: three folders deep, with XML in folders of the same names, as deep."""
+    train, val = ilsvrc_files()
+    wnids = [WNIDS[{1: 2, 2: 0, 3: 1}[i]] for i in TRUTH]
+    for name, data in train.items():
+        put(root / "ILSVRC" / "Data" / "CLS-LOC" / "train" / name, data)
+        put(root / "ILSVRC" / "Annotations" / "CLS-LOC" / "train" / name.replace("JPEG", "xml"), b"<annotation/>")
+    for name, data in val.items():
+        put(root / "ILSVRC" / "Data" / "CLS-LOC" / "val" / name, data)
+        put(root / "ILSVRC" / "Annotations" / "CLS-LOC" / "val" / name.replace("JPEG", "xml"), b"<annotation/>")
+    put(root / "ILSVRC" / "Data" / "CLS-LOC" / "test" / "ILSVRC2012_test_00000001.JPEG", b"")
+    put(root / "ILSVRC" / "ImageSets" / "CLS-LOC" / "val.txt", b"ILSVRC2012_val_00000001 1\n")
+    rows = [f"{name[:-5]},{wnid} 1 2 3 4 {wnid} 5 6 7 8" for name, wnid in zip(val, wnids, strict=True)]
+    put(root / "LOC_val_solution.csv", "\n".join(["ImageId,PredictionString", *reversed(rows)]).encode())
+    put(root / "LOC_synset_mapping.txt", b"")
+    return root
+
+
+@pytest.mark.parametrize("give", ["", "ILSVRC", "ILSVRC/Data", "ILSVRC/Data/CLS-LOC", "zip", "zip in a folder"])
+def test_ilsvrc_as_kaggle_publishes_it_from_any_of_its_folders(tmp_path: Path, give: str) -> None:
+    source = kaggle(tmp_path / "imagenet-object-localization-challenge")
+    if give.startswith("zip"):
+        check_ilsvrc(packed(zipped(source, tmp_path / "k.zip", "" if give == "zip" else "challenge/"), tmp_path))
+    else:
+        check_ilsvrc(packed(source / give, tmp_path))
+
+
+@pytest.mark.parametrize("kit", ["tar.gz", "tgz", "tar", "folder"])
+@pytest.mark.parametrize("place", ["beside train/", "above", "beside the zip"])
+def test_the_development_kit_may_lie_beside(tmp_path: Path, kit: str, place: str) -> None:
+    train, val = ilsvrc_files()
+    source = tmp_path / "imagenet" / "images"
+    for which, files in (("train", train), ("val", val)):
+        for name, data in files.items():
+            put(source / which / name, data)
+    at = source if place == "beside train/" else source.parent
+    if kit == "folder":
+        for name, data in devkit(TRUTH).items():
+            put(at / name, data)
+    else:
+        put(at / f"ILSVRC2012_devkit_t12.{kit}", tar_of(devkit(TRUTH), "w" if kit == "tar" else "w:gz"))
+    check_ilsvrc(packed(zipped(source, at / "images.zip") if place == "beside the zip" else source, tmp_path))
+
+
+def torchvision_root(root: Path) -> Path:
+    """What torchvision.datasets.ImageNet leaves: class folders, and the tar files that it unpacked."""
+    train, val = ilsvrc_files()
+    wnids = [WNIDS[{1: 2, 2: 0, 3: 1}[i]] for i in TRUTH]
+    for name, data in train.items():
+        put(root / "train" / name, data)
+    for (name, data), wnid in zip(val.items(), wnids, strict=True):
+        put(root / "val" / wnid / name, data)
+    put(root / "meta.bin", b"")
+    return ilsvrc_tars(root)
+
+
+@pytest.mark.parametrize("thrown_away", ["img_train.tar", "img_val.tar", "devkit_t12.tar.gz", "img_*.tar", "*"])
+def test_ilsvrc_as_torchvision_leaves_it_without_some_tar_files(tmp_path: Path, thrown_away: str) -> None:
+    source = torchvision_root(tmp_path / "imagenet")
+    for file in source.glob(f"ILSVRC2012_{thrown_away}"):
+        file.unlink()
+    check_ilsvrc(packed(source, tmp_path, size=256))
+
+
+def test_with_all_tar_files_and_folders_the_tar_files_are_read(tmp_path: Path) -> None:
+    assert list_images(str(torchvision_root(tmp_path / "imagenet"))).arrangement == "ILSVRC 2012, official tar files"
+
+
+def test_clutter_in_the_official_tar_files_is_left_out(tmp_path: Path) -> None:
+    """As they are after somebody made them anew on macOS."""
+    train, val = ilsvrc_files()
+    by_class = {w: {n.partition("/")[2]: d for n, d in train.items() if n.startswith(w)} for w in WNIDS}
+    tars = {f"./{w}.tar": tar_of({f"._{w}_9.JPEG": b"", ".DS_Store": b"", **by_class[w]}) for w in WNIDS}
+    source = tmp_path / "official"
+    put(source / "ILSVRC2012_img_train.tar", tar_of({"./._n01440764.tar": b"", **tars}))
+    put(source / "ILSVRC2012_img_val.tar", tar_of({"._ILSVRC2012_val_00000001.JPEG": b"", "Thumbs.db": b"", **val}))
+    put(source / "ILSVRC2012_devkit_t12.tar.gz", tar_of({"._meta.mat": b"", **devkit(TRUTH)}, "w:gz"))
+    check_ilsvrc(packed(source, tmp_path))
+
+
+def test_one_of_the_official_tar_files_alone_names_their_folder(tmp_path: Path) -> None:
+    source = ilsvrc_tars(tmp_path / "official")
+    for name in ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"):
+        with pytest.raises(Refused, match=rf"{name} is one of the three files .*: give the folder that holds them"):
+            list_images(str(source / name))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("ImageId;PredictionString\nILSVRC2012_val_00000001;n01440764 1 2 3 4\n", "holds 6 .* ground truth has 1"),
+        ("ImageId,PredictionString\nILSVRC2012_val_00000001,\n", "gives ILSVRC2012_val_00000001 no class"),
+        ("ImageId,PredictionString\nILSVRC2012_val_00000002,n01440764\n", "every validation picture once"),
+        ("name,label\nx,y\n", "LOC_val_solution.csv needs the columns"),
+    ],
+)
+def test_a_table_of_kaggles_that_does_not_fit_is_named(tmp_path: Path, table: str, message: str) -> None:
+    source = kaggle(tmp_path / "kaggle")
+    put(source / "LOC_val_solution.csv", table.encode())
+    with pytest.raises(Refused, match=message):
+        list_images(str(source))
+
+
+def test_a_damaged_meta_mat_is_one_line(tmp_path: Path) -> None:
+    """Whatever was damaged: read in a process of its own, it cannot end this one."""
+    kit = devkit(TRUTH)
+    name = next(name for name in kit if name.endswith("meta.mat"))
+    whole = kit[name]
+    flipped = bytearray(whole)
+    for at in range(0x80, 0x90):  # the tag and the flags of the array
+        flipped[at] ^= 0x55
+    for data in (b"", whole[:100], whole[: len(whole) // 2], bytes(flipped), bytes(1000), b"MATLAB" * 100):
+        with pytest.raises(
+            Refused, match=r"kit: meta.mat is damaged \(.*\): download the development kit again"
+        ) as refused:
+            devkit_truth(Path("kit"), io.BytesIO(tar_of(kit | {name: data}, "w:gz")))
+        assert "\n" not in str(refused.value)
+
+
+def test_a_crash_of_the_reader_of_meta_mat_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    crash = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    monkeypatch.setattr("transferability.data.ilsvrc._META_READER", crash)
+    with pytest.raises(Refused, match=r"meta.mat is damaged \(its reader was ended by SIGSEGV\)"):
+        devkit_truth(Path("kit"), io.BytesIO(tar_of(devkit(TRUTH), "w:gz")))
 
 
 def test_broken_ilsvrc_is_refused_by_name(tmp_path: Path) -> None:

@@ -248,7 +248,6 @@ def test_prefetched_batches_are_the_same(threads: int) -> None:
         assert all(equal(a, b) for a, b in zip(made, batches, strict=True))  # and again
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_prefetching_stops_with_its_reader_and_passes_errors_on(threads: int) -> None:
     before = threading.active_count()

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,13 @@ def folder(root: Path, classes: tuple[str, ...] = ("cat", "ant", "bus"), train: 
         for i in range(val):
             put(root / "val" / name / f"{i}.png", picture(1000 * c + 500 + i))
     return root
+
+
+def zipped(root: Path, archive: Path, prefix: str = "") -> Path:
+    with zipfile.ZipFile(archive, "w") as handle:
+        for path in sorted(root.rglob("*"), reverse=True):  # not in the order of the names
+            handle.write(path, prefix + str(path.relative_to(root)))
+    return archive
 
 
 @contextmanager

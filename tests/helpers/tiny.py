@@ -11,7 +11,7 @@ from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, PackedImages, write_packed
 from transferability.networks.caffenet import Architecture, Conv, Linear
 from transferability.recipe import Recipe
-from transferability.results.collect import COLUMNS
+from transferability.results.table import COLUMNS
 from transferability.study import Study, network
 
 # Four layers with all that CaffeNet has: groups, pooling, normalisation, two fully connected layers, dropout.

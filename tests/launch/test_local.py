@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from project import HELPERS
 from tiny import tiny_study
+from waiting import LIMIT
 
 from transferability.data.packed import PackedImages
 from transferability.launch.local import Job, ThisProcess, Workers, train_pending
@@ -58,7 +59,7 @@ def test_a_worker_without_its_parent_leaves_and_records_no_failure(roots: Path, 
         pool.start(fleet)
         (worker,) = pool.pool
         worker.pipes[0].close()  # what the worker sends next finds nobody
-        worker.processes[0].join(120)
+        worker.processes[0].join(LIMIT)
         assert worker.processes[0].exitcode in (0, 1)
         worker.pipes.clear()
     assert not study_folder("tiny").fleet(fleet.name).failed.exists()
@@ -93,7 +94,7 @@ def test_a_reader_that_leaves_ends_what_prints_and_not_what_trains(
         [sys.executable, "-c", MAIN, command, str(file), *options], stdout=writing, stderr=subprocess.PIPE, text=True
     )
     os.close(writing)
-    _, errors = process.communicate(timeout=250)
+    _, errors = process.communicate(timeout=LIMIT)
     assert "Traceback" not in errors and "Exception ignored" not in errors, errors
     if command == "run":
         assert process.returncode == 0

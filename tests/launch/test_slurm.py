@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from comparing import outcome
 from project import HELPERS
 from safetensors.numpy import load_file
 from waiting import LIMIT, wait_for
@@ -184,12 +185,6 @@ def claimed_ports() -> tuple[socket.socket, int]:
     raise AssertionError("no ports are free")
 
 
-def outcome(folder: StudyFolder, name: str) -> tuple[dict[str, Any], bytes]:
-    """A base's result without its times, and its weights."""
-    series = {key: value for key, value in read_json(folder.result(name))["series"].items() if key != "seconds"}
-    return series, folder.weights(name).read_bytes()
-
-
 def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(cluster: Cluster) -> None:
     """Four at once: a time limit, a kill, a preemption with a time of grace, a node that fails."""
     networks = '[network(f"random-{s}/baseA", recipe) for s in range(4)]'
@@ -252,7 +247,7 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
     cluster.wait_until_idle("long")
     assert undisturbed.wait(timeout=LIMIT) == 0
     for name in names:
-        assert outcome(folder, name) == outcome(StudyFolder(cluster.root / "undisturbed" / "long"), name)
+        assert outcome("long", name, cluster.root / "runs") == outcome("long", name, cluster.root / "undisturbed")
     assert "ended with code 137" in log(killed)
     for element in (limited, preempted):  # to the step
         assert "goes back to the queue" in log(element)
@@ -330,16 +325,14 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
 def test_refused_on_the_node(cluster: Cluster) -> None:
     experiment = cluster.experiment("few", '[network("random-0/baseA", recipe)]', steps=4, every=4)
     sbatch = ("sbatch", "--wait", "--array=0", "--output=refused-%j.log")
-    for options, words, codes in (
-        # 143, 137: when the first of two has refused, SLURM ends the other, maybe before it does the same.
-        (
-            ("--ntasks-per-node=2",),
-            "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1",
-            (2, 137, 143),
-        ),
-        (("--job-name=bash",), "a SLURM job named 'bash' is taken for a terminal", (2,)),
+    for options, devices, words in (
+        (("--ntasks-per-node=2",), 1, "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1"),
+        (("--ntasks-per-node=2", "--job-name=bash"), 2, "a SLURM job named 'bash' is taken for a terminal"),
     ):
-        cluster.run(*sbatch, *options, SLURM_FILES / "fleet.sbatch", experiment, code=codes)
+        # 143, 137: when the first of two has refused, SLURM ends the other, maybe before it does the same.
+        codes = (2, 137, 143)
+        task = (SLURM_FILES / "fleet.sbatch", experiment, f"--devices={devices}")
+        cluster.run(*sbatch, *options, *task, code=codes)
         logs = [file.read_text() for file in cluster.root.glob("refused-*.log")]
         assert any(words in log and any(f"ended with code {code}" in log for code in codes) for log in logs)
     assert not cluster.folder("few").root.exists()

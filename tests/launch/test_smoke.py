@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT
 
-from transferability.results.statistics import read_results
+from transferability.results.table import read_results
 
 PROJECT = Path(__file__).parents[2]
 
@@ -29,7 +30,7 @@ def command(folder: Path, *words: str) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -66,6 +67,6 @@ def test_a_dry_run_keeps_nothing(folder: Path) -> None:
 def test_the_figure_is_drawn_from_the_table(folder: Path) -> None:
     script = PROJECT / "plots" / "figure2.py"
     words = [sys.executable, str(script), "runs/smoke/results.csv", "--out", "figures"]
-    subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=120)
+    subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=LIMIT)
     assert (folder / "figures" / "figure2.png").stat().st_size > 10_000
     assert (folder / "figures" / "figure2.pdf").stat().st_size > 1_000

@@ -14,6 +14,7 @@ from invented import curves_of, study
 from PIL import Image
 from project import PROJECT
 from tiny import write_table
+from waiting import LIMIT
 
 from transferability.files import Refused
 from transferability.plots import all as every
@@ -27,7 +28,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 def script(name: str, *arguments: object, cwd: Path, **changes: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, str(PROJECT / "plots" / f"{name}.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, cwd=cwd, env=environment(**changes), timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, cwd=cwd, env=environment(**changes), timeout=LIMIT, check=False)
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_any_encoding_of_the_terminal_will_do(results_csv: Path, tmp_path: Path)
 def test_a_reader_that_has_seen_enough_is_no_error(results_csv: Path, tmp_path: Path) -> None:
     shell = f"{sys.executable} -u {PROJECT / 'plots' / 'figure2.py'} {results_csv} --out {tmp_path} | true"
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", shell], capture_output=True, cwd=tmp_path, env=environment(), timeout=120
+        ["bash", "-o", "pipefail", "-c", shell], capture_output=True, cwd=tmp_path, env=environment(), timeout=LIMIT
     )
     assert done.returncode == 0 and done.stderr == b""
 
@@ -251,7 +252,7 @@ def test_a_clones_script_runs_the_clones_package(results_csv: Path, tmp_path: Pa
     without = {key: value for key, value in environment().items() if key != "PYTHONPATH"}
     path = PROJECT / "plots" / "figure2.py"
     arguments = [sys.executable, str(path), str(results_csv), "--out", str(tmp_path / "figures")]
-    subprocess.run(arguments, cwd=tmp_path, env=without, timeout=120, check=True, capture_output=True)
+    subprocess.run(arguments, cwd=tmp_path, env=without, timeout=LIMIT, check=True, capture_output=True)
     assert (tmp_path / "figures" / "figure2.png").exists()
 
 
@@ -311,7 +312,7 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     assert len(plots) == 11
     arguments = [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "curves.csv", weights, tmp_path / "figures"]
     done = subprocess.run(
-        arguments, input="\n".join(plots), capture_output=True, text=True, cwd=PROJECT, env=environment(), timeout=300
+        arguments, input="\n".join(plots), capture_output=True, text=True, cwd=PROJECT, env=environment(), timeout=LIMIT
     )
     assert done.returncode == 0 and done.stdout.endswith("all ran\n"), done.stderr
     figures = {path.name for path in (tmp_path / "figures").iterdir()}

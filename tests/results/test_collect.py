@@ -1,7 +1,10 @@
 """results.csv and curves.csv, gathered from result files that are written here."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,18 +12,21 @@ from outcomes import whole_study, write_results
 
 from transferability.files import Refused, read_json, write_json
 from transferability.results import collect as collecting
-from transferability.results.collect import COLUMNS, CURVES, collect
-from transferability.results.statistics import full_names, read_results
+from transferability.results.table import COLUMNS, CURVES, full_names, read_results
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import study_folder
 from transferability.runs.result import read_result
-from transferability.study import record
+from transferability.study import Study, record
+
+
+def collect(study: Study) -> list[str]:
+    return collecting.collect(study, study_folder(study.name))
 
 
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three processes read what one would otherwise."""
-    monkeypatch.setattr(collecting, "FEW", 20)
+    monkeypatch.setattr(collecting, "NETWORKS_PER_PROCESS", 20)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
 
 
@@ -67,7 +73,7 @@ def test_several_processes_gather_what_one_does(
     write_results(study, leave_out)
     folder = study_folder(study.name)
     with monkeypatch.context() as patch:
-        patch.setattr(collecting, "FEW", 1000)
+        patch.setattr(collecting, "NETWORKS_PER_PROCESS", 1000)
         assert collect(study) == list(leave_out)
     alone = [file.read_text() for file in (folder.results, folder.curves)]
     folder.results.unlink()
@@ -82,22 +88,66 @@ def test_what_one_of_several_processes_refuses_is_refused(roots: Path, several: 
     folder, last = study_folder(study.name), study.networks[-1].name
     collect(study)
     result = read_json(folder.result(last))
-    before = folder.results.read_text()
+    untouched = folder.results.read_text()
     write_json(folder.result(last), {key: result[key] for key in result if key != "val_top5"})
-    with pytest.raises(Refused, match=f"{last}/result.json lacks 'val_top5'; move it away and train {last} again"):
+    with pytest.raises(Refused, match=f"{last}/result.json lacks val_top5; move it away to train that network again"):
         collect(study)
     folder.result(last).write_text("{")
     with pytest.raises(Refused, match=f"{last}/result.json is not readable as JSON"):
         collect(study)
-    assert folder.results.read_text() == before
+    assert folder.results.read_text() == untouched
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("series", {"step": [6, 12], "val_top1": [0.5]}, "is damaged"),
+        ("series", {"step": None}, "is damaged"),
+        ("series", [1], "holds no result"),
+        ("series", {}, "lacks 'step'"),
+        ("recipe", {"batch": 8}, "lacks 'name'"),
+        ("recipe", "small", "holds no result"),
+        ("record", {}, "lacks 'data'"),
+        ("provenance", {}, "lacks 'git_commit'"),
+    ],
+)
+def test_a_result_that_cannot_be_used_is_refused_by_its_file(
+    roots: Path, field: str, value: object, reason: str
+) -> None:
+    study = whole_study()
+    write_results(study)
+    file = study_folder(study.name).result("random-0/A2B/seed-1")
+    write_json(file, read_json(file) | {field: value})
+    with pytest.raises(Refused, match=f"^{re.escape(str(file))} {reason}.*move it away to train that network again"):
+        collect(study)
+    write_json(file, [])
+    with pytest.raises(Refused, match=f"^{re.escape(str(file))} holds no result"):
+        collect(study)
+
+
+def test_the_caller_has_something_done_while_others_read(
+    roots: Path, several: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = whole_study()
+    write_results(study)
+    folder, calls = study_folder(study.name), []
+    collecting.collect(study, folder, meanwhile=lambda: calls.append(folder.results.exists()))
+    monkeypatch.setattr(collecting, "NETWORKS_PER_PROCESS", 1000)
+    collecting.collect(study, folder, meanwhile=lambda: calls.append(folder.results.exists()))
+    assert calls == [False, True]  # once each time, before the table is written
+
+
+def test_collecting_needs_neither_pandas_nor_torch() -> None:
+    command = "import sys, transferability.results.collect; sys.exit(bool({'pandas', 'torch'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", command], timeout=120).returncode == 0
 
 
 def test_a_killed_reader_is_refused(roots: Path, several: None, monkeypatch: pytest.MonkeyPatch) -> None:
     study = whole_study()
     write_results(study)
     collect(study)
-    before = study_folder(study.name).results.read_text()
+    untouched = study_folder(study.name).results.read_text()
     monkeypatch.setattr(collecting, "_curve", lambda result: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(Refused, match=r"a process that read the results in .* was killed"):
         collect(study)
-    assert study_folder(study.name).results.read_text() == before
+    assert study_folder(study.name).results.read_text() == untouched

@@ -18,9 +18,10 @@ from trained import statuses
 from transferability.files import write_json
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
+from transferability.runs import status
 from transferability.runs.locks import hold, myself
 from transferability.runs.paths import study_folder
-from transferability.runs.queue import ended_jobs, queued_tasks
+from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
 from transferability.runs.result import write_result
 from transferability.runs.status import NetworkStatus, print_status
 from transferability.study import Study, grid
@@ -157,6 +158,22 @@ def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch
     assert element.networks == ("b", "c")
     assert ended_jobs(folder, found) == set()
     assert ended_jobs(folder, []) == {"12_0"}
+
+
+def test_at_any_width_no_name_is_cut(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = tuple(network.name for network in study.networks[-20:])
+    task = ArrayTask("1234_17", "pending", "", 0, "1-00:00:00", "JobArrayTaskLimit", names)
+    monkeypatch.setattr(status, "queued_tasks", lambda folder: [task])
+    for width in (40, 80, 200):
+        console = Console(width=width, record=True, file=io.StringIO())
+        print_status(study, study_folder(study.name), study.networks, console)
+        lines = console.export_text().splitlines()
+        assert any(line.endswith(f"{names[0]} + 19") for line in lines)
+        assert any("1234_17  pending" in line and "JobArrayTaskLimit" in line for line in lines)
+        (header,) = (line.split() for line in lines if line.startswith("split"))
+        assert header == ["split", "seed", "queued", "missing", "waiting"]
+        rows = [line.split() for line in lines if line.startswith("random-0 ")]
+        assert [row[:2] for row in rows] == [["random-0", "0"], ["random-0", "1"]]
 
 
 def test_ten_thousand_networks_cost_little_more_than_reading_their_files(

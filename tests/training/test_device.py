@@ -1,6 +1,5 @@
 """The forms of a training step against the plain one (promise 9); what only a GPU can show waits for one."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,12 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from disturbed import killed_at, poison
 from project import HELPERS
 from tiny import RECIPE, TINY, tiny_study
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from trained import train, train_fleet
+from trained import PLAIN, train_fleet, trained
 from typer.testing import CliRunner
 
 from transferability.cli import app
@@ -50,7 +50,6 @@ from transferability.training.trainer import quiet
 torch.set_num_threads(1)
 quiet()
 
-PLAIN = Machine(accelerator="cpu", keep_weights=True)
 NAMES = ("baseA", "baseB", "A1A", "A3A", "B2A", "A2A+", "B1Ap1", "R2A", "A1B+")
 
 
@@ -130,35 +129,24 @@ def graphs_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return captured
 
 
-def same_bits(a: Any, b: Any) -> bool:
-    return all(
-        a[name][0] == b[name][0] and all(torch.equal(a[name][1][key], value) for key, value in b[name][1].items())
-        for name in b
-    )
-
-
-class Killed(BaseException):
-    """Ends training where it is, as a kill would."""
-
-
 GRAPH = replace(PLAIN, form="graph")
 DROPS = replace(RECIPE, steps=26, validate_every=10, schedule="step", drop_every=9)  # no drop at a validation
 
 
 def test_a_captured_step_is_the_plain_one(roots: Path, packed: PackedImages, graphs_on_a_cpu: list[int]) -> None:
     """With dropout, two drops of the rate and of Caffe's momentum, three stretches of training: the same bits."""
-    plain = train(tiny_study(NAMES, DROPS, name="plain"), PLAIN)
+    plain = trained(tiny_study(NAMES, DROPS, name="plain"))
     assert graphs_on_a_cpu == []
-    graph = train(tiny_study(NAMES, DROPS, name="graph"), GRAPH)
+    graph = trained(tiny_study(NAMES, DROPS, name="graph"), GRAPH)
     assert graphs_on_a_cpu == [PLAIN_STEPS] * 4 and len(graph) == len(NAMES)
-    assert same_bits(graph, plain)
+    assert graph == plain
 
 
 def test_a_number_in_a_captured_step_would_be_seen(
     roots: Path, packed: PackedImages, graphs_on_a_cpu: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test above is strict: masks whose key is a number of the step that was captured are not the plain ones."""
-    plain = train(tiny_study(["baseA"], name="plain"), PLAIN)
+    plain = trained(tiny_study(["baseA"], name="plain"))
     original = FleetModule._layer_output
 
     def with_numbers(self: FleetModule, *arguments: Any) -> Tensor:
@@ -169,28 +157,18 @@ def test_a_number_in_a_captured_step_would_be_seen(
             self.keys = keys
 
     monkeypatch.setattr(FleetModule, "_layer_output", with_numbers)
-    graph = train(tiny_study(["baseA"], name="graph"), GRAPH)
-    assert not same_bits(graph, plain)
+    graph = trained(tiny_study(["baseA"], name="graph"), GRAPH)
+    assert graph["baseA"].series != plain["baseA"].series and graph["baseA"].file != plain["baseA"].file
 
 
-def test_resuming_in_a_graph(
-    roots: Path, packed: PackedImages, graphs_on_a_cpu: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resuming_in_a_graph(roots: Path, packed: PackedImages, graphs_on_a_cpu: list[int]) -> None:
     """Killed after a checkpoint, the fleet goes on in its form: some plain steps, then it is captured anew."""
-    undisturbed = train(tiny_study(["baseA"], DROPS, name="undisturbed"), GRAPH)
+    undisturbed = trained(tiny_study(["baseA"], DROPS, name="undisturbed"), GRAPH)
     study = tiny_study(["baseA"], DROPS)
-    step = FleetModule.training_step
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-
-        def killed(self: FleetModule, batch: Batch, index: int) -> None:
-            step(self, batch, index)
-            if self.step == 17:
-                raise Killed
-
-        patch.setattr(FleetModule, "training_step", killed)
-        train(study, GRAPH)
+    with killed_at(17):
+        trained(study, GRAPH)
     graphs_on_a_cpu.clear()
-    assert same_bits(train(study, replace(PLAIN, form="graph")), undisturbed)
+    assert trained(study, GRAPH) == undisturbed
     assert graphs_on_a_cpu == [10 + PLAIN_STEPS]
 
 
@@ -205,25 +183,14 @@ def test_a_nan_in_a_graph_is_marked_and_touches_no_neighbour(
 ) -> None:
     """The network ends at its next validation, step 6 or 12. If others go on, the step is captured without it."""
     names = ["baseA", "A1A", "A2A"]
-    healthy = train(tiny_study(names, name="healthy"), GRAPH)
-    original = FleetModule.training_step
-
-    def poisoned(self: FleetModule, batch: Batch, index: int) -> None:
-        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
-            if network.short_name == "A2A" and self.step == step:
-                with torch.no_grad():
-                    layers["fc4"].weight[0, 0] = math.nan  # type: ignore[index]
-        original(self, batch, index)
-
-    monkeypatch.setattr(FleetModule, "training_step", poisoned)
+    healthy = trained(tiny_study(names, name="healthy"), GRAPH)
+    poison(monkeypatch, ["A2A"], step)
     graphs_on_a_cpu.clear()
-    outcomes = train(tiny_study(names), GRAPH)
+    outcomes = trained(tiny_study(names), GRAPH)
     assert graphs_on_a_cpu == [PLAIN_STEPS, *captured]  # the base, then the other two
-    assert same_bits(outcomes, {name: healthy[name] for name in ("baseA", "A1A")})
-    folder = study_folder("tiny")
-    diverged = read_json(folder.result("random-0/A2A/seed-0"))
-    assert diverged["diverged_at"] == step and diverged["steps"] == (6 if step < 6 else 12)
-    assert read_json(folder.result("random-0/A1A/seed-0"))["diverged_at"] is None
+    assert all(outcomes[name] == healthy[name] and healthy[name].diverged_at is None for name in ("baseA", "A1A"))
+    assert outcomes["A2A"].diverged_at == step
+    assert outcomes["A2A"].series["step"] == ([6] if step < 6 else [6, 12])
 
 
 class Stream:
@@ -285,13 +252,13 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
 
 def test_ungrouped_training_agrees_with_plain(roots: Path, packed: PackedImages) -> None:
     """Over 26 steps in float32: losses to 1e-4 of their value, each layer's weights to 1e-4 of their norm."""
-    plain = train(tiny_study(NAMES, DROPS, name="plain"), PLAIN)
-    ungrouped = train(tiny_study(NAMES, DROPS, name="ungrouped"), replace(PLAIN, form="ungrouped"))
-    for name, (series, weights) in plain.items():
+    plain = trained(tiny_study(NAMES, DROPS, name="plain"))
+    ungrouped = trained(tiny_study(NAMES, DROPS, name="ungrouped"), replace(PLAIN, form="ungrouped"))
+    for name, outcome in plain.items():
         for loss in ("train_loss", "val_loss"):
-            np.testing.assert_allclose(ungrouped[name][0][loss], series[loss], rtol=1e-4)
-        for key, value in weights.items():
-            assert (ungrouped[name][1][key] - value).norm() <= 1e-4 * value.norm(), (name, key)
+            np.testing.assert_allclose(ungrouped[name].series[loss], outcome.series[loss], rtol=1e-4)
+        for key, value in outcome.weights.items():
+            assert (ungrouped[name].weights[key] - value).norm() <= 1e-4 * value.norm(), (name, key)
     provenance = read_json(study_folder("ungrouped").result("random-0/A1A/seed-0"))["provenance"]
     assert (provenance["form"], provenance["forms_tried"]) == ("ungrouped", {})
 
@@ -350,13 +317,12 @@ def test_networks_without_groups_have_no_ungrouped_form(roots: Path, packed: Pac
     assert [result.form for result in measure_forms(probe, data_root(), CPU, FORMS[:2])] == ["plain"]
 
 
-def test_a_started_fleet_keeps_its_form(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_started_fleet_keeps_its_form(roots: Path, packed: PackedImages) -> None:
     """And what was measured. A machine that cannot replay graphs does without them."""
     study = tiny_study(["baseA"])
     (fleet,) = fleets(study.networks)
     auto, ungrouped = replace(PLAIN, form="auto"), replace(PLAIN, form="ungrouped")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(FleetModule, "training_step", lambda self, *_: (_ for _ in ()).throw(Killed))
+    with killed_at(0):
         train_fleet(study, fleet, ungrouped)
     assert read_json(study_folder("tiny").fleet(fleet.name).start)["form"] == ["ungrouped", {}, 0.0]
     tried = {"plain": 9.1, "ungrouped": 8.3, "graph": "failed: no", "ungrouped+graph": 4.2}
@@ -419,12 +385,12 @@ def test_commands_refuse_a_form_before_anything_is_done(roots: Path, tmp_path: P
 @pytest.mark.parametrize("form", FORMS[1:])
 def test_each_form_agrees_with_plain_on_a_gpu(roots: Path, packed: PackedImages, form: str) -> None:
     gpu = Machine(accelerator="gpu", keep_weights=True)
-    plain = train(tiny_study(NAMES, DROPS, name="plain"), replace(gpu, form="plain"))
-    other = train(tiny_study(NAMES, DROPS, name="other"), replace(gpu, form=form))
-    for name, (series, weights) in plain.items():
-        np.testing.assert_allclose(other[name][0]["train_loss"], series["train_loss"], rtol=1e-3)
-        for key, value in weights.items():
-            assert (other[name][1][key] - value).norm() <= 1e-3 * value.norm(), (name, key)
+    plain = trained(tiny_study(NAMES, DROPS, name="plain"), replace(gpu, form="plain"))
+    other = trained(tiny_study(NAMES, DROPS, name="other"), replace(gpu, form=form))
+    for name, outcome in plain.items():
+        np.testing.assert_allclose(other[name].series["train_loss"], outcome.series["train_loss"], rtol=1e-3)
+        for key, value in outcome.weights.items():
+            assert (other[name].weights[key] - value).norm() <= 1e-3 * value.norm(), (name, key)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

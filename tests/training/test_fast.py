@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from comparing import Outcome
 from lightning import Trainer
 from tiny import RECIPE, tiny_study, write_tiny
-from trained import train
+from trained import PLAIN, trained
 
 from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages
 from transferability.data.stream import ResidentImages
-from transferability.runs.machine import Machine
-from transferability.study import Study
 from transferability.training.checkpoint import CheckpointCallback, read_checkpoint
 from transferability.training.device import gpu_arithmetic
 from transferability.training.fleet import FleetModule
@@ -23,9 +22,7 @@ from transferability.training.trainer import quiet
 torch.set_num_threads(1)
 quiet()
 
-PLAIN = Machine(accelerator="cpu", keep_weights=True)
 NAMES = ("baseA", "A1A", "A3A", "A2A+", "R2A")
-Outcome = tuple[list[float], dict[str, torch.Tensor]]
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +34,9 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackedImages]:
         yield write_tiny(root / "data" / "tiny")
 
 
-def outcomes(study: Study, machine: Machine) -> dict[str, Outcome]:
-    """(training and validation losses, weights) of each network."""
-    trained = train(study, machine).items()
-    return {name: ([*series["train_loss"], *series["val_loss"]], weights) for name, (series, weights) in trained}
-
-
 @pytest.fixture(scope="module")
 def plain(packed: PackedImages) -> dict[str, Outcome]:
-    return outcomes(tiny_study(NAMES), PLAIN)
+    return trained(tiny_study(NAMES))
 
 
 def test_images_in_device_memory_give_the_same_bits(
@@ -58,11 +49,9 @@ def test_images_in_device_memory_give_the_same_bits(
         "train_dataloader",
         lambda self: are_resident.append(isinstance(self.training, ResidentImages)) or original(self),
     )
-    fast = outcomes(tiny_study(NAMES, name="resident"), replace(PLAIN, resident="yes"))
+    fast = trained(tiny_study(NAMES, name="resident"), replace(PLAIN, resident="yes"))
     assert are_resident and all(are_resident)
-    for name, (losses, weights) in plain.items():
-        assert fast[name][0] == losses
-        assert all(torch.equal(fast[name][1][key], value) for key, value in weights.items())
+    assert fast == plain
 
 
 def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
@@ -78,13 +67,15 @@ def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
         dtypes.update(value.dtype for part in ("weights", "momentum") for value in checkpoint[part].values())
 
     monkeypatch.setattr(CheckpointCallback, "on_validation_end", on_validation_end)
-    fast = outcomes(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"), PLAIN)
+    fast = trained(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"))
     assert dtypes == {torch.float32}
-    for name, (losses, weights) in plain.items():
-        np.testing.assert_allclose(fast[name][0], losses, rtol=0.02)
-        assert {value.dtype for value in fast[name][1].values()} == {torch.float32}
-        high, low = (torch.cat([values[key].flatten() for key in weights]) for values in (weights, fast[name][1]))
-        distance = float((low - high).norm() / high.norm())
+    for name, outcome in plain.items():
+        for loss in ("train_loss", "val_loss"):
+            np.testing.assert_allclose(fast[name].series[loss], outcome.series[loss], rtol=0.02)
+        high, low = outcome.weights, fast[name].weights
+        assert {value.dtype for value in low.values()} == {torch.float32}
+        whole, other = (torch.cat([weights[key].flatten() for key in high]) for weights in (high, low))
+        distance = float((other - whole).norm() / whole.norm())
         assert 1e-5 < distance < 5 * 2**-8, (name, distance)  # not 0: it did compute in bfloat16
 
 

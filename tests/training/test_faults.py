@@ -8,12 +8,10 @@ import json
 import os
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
+from comparing import outcome
+from disturbed import killed_at
+from outcomes import result_of
 from pictures import somebody
 from project import HELPERS
-from tiny import RECIPE, tiny_study, write_tiny
-from trained import pending, train_fleet
+from tiny import EXPERIMENT, RECIPE, tiny_study, write_experiment, write_tiny
+from trained import train, train_fleet
 
 from transferability import cli
 from transferability.data.packed import PackedImages
@@ -36,8 +36,8 @@ from transferability.recipe import Recipe
 from transferability.results.collect import collect
 from transferability.runs.ledger import tidy
 from transferability.runs.locks import hold, myself
-from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder, study_folder
+from transferability.runs.result import write_result
 from transferability.runs.status import at_chance
 from transferability.study import Network, Study, fleets
 from transferability.training.trainer import quiet
@@ -46,22 +46,7 @@ from transferability.treatment import Treatment
 torch.set_num_threads(1)
 quiet()
 
-MACHINE = Machine(accelerator="cpu", keep_weights=True)
 SHORT = replace(RECIPE, steps=4, validate_every=2)
-
-
-def train(study: Study) -> None:
-    for fleet in pending(study, study.networks, None):
-        train_fleet(study, fleet, MACHINE)
-
-
-def outcome(study: Study, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """(series without times, bytes of the weights) of a network."""
-    folder = study_folder(study.name)
-    series = read_json(folder.result(f"random-0/{name}/seed-0"))["series"]
-    del series["seconds"]
-    weights = safetensors.torch.load_file(folder.weights(f"random-0/{name}/seed-0"))
-    return series, {key: value.numpy().tobytes() for key, value in weights.items()}
 
 
 def tree(root: Path) -> dict[str, bytes]:
@@ -73,9 +58,8 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command line in this process: (exit code, output, errors)."""
-    pipe = signal.getsignal(signal.SIGPIPE)
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["transferability", *map(str, words)])
@@ -88,8 +72,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         said = capsys.readouterr()
         return code, said.out, said.err
 
-    yield run
-    signal.signal(signal.SIGPIPE, pipe)
+    return run
 
 
 # ---------------------------------------------------------------------------------------------- storage
@@ -124,7 +107,7 @@ def test_a_disk_that_is_full_at_any_write_loses_nothing(
         assert not list(roots.glob("runs/tiny/**/.*.tmp"))
     assert names == [name for name in files for _ in range(2)]
     train(study)
-    assert outcome(study, "baseA") == outcome(undisturbed, "baseA")
+    assert outcome(study.name, "baseA") == outcome(undisturbed.name, "baseA")
 
 
 def test_what_pytorch_says_about_a_full_disk_is_what_the_system_said(tmp_path: Path) -> None:
@@ -157,7 +140,9 @@ def test_a_runs_folder_of_another_user_is_named(command: Command, monkeypatch: p
         assert code == 2 and said.count("\n") == 1, said
         assert f"{root}/runs/tiny/random-0/A1A" in said and "Permission denied; change its permissions, or" in said
         assert tree(root).keys() - before.keys() == {"mistaken.py"}
-        file = experiment(root, ["baseA", "A1A"])  # with another recipe: what is wrong is still said
+        file = write_experiment(
+            root / "mistaken.py", ["baseA", "A1A"]
+        )  # with another recipe: what is wrong is still said
         with somebody():
             code, _, said = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
         assert code == 2 and "recipe.steps was 4, is 12" in said
@@ -177,12 +162,15 @@ def test_two_users_in_one_runs_folder(command: Command, monkeypatch: pytest.Monk
             write_tiny(root / "data" / "tiny")
             undisturbed = tiny_study(["baseA", "A1A"], SHORT, name="undisturbed")
             train(undisturbed)
-            file, folder = experiment(root, ["baseA", "A1A"], steps=4, validate_every=2), study_folder("tiny")
+            file, folder = (
+                experiment(root, ["baseA", "A1A"], steps=4, validate_every=2),
+                study_folder("tiny"),
+            )
             words = ("train", file, "--network", "*", "--accelerator", "cpu", "--keep-weights")
             base, next_one = (folder.lock(f"random-0/{each}/seed-0") for each in ("baseA", "A1A"))
             dead = {**asdict(myself("token")), "start": "1"}
             with somebody(1001):
-                with stopped_at(3, monkeypatch):
+                with killed_at(3):
                     train(tiny_study(["baseA"], SHORT))
                 write_json(base, dead)
                 base.parent.chmod(0o1777)  # as in /tmp: nobody removes or replaces another user's file
@@ -200,7 +188,7 @@ def test_two_users_in_one_runs_folder(command: Command, monkeypatch: pytest.Monk
                 assert command(*words)[0] == 0
             assert base.with_name("result.json").stat().st_uid == 1002
             for each in ("baseA", "A1A"):
-                assert outcome(tiny_study(["baseA", "A1A"], SHORT), each) == outcome(undisturbed, each)
+                assert outcome("tiny", each) == outcome(undisturbed.name, each)
             assert not list(folder.root.rglob("lock*"))
     finally:
         os.umask(umask)
@@ -211,7 +199,7 @@ def test_tables_for_which_there_is_no_room_stay_as_they_were(
 ) -> None:
     study = tiny_study(["R1A"], SHORT)
     train(study)
-    collect(study)
+    collect(study, study_folder(study.name))
     train(tiny_study(["R2A"], SHORT))
     before, original = tree(roots), os.fsync
     file = experiment(roots, ["R1A", "R2A"], steps=4, validate_every=2)
@@ -245,7 +233,7 @@ def test_runs_that_cannot_be_a_folder(
 @pytest.mark.parametrize("how", ["truncated", "changed", "moved"])
 def test_pictures_that_were_damaged_or_moved(how: str, roots: Path, packed: PackedImages, command: Command) -> None:
     study = tiny_study(["baseA", "A1A"], SHORT)
-    train_fleet(study, fleets(study.networks)[0], MACHINE)  # the first use, which was in order
+    train_fleet(study, fleets(study.networks)[0])  # the first use, which was in order
     file, before = packed.folder / "train-images.npy", tree(roots / "runs")
     content = bytearray(file.read_bytes())
     if how == "moved":
@@ -263,7 +251,7 @@ def test_pictures_that_were_damaged_or_moved(how: str, roots: Path, packed: Pack
     code, _, said = command("run", experiment(roots, ["baseA", "A1A"], steps=4, validate_every=2), "--workers", 1)
     assert (code, said.count("\n")) == (2, 1) and said.startswith(f"transferability: {why}"), said
     with pytest.raises(Refused) as refused:  # a worker that was at it when it happened says the same
-        train_fleet(study, fleets(study.networks)[1], MACHINE)
+        train_fleet(study, fleets(study.networks)[1])
     assert str(refused.value).startswith(why)
     shutil.rmtree(roots / "runs" / "tiny" / "fleets")  # failed.json
     shutil.rmtree(roots / "runs" / "tiny" / "random-0" / "A1A")  # where the lock was
@@ -290,7 +278,7 @@ def test_a_dead_lock_and_a_clock_that_jumps(roots: Path, packed: PackedImages, m
 
 def test_weights_that_are_not_the_bases_are_refused(roots: Path, packed: PackedImages) -> None:
     study = tiny_study(["baseA", "A1A"], SHORT)
-    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    train_fleet(study, fleets(study.networks)[0])
     file = study_folder("tiny").weights("random-0/baseA/seed-0")
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
@@ -311,32 +299,11 @@ def test_weights_that_are_not_the_bases_are_refused(roots: Path, packed: PackedI
         train(study)
 
 
-class Stop(Exception):
-    pass
-
-
-@contextmanager
-def stopped_at(step: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Training ends in the middle of a step, and what it has written stays."""
-    from transferability.training.fleet import FleetModule
-
-    original = FleetModule.training_step
-
-    def training_step(self: FleetModule, batch: Any, index: int) -> None:
-        if self.step == step:
-            raise Stop
-        original(self, batch, index)
-
-    with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(FleetModule, "training_step", training_step)
-        yield
-
-
 def test_a_damaged_checkpoint_is_named_and_never_used(
     roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tiny_study(["baseA"], SHORT)
-    with stopped_at(3, monkeypatch):
+    with killed_at(3):
         train(study)
     place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
     whole = (place / "checkpoint.pt").read_bytes()
@@ -352,7 +319,7 @@ def test_a_checkpoint_of_which_nothing_says_what_it_is_is_not_used(
 ) -> None:
     """The folder of a fleet that was done was half removed by a kill; then the network is trained differently."""
     study = tiny_study(["baseA"], SHORT)
-    with stopped_at(3, monkeypatch):
+    with killed_at(3):
         train(study)
     place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
     (place / "fleet.json").unlink()
@@ -360,7 +327,7 @@ def test_a_checkpoint_of_which_nothing_says_what_it_is_is_not_used(
     train(changed)
     undisturbed = tiny_study(["baseA"], replace(SHORT, rate=0.01), name="undisturbed")
     train(undisturbed)
-    assert outcome(changed, "baseA") == outcome(undisturbed, "baseA")
+    assert outcome(changed.name, "baseA") == outcome(undisturbed.name, "baseA")
 
 
 def test_a_fleet_that_another_process_started_differently(
@@ -370,12 +337,12 @@ def test_a_fleet_that_another_process_started_differently(
     study = tiny_study(["R1A", "R2A", "R3A"], SHORT)
     pairs, all_three = fleets(study.networks, 2)[0], fleets(study.networks)[0]
     assert pairs.networks != all_three.networks and pairs.name == all_three.name
-    with stopped_at(3, monkeypatch):
-        train_fleet(study, pairs, MACHINE)
+    with killed_at(3):
+        train_fleet(study, pairs)
     with pytest.raises(Refused, match=r"was started with other networks by another process; run the same command"):
-        train_fleet(study, all_three, MACHINE)
+        train_fleet(study, all_three)
     train(study)  # which plans anew
-    assert not collect(study)
+    assert not collect(study, study_folder(study.name))
 
 
 def test_what_is_left_of_fleets_that_are_done_is_removed(roots: Path, packed: PackedImages) -> None:
@@ -403,7 +370,7 @@ def test_a_kill_while_a_fleet_is_removed_leaves_nothing_in_its_place(
     (fleet,) = fleets(study.networks)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "rmtree", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        train_fleet(study, fleet, MACHINE)
+        train_fleet(study, fleet)
     folder = study_folder("tiny")
     assert folder.result("random-0/R1A/seed-0").exists() and list(folder.fleets.iterdir()) == []
     assert len(list(folder.root.glob(".removed-*"))) == 1
@@ -422,8 +389,8 @@ def test_overflow_in_bfloat16_is_marked_and_touches_no_neighbour(roots: Path, pa
     train(alone)
     marked = read_json(study_folder("tiny").result(f"random-0/{fast}/seed-0"))["diverged_at"]
     assert marked is not None and 0 < marked <= 12
-    assert outcome(study, "R1A+") == outcome(alone, "R1A+")
-    assert np.isfinite(outcome(study, "R1A+")[0]["val_loss"]).all()
+    assert outcome(study.name, "R1A+") == outcome(alone.name, "R1A+")
+    assert np.isfinite(outcome(study.name, "R1A+").series["val_loss"]).all()
 
 
 def test_a_rate_a_hundred_times_too_high_is_marked_and_touches_no_neighbour(roots: Path) -> None:
@@ -438,15 +405,19 @@ def test_a_rate_a_hundred_times_too_high_is_marked_and_touches_no_neighbour(root
     marked = read_json(study_folder("tiny").result("random-0/B8B+100/seed-0"))["diverged_at"]
     assert marked is not None and 0 < marked < 10
     for name in healthy:
-        assert outcome(together, name) == outcome(alone, name)
+        assert outcome(together.name, name) == outcome(alone.name, name)
 
 
 def test_a_base_at_chance_is_said_before_others_copy_from_it(
     roots: Path, packed: PackedImages, command: Command
 ) -> None:
     file = experiment(roots, ["baseA", "A1A", "A2A"], rate=1e-9)
-    # 6 classes with 4 or 5 validation images each: a guess has 5 of 27.
-    said = ("at chance: random-0/baseA/seed-0 ends with ", "a guess has ", "; 2 networks copy from it")
+    # 6 classes with 4 or 5 validation images each: the majority-class baseline has 5 of 27.
+    said = (
+        "at chance: random-0/baseA/seed-0 ends with ",
+        "the majority-class baseline has ",
+        "; 2 networks copy from it",
+    )
     code, out, _ = command("train", file, "--network", "random-0/baseA", "--accelerator", "cpu")
     assert code == 0 and all(part in out for part in said), out
     code, out, _ = command("train", file, "--network", "random-0/A?A", "--accelerator", "cpu")
@@ -457,19 +428,19 @@ def test_a_base_at_chance_is_said_before_others_copy_from_it(
 
 def test_chance_is_a_guess_of_the_largest_class_with_three_deviations(roots: Path) -> None:
     study = tiny_study(["baseA", "baseB", "A1A", "A1B", "B2A"])
-    file = study_folder("tiny").result("random-0/baseA/seed-0")
+    folder = study_folder("tiny")
 
     def said(top1: float, chance: float = 0.01, images: int = 10_000, diverged_at: int | None = None) -> list[str]:
-        found = {"val_top1": top1, "chance": chance, "val_images": images, "diverged_at": diverged_at}
-        write_json(file, found)
-        return at_chance(study, study.networks)
+        changes = {"val_top1": top1, "chance": chance, "val_images": images, "diverged_at": diverged_at}
+        write_result(folder.result("random-0/baseA/seed-0"), result_of(study, "random-0/baseA/seed-0", **changes))
+        return at_chance(study, folder, study.networks)
 
     # 3 sqrt(0.01 x 0.99 / 10,000) is 0.003.
     assert said(0.0129) and said(0.001) and not said(0.0131)
     assert said(0.015, images=100)
     assert not said(0.01, diverged_at=3)  # that is said elsewhere
     assert "; 2 networks copy from it and will show nothing" in said(0.01)[0]
-    assert not at_chance(tiny_study(["baseA"]), tiny_study(["baseA"]).networks)  # nobody is misled
+    assert not at_chance(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
 
 
 def test_where_one_base_diverged_what_copies_from_the_other_is_trained(
@@ -478,10 +449,16 @@ def test_where_one_base_diverged_what_copies_from_the_other_is_trained(
     names = ["baseA", "baseB", "A1B", "A2B", "B1B"]
     study = tiny_study(names, SHORT)
     for fleet in fleets(study.networks)[:2]:
-        train_fleet(study, fleet, MACHINE)
+        train_fleet(study, fleet)
     file = study_folder("tiny").result("random-0/baseA/seed-0")
     write_json(file, {**read_json(file), "diverged_at": 3})
-    words = ("train", experiment(roots, names, steps=4, validate_every=2), "--only", "random-0/*1B", "--accelerator")
+    words = (
+        "train",
+        experiment(roots, names, steps=4, validate_every=2),
+        "--only",
+        "random-0/*1B",
+        "--accelerator",
+    )
     code, out, _ = command(*words, "cpu", "--fleet", 0)
     assert code == 1 and "left out: 1 networks that copy from random-0/baseA/seed-0, which diverged at step 3" in out
     assert "1 of 2 networks are done" in out
@@ -491,21 +468,12 @@ def test_where_one_base_diverged_what_copies_from_the_other_is_trained(
 
 # ------------------------------------------------------------------------------------------ experiments
 
-MISTAKEN = """import sys
-sys.path.insert(0, {tests!r})
-from dataclasses import replace
-from tiny import RECIPE, tiny_study
-study = tiny_study({names!r}, replace(RECIPE, **{changes!r}))
-"""
-
 
 def experiment(root: Path, names: list[str], **changes: Any) -> Path:
-    file = root / "mistaken.py"
-    file.write_text(MISTAKEN.format(tests=str(HELPERS), names=names, changes=changes))
-    return file
+    return write_experiment(root / "mistaken.py", names, **changes)
 
 
-GOOD = MISTAKEN.format(tests=str(HELPERS), names=["baseA", "baseB", "A1B"], changes={})
+GOOD = EXPERIMENT.format(helpers=str(HELPERS), names=["baseA", "baseB", "A1B"], changes={})
 
 
 @pytest.mark.parametrize(
@@ -558,8 +526,8 @@ def test_a_recipe_that_changed_halfway_is_refused_by_the_field(
 ) -> None:
     names = ["R1A", "R2A"]  # that depend on nothing which could be seen to differ
     study = tiny_study(names, SHORT)
-    train_fleet(study, fleets(study.networks, 1)[0], MACHINE)
-    collect(study)
+    train_fleet(study, fleets(study.networks, 1)[0])
+    collect(study, study_folder(study.name))
     before = tree(roots / "runs")
     file = experiment(roots, names, steps=4, validate_every=2, rate=0.07)
     code, out, said = command(words[0], file, *words[1:])
@@ -578,7 +546,7 @@ def test_seeds_may_be_added_afterwards(roots: Path, packed: PackedImages, comman
         "tiny", "tiny", study.architecture, (Network("random-0", Treatment("A", "R", 1), SHORT, 1), *study.networks)
     )
     train(more)
-    assert not collect(more)
+    assert not collect(more, study_folder(more.name))
     after = tree(roots / "runs")
     assert {name: after[name] for name in before} == before
     assert StudyFolder(roots / "runs" / "tiny").result("random-0/R1A/seed-1").exists()

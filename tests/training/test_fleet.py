@@ -5,14 +5,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from comparing import outcome
-from disturbed import poison
+from comparing import Outcome, outcome
+from disturbed import killed_at, poison
 from tiny import RECIPE, TINY, tiny_study, write_tiny
 from torch import Tensor
 from trained import train
@@ -20,10 +19,8 @@ from trained import train
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
 from transferability.draws import dropout, mask_key
-from transferability.files import read_json
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw
-from transferability.runs.paths import study_folder
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study
 from transferability.training import fleet as fleet_module
@@ -461,17 +458,6 @@ def test_a_network_that_runs_away_by_itself(roots: Path, packed: PackedImages) -
     assert outcome(alone.name, "A2B+") == outcome(study.name, "A2B+")
 
 
-class Killed(BaseException):
-    """Ends training where it is, as a kill would."""
-
-
-def timeless_result(study: Study, name: str) -> dict[str, Any]:
-    """The result.json of a trained network, the digest of its weights included, without times and provenance."""
-    result = read_json(study_folder(study.name).result(f"random-0/{name}/seed-0"))
-    del result["seconds"], result["images_per_second"], result["series"]["seconds"], result["provenance"]
-    return result
-
-
 @pytest.mark.parametrize(("steps", "every"), [(24, 8), (12, 3)])
 def test_a_diverged_network_is_the_same_in_a_fleet_and_alone(
     roots: Path, monkeypatch: pytest.MonkeyPatch, steps: int, every: int
@@ -485,29 +471,21 @@ def test_a_diverged_network_is_the_same_in_a_fleet_and_alone(
     ends = {"A4B+1000": (3, every), "B6B+100": (5, 6 if every == 3 else 8), "A2B+10000": (3, every)}
     treated = [*ends, "A2B+", "B3B"]
     study = tiny_study([*BASES, *treated], recipe, small_caffenet(28, 0.1))
-    original = FleetModule.training_step
-
-    def killed(self: FleetModule, batch: Batch, batch_index: int) -> None:
-        original(self, batch, batch_index)
-        if self.step == steps - 2 and len(self.networks) > 1:
-            raise Killed
-
-    results: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, dict[str, Outcome]] = {}
     for grouping, groups in {"fleet": [treated], "alone": [[name] for name in treated], "killed": [treated]}.items():
         monkeypatch.setenv("TRANSFERABILITY_RUNS", str(roots / grouping))
+        train(study, groups=[["baseA"], ["baseB"]])
         if grouping == "killed":
-            with monkeypatch.context() as patch, pytest.raises(Killed):
-                patch.setattr(FleetModule, "training_step", killed)
-                train(study, groups=[["baseA"], ["baseB"], *groups])
-        train(study, groups=[["baseA"], ["baseB"], *groups])
-        results[grouping] = {name: timeless_result(study, name) for name in treated}
-    for name in treated:
-        assert results["fleet"][name] == results["alone"][name], name
-        assert results["killed"][name] == results["alone"][name], name
-        alone = results["alone"][name]
-        assert (alone["diverged_at"], alone["steps"]) == ends.get(name, (None, steps))
-        assert alone["series"]["step"] == list(range(every, alone["steps"] + 1, every))
-    digests = {results["alone"][name]["weights_sha256"] for name in treated}
+            with killed_at(steps - 2):
+                train(study, groups=groups)
+        train(study, groups=groups)
+        outcomes[grouping] = {name: outcome(study.name, name) for name in treated}
+    for name, alone in outcomes["alone"].items():
+        assert outcomes["fleet"][name] == alone and outcomes["killed"][name] == alone, name
+        end = alone.result["steps"]
+        assert (alone.diverged_at, end) == ends.get(name, (None, steps))
+        assert alone.series["step"] == list(range(every, end + 1, every))
+    digests = {alone.result["weights_sha256"] for alone in outcomes["alone"].values()}
     assert len(digests) == (3 if every == 8 else 5)  # of NaN alone, all are alike
 
 

@@ -18,6 +18,7 @@ import pytest
 from project import EXPERIMENTS, HELPERS
 from tiny import RECIPE, tiny_study
 from typer.testing import CliRunner
+from waiting import LIMIT
 
 from transferability.cli import app
 from transferability.data.packed import PackedImages
@@ -74,7 +75,7 @@ def train_apart(folder: Path, kill_at: int = -1, devices: int = 1) -> int:
     command = [sys.executable, str(script), str(kill_at), str(devices)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_API_KEY": KEY}
     environment.pop("WANDB_SERVICE", None)  # that of this process, which would outlive the other
-    return subprocess.run(command, env=environment, timeout=240, check=False).returncode
+    return subprocess.run(command, env=environment, timeout=LIMIT, check=False).returncode
 
 
 def rows_of(study: Study) -> dict[str, list[list[tuple[int, dict[str, Any]]]]]:
@@ -142,7 +143,7 @@ def test_a_fleet_that_fails_and_is_killed_logs_every_step_once(
     # `wandb sync` joins the fragments.
     places = [str(f.parent) for n in study.networks for f in fragments(study_folder("tiny").network(n.name))]
     sync = [sys.executable, "-m", "wandb", "sync", "--yes", *places]
-    subprocess.run(sync, env={**os.environ, "WANDB_API_KEY": KEY}, timeout=120, check=True, capture_output=True)
+    subprocess.run(sync, env={**os.environ, "WANDB_API_KEY": KEY}, timeout=LIMIT, check=True, capture_output=True)
     uploaded = {name: [row["_step"] for row in rows] for name, rows in Server.rows.items()}
     assert uploaded == {run_id("tiny", network.name): STEPS for network in study.networks}
     assert not has_key(roots / "runs")  # which was in the environment
@@ -172,7 +173,7 @@ def test_each_network_of_a_fleet_is_a_run_with_its_names(packed: PackedImages, r
     for network in study.networks:
         (file,) = fragments(folder.network(network.name))
         leet = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-        done = subprocess.run(leet, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(leet, capture_output=True, text=True, timeout=LIMIT, check=True)
         records = [json.loads(line) for line in done.stdout.splitlines()]
         run = next(record["run"] for record in records if record["type"] == "run")
         config = run["config"]["update"]

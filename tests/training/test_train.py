@@ -7,28 +7,27 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
+from comparing import outcome
+from disturbed import Killed, kill_at, killed_at, poison
 from project import HELPERS
-from tiny import RECIPE, tiny_study, write_tiny
-from trained import pending, train_fleet
+from tiny import RECIPE, tiny_study, write_experiment, write_tiny
+from trained import PLAIN, pending, train, train_fleet
+from waiting import LIMIT, wait_for
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch
 from transferability.files import Refused, read_json
 from transferability.results.collect import collect
-from transferability.results.statistics import read_results
-from transferability.runs.machine import Machine
-from transferability.runs.paths import StudyFolder, study_folder
+from transferability.results.table import read_results
+from transferability.runs.paths import study_folder
 from transferability.runs.result import write_result
-from transferability.study import Fleet, Study, fleets
+from transferability.study import Fleet, fleets
 from transferability.training import train as training
 from transferability.training.checkpoint import Preempted, read_checkpoint
 from transferability.training.fleet import FleetModule
@@ -37,51 +36,22 @@ from transferability.training.trainer import quiet
 torch.set_num_threads(1)
 quiet()
 
-MACHINE = Machine(accelerator="cpu", keep_weights=True)
-OFTEN = replace(MACHINE, checkpoint_minutes=0.0)  # a checkpoint every 20 steps
+OFTEN = replace(PLAIN, checkpoint_minutes=0.0)  # a checkpoint every 20 steps
 LONG = replace(RECIPE, steps=70, validate_every=30)  # checkpoints at 20, 30, 40, 60, 70
 NAMES = ("baseA", "A2A", "A3A", "A1A+", "R3A")
-LIMIT = 240  # seconds that a subprocess may take on a busy machine
-
-
-def train(study: Study, machine: Machine = MACHINE) -> None:
-    for fleet in pending(study, study.networks, None):
-        train_fleet(study, fleet, machine)
-
-
-def outcome(root: Path, name: str, study: str = "tiny") -> tuple[dict[str, Any], dict[str, bytes]]:
-    """(result without times and provenance, bytes of the weights) of a network under a runs folder."""
-    folder = StudyFolder(root / study)
-    found = read_json(folder.result(f"random-0/{name}/seed-0"))
-    for key in ("seconds", "images_per_second", "provenance"):
-        del found[key]
-    del found["series"]["seconds"]
-    weights = safetensors.torch.load_file(folder.weights(f"random-0/{name}/seed-0"))
-    return found, {key: value.numpy().tobytes() for key, value in weights.items()}
 
 
 # ---------------------------------------------------------------------------------------------- subprocesses
 
-EXPERIMENT = """
-import sys
-sys.path.insert(0, {tests!r})
-from dataclasses import replace
-from tiny import RECIPE, tiny_study
-study = tiny_study({names!r}, replace(RECIPE, **{changes!r}))
-"""
-
 # Trains, and is killed by itself at a moment that is given as a place in the code and how often it was passed.
 KILLED = """
-import os, shutil, signal, sys
+import dataclasses, os, shutil, signal, sys
 import torch
-torch.set_num_threads(1)
-from pathlib import Path
-from transferability import files
-from transferability.training import fleet
-from transferability.training import train
+from trained import PLAIN, train
 from transferability.study import load_study
-from trained import pending, train_fleet
+from transferability.training import fleet
 
+torch.set_num_threads(1)
 moment, count = sys.argv[2], int(sys.argv[3])
 passed = 0
 
@@ -122,9 +92,7 @@ elif moment == "replacing":  # each time a file is whole and not yet in its plac
 elif moment == "removing":
     shutil.rmtree = lambda *_, **__: die()
 
-study = load_study(sys.argv[1])
-for each in pending(study, study.networks, None):
-    train_fleet(study, each, train.Machine("cpu", keep_weights=True, checkpoint_minutes=0.0))
+train(load_study(sys.argv[1]), dataclasses.replace(PLAIN, checkpoint_minutes=0.0))
 """
 
 
@@ -135,23 +103,17 @@ def environment(root: Path, **more: str) -> dict[str, str]:
     return {**out, **roots, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **more}
 
 
-def experiment(path: Path, names: Sequence[str], **changes: Any) -> Path:
-    path.write_text(EXPERIMENT.format(tests=str(HELPERS), names=list(names), changes=changes))
-    return path
-
-
 # The fleet of a base writes fleet.json, mean image, checkpoints and progress, weights, result: in this order.
 MOMENTS = [("step", 1), ("step", 47), ("validation", 2), ("saving", 3), ("replacing", 14), ("removing", 1)]
 
 
-@pytest.mark.timeout(900)
 def test_killed_at_many_moments_it_ends_with_the_same_bits(roots: Path, packed: PackedImages) -> None:
     """Base and copies, killed by SIGKILL in one moment after the other; the temporary directory elsewhere."""
     study = tiny_study(NAMES, LONG)
     train(study)  # undisturbed, and with other checkpoints
     (roots / "runs").rename(roots / "undisturbed")
 
-    file = experiment(roots / "study.py", NAMES, steps=70, validate_every=30)
+    file = write_experiment(roots / "study.py", NAMES, steps=70, validate_every=30)
     script = roots / "killed.py"
     script.write_text(KILLED)
     elsewhere = Path("/dev/shm") / f"test-train-{os.getpid()}"
@@ -179,26 +141,11 @@ def test_killed_at_many_moments_it_ends_with_the_same_bits(roots: Path, packed: 
     finally:
         shutil.rmtree(elsewhere, ignore_errors=True)
     for name in NAMES:
-        assert outcome(roots / "runs", name) == outcome(roots / "undisturbed", name), name
-    assert pending(study, study.networks, None) == []
+        assert outcome("tiny", name) == outcome("tiny", name, roots / "undisturbed"), name
+    assert pending(study) == []
 
 
 # ---------------------------------------------------------------------------------------------- resuming, in process
-
-
-class Killed(BaseException):
-    """Ends training where it is, as a kill would: nothing is cleaned up that a kill would not."""
-
-
-def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    original = FleetModule.training_step
-
-    def training_step(self: FleetModule, batch: Batch, index: int) -> None:
-        if self.step == step:
-            raise Killed
-        original(self, batch, index)
-
-    monkeypatch.setattr(FleetModule, "training_step", training_step)
 
 
 def test_resuming_at_every_kind_of_checkpoint_across_a_drop_of_the_rate(
@@ -218,13 +165,11 @@ def test_resuming_at_every_kind_of_checkpoint_across_a_drop_of_the_rate(
 
     monkeypatch.setattr(FleetModule, "restore", restore)
     for step in (10, 21, 21, 35, 59, 61):
-        with monkeypatch.context() as patch:
-            kill_at(patch, step)
-            with pytest.raises(Killed):
-                train(study, OFTEN)
+        with killed_at(step):
+            train(study, OFTEN)
     train(study, OFTEN)
     assert starts == [20, 20, 30, 40, 60]
-    assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
+    assert outcome("tiny", "baseA") == outcome("tiny", "baseA", roots / "undisturbed")
 
 
 def test_warned_it_writes_a_checkpoint_and_ends(
@@ -253,28 +198,26 @@ def test_warned_it_writes_a_checkpoint_and_ends(
 
             patch.setattr(FleetModule, "training_step", training_step)
             with pytest.raises(Preempted, match=f"a checkpoint is written at step {step + 1} of 70"):
-                train_fleet(study, fleets(study.networks)[0], MACHINE, preempted=warning)
+                train_fleet(study, fleets(study.networks)[0], preempted=warning)
         assert read_checkpoint(place / "checkpoint.pt")["step"] == step + 1
         assert not (place / "failed.json").exists() and signal.getsignal(signal.SIGTERM) == before
     train(study)
-    assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
+    assert outcome("tiny", "baseA") == outcome("tiny", "baseA", roots / "undisturbed")
 
 
 def test_a_torn_temporary_file_is_ignored(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny_study(["baseA"], LONG)
     train(study)
     (roots / "runs").rename(roots / "undisturbed")
-    with monkeypatch.context() as patch:
-        kill_at(patch, 50)
-        with pytest.raises(Killed):
-            train(study, OFTEN)
+    with killed_at(50):
+        train(study, OFTEN)
     place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
     whole = (place / "checkpoint.pt").read_bytes()
     (place / ".checkpoint.pt.999.tmp").write_bytes(whole[: len(whole) // 2])
     network = study_folder("tiny").network("random-0/baseA/seed-0")
     (network / ".result.json.999.tmp").write_text('{"name": "ran')
     train(study)
-    assert outcome(roots / "runs", "baseA") == outcome(roots / "undisturbed", "baseA")
+    assert outcome("tiny", "baseA") == outcome("tiny", "baseA", roots / "undisturbed")
     assert not place.exists()
 
 
@@ -288,13 +231,13 @@ def test_what_is_done_is_not_done_again(roots: Path, packed: PackedImages) -> No
     assert {path.name for path in files} >= {"result.json", "weights.safetensors"}
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
     for fleet in fleets(study.networks):
-        train_fleet(study, fleet, MACHINE)
+        train_fleet(study, fleet)
     after = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before}
     assert {path for path in before if before[path] != after[path] and path.name != "lock"} == set()
-    assert pending(study, study.networks, None) == []
+    assert pending(study) == []
     # A study that grows trains what is new, and nothing else.
     grown = tiny_study(["baseA", "A1A", "A2A", "baseB"])
-    assert [each.name for fleet in pending(grown, grown.networks, None) for each in fleet.networks] == [
+    assert [each.name for fleet in pending(grown) for each in fleet.networks] == [
         "random-0/baseB/seed-0",
         "random-0/A1A/seed-0",
     ]
@@ -307,11 +250,9 @@ def test_a_started_fleet_keeps_its_composition(
 ) -> None:
     study = tiny_study(["baseA", "A1A", "A2A", "A3A", "A1A+"])
     names = [network.name for network in fleets(study.networks)[1].networks]
-    train_fleet(study, fleets(study.networks)[0], MACHINE)
-    with monkeypatch.context() as patch:
-        kill_at(patch, 9)
-        with pytest.raises(Killed):
-            train_fleet(study, fleets(study.networks, 2)[1], MACHINE)
+    train_fleet(study, fleets(study.networks)[0])
+    with killed_at(9):
+        train_fleet(study, fleets(study.networks, 2)[1])
     started = [network.name for network in fleets(study.networks, 2)[1].networks]
     assert len(started) == 2
     for size in (None, 1, 3):
@@ -326,7 +267,7 @@ def test_a_started_fleet_keeps_its_composition(
     with pytest.raises(Refused, match=f"started with {started[0]}"):
         pending(smaller, smaller.networks, None)
     train(study)
-    assert outcome(roots / "runs", "A1A")[0]["steps"] == 12
+    assert outcome("tiny", "A1A").result["steps"] == 12
 
 
 def test_killed_between_two_results_of_a_fleet(
@@ -335,7 +276,7 @@ def test_killed_between_two_results_of_a_fleet(
     study = tiny_study(["baseA", "A1A", "A2A", "A3A"])
     train(study)
     (roots / "runs").rename(roots / "undisturbed")
-    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    train_fleet(study, fleets(study.networks)[0])
     with monkeypatch.context() as patch:
 
         def once(path: Path, value: Any) -> None:
@@ -353,7 +294,7 @@ def test_killed_between_two_results_of_a_fleet(
         kill_at(patch, 11)
         train(study)
     for name in ("A1A", "A2A", "A3A"):
-        assert outcome(roots / "runs", name) == outcome(roots / "undisturbed", name)
+        assert outcome("tiny", name) == outcome("tiny", name, roots / "undisturbed")
 
 
 # ---------------------------------------------------------------------------------------------- refused
@@ -366,29 +307,27 @@ def failed(fleet: Fleet) -> dict[str, Any]:
 def test_a_missing_source_is_named(roots: Path, packed: PackedImages) -> None:
     study = tiny_study(["baseA", "baseB", "A2B"])
     with pytest.raises(Refused, match="random-0/A2B/seed-0 copies from random-0/baseA/seed-0, which is not trained"):
-        train_fleet(study, fleets(study.networks)[2], MACHINE)
+        train_fleet(study, fleets(study.networks)[2])
     why = failed(fleets(study.networks)[2])
     assert why["networks"] == ["random-0/A2B/seed-0"] and "not trained yet" in why["reason"]
     train(study)  # and then it works
-    assert outcome(roots / "runs", "A2B")[0]["diverged_at"] is None
+    assert outcome("tiny", "A2B").result["diverged_at"] is None
 
 
 def test_a_base_of_another_recipe_is_refused_by_the_field(roots: Path, packed: PackedImages) -> None:
     study = tiny_study(["baseA", "A2A"])
-    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    train_fleet(study, fleets(study.networks)[0])
     changed = tiny_study(["baseA", "A2A"], replace(RECIPE, rate=0.01))
     with pytest.raises(Refused, match=r"random-0/baseA/seed-0 .*recipe\.rate was 0\.05, is 0\.01"):
-        train_fleet(changed, fleets(changed.networks)[1], MACHINE)
+        train_fleet(changed, fleets(changed.networks)[1])
 
 
 def test_a_started_fleet_of_another_recipe_is_refused_by_the_field(
     roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = tiny_study(["baseA"])
-    with monkeypatch.context() as patch:
-        kill_at(patch, 9)
-        with pytest.raises(Killed):
-            train(study)
+    with killed_at(9):
+        train(study)
     changed = tiny_study(["baseA"], replace(RECIPE, decay=0.01))
     with pytest.raises(Refused, match=r"fleet\.json.*recipe\.decay was not there \(its default\), is 0\.01"):
         train(changed)
@@ -399,11 +338,11 @@ def test_a_started_fleet_of_another_recipe_is_refused_by_the_field(
 
 def test_other_pictures_are_refused_by_the_field(roots: Path, packed: PackedImages) -> None:
     study = tiny_study(["baseA", "A2A"])
-    train_fleet(study, fleets(study.networks)[0], MACHINE)
+    train_fleet(study, fleets(study.networks)[0])
     shutil.rmtree(roots / "data" / "tiny")
     write_tiny(roots / "data" / "tiny", seed=1)
     with pytest.raises(Refused, match=r"baseA.*data was '"):
-        train_fleet(study, fleets(study.networks)[1], MACHINE)
+        train_fleet(study, fleets(study.networks)[1])
 
 
 def test_unequal_halves_do_not_share_their_last_layer(roots: Path) -> None:
@@ -416,7 +355,7 @@ def test_unequal_halves_do_not_share_their_last_layer(roots: Path) -> None:
 def test_a_batch_that_does_not_divide_is_refused(roots: Path, packed: PackedImages) -> None:
     study = tiny_study(["baseA"])
     with pytest.raises(Refused, match="a batch of 8 does not divide among 3 processes"):
-        train(study, replace(MACHINE, devices=3))
+        train(study, replace(PLAIN, devices=3))
 
 
 def test_a_task_that_sees_one_gpu_of_several_is_refused(
@@ -424,51 +363,38 @@ def test_a_task_that_sees_one_gpu_of_several_is_refused(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(Refused, match=r"4 devices on each node, but this process sees 1 GPUs; .* no --gpus-per-task"):
-        train(tiny_study(["baseA"]), replace(MACHINE, accelerator="auto", devices=4))
+        train(tiny_study(["baseA"]), replace(PLAIN, accelerator="auto", devices=4))
 
 
 # ---------------------------------------------------------------------------------------------- divergence
 
 
-def nan_from_step(monkeypatch: pytest.MonkeyPatch, step: int, names: Sequence[str]) -> None:
-    original = FleetModule.on_train_batch_start
-
-    def poisoned(self: FleetModule, batch: Batch, index: int) -> None:
-        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
-            if network.short_name in names and self.step == step:
-                with torch.no_grad():
-                    layers["fc4"].weight[0, 0] = math.nan  # type: ignore[index]
-        original(self, batch, index)
-
-    monkeypatch.setattr(FleetModule, "on_train_batch_start", poisoned)
-
-
 def test_where_all_networks_diverged_training_stops_and_says_so(
     roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nan_from_step(monkeypatch, 5, ["baseA"])
+    poison(monkeypatch, ["baseA"], 5)
     study = tiny_study(["baseA", "A2A"], LONG)
-    train_fleet(study, fleets(study.networks)[0], MACHINE)
-    found = outcome(roots / "runs", "baseA")[0]
+    train_fleet(study, fleets(study.networks)[0])
+    found = outcome("tiny", "baseA").result
     assert (found["diverged_at"], found["steps"], found["series"]["step"]) == (5, 30, [30])
     assert found["images_seen"] == 240
     with pytest.raises(Refused, match="baseA/seed-0, which diverged at step 5"):
-        train_fleet(study, fleets(study.networks)[1], MACHINE)
+        train_fleet(study, fleets(study.networks)[1])
 
 
 def test_where_one_network_diverged_the_others_go_on(
     roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nan_from_step(monkeypatch, 2, ["A2A"])
+    poison(monkeypatch, ["A2A"], 2)
     study = tiny_study(["baseA", "A1A", "A2A"])
     train(study)
-    found = {name: outcome(roots / "runs", name)[0] for name in ("A1A", "A2A")}
+    found = {name: outcome("tiny", name).result for name in ("A1A", "A2A")}
     assert [found[name]["diverged_at"] for name in found] == [None, 2]
     assert [found[name]["steps"] for name in found] == [12, 6]  # it ends at its next validation, as it would alone
     # What is not a number is null in the file, and empty in the tables.
     assert "NaN" not in study_folder("tiny").result("random-0/A2A/seed-0").read_text()
     assert found["A2A"]["series"]["val_loss"] == [None] and found["A2A"]["val_top1"] >= 0
-    assert collect(study) == []
+    assert collect(study, study_folder(study.name)) == []
     table = read_results(study_folder("tiny").results)
     assert math.isnan(table.loc[table["network"] == "A2A", "val_loss"].item())
     rows = study_folder("tiny").curves.read_text().splitlines()
@@ -480,14 +406,12 @@ def test_killed_after_all_diverged_it_ends_as_it_would_have(
     roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a checkpoint between two validations, of which the results have no row yet."""
-    nan_from_step(monkeypatch, 5, ["baseA"])
+    poison(monkeypatch, ["baseA"], 5)
     study = tiny_study(["baseA"], LONG)
-    with monkeypatch.context() as patch:
-        kill_at(patch, 25)
-        with pytest.raises(Killed):
-            train(study, OFTEN)
+    with killed_at(25):
+        train(study, OFTEN)
     train(study)
-    found = outcome(roots / "runs", "baseA")[0]
+    found = outcome("tiny", "baseA").result
     assert (found["diverged_at"], found["series"]["step"]) == (5, [30])
 
 
@@ -496,7 +420,7 @@ def test_killed_after_all_diverged_it_ends_as_it_would_have(
 
 def test_what_result_json_holds(roots: Path, packed: PackedImages) -> None:
     study = tiny_study(["baseA", "A2A+0.1"])
-    train(study, replace(MACHINE, keep_weights=False))
+    train(study, replace(PLAIN, keep_weights=False))
     folder = study_folder("tiny")
     found = read_json(folder.result("random-0/A2A+0.1/seed-0"))
     expected = {
@@ -558,14 +482,13 @@ def test_best_ten_are_of_a_hundred_validations(roots: Path, packed: PackedImages
 
 # ---------------------------------------------------------------------------------------------- several processes
 
-SLOWLY = """
-import time
-from transferability.training.fleet import FleetModule
-original = FleetModule.on_train_batch_start
-def slowly(self, batch, index):
-    time.sleep(0.03)
-    original(self, batch, index)
-FleetModule.on_train_batch_start = slowly
+# Each process tells by a file that it is before a step, and stays there.
+STAYING = """
+import os
+from pathlib import Path
+from waiting import stay_in_training
+place = Path({place!r})
+stay_in_training({step}, place / ("{step}-" + os.environ.get("LOCAL_RANK", "0")), place / "{step}-go")
 """
 
 
@@ -583,17 +506,16 @@ def started(root: Path, file: Path, *names: str, devices: int = 2) -> subprocess
     )
 
 
-def ended(process: subprocess.Popen[str], limit: float = LIMIT) -> tuple[int, str, str]:
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """(exit code, output, errors) of the first process, when all have ended."""
     try:
-        out, err = process.communicate(timeout=limit)  # the others write there, too
+        out, err = process.communicate(timeout=LIMIT)  # the others write there, too
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise AssertionError(f"several processes did not end: {process.communicate()}") from None
     return process.returncode, out, err
 
 
-@pytest.mark.timeout(900)
 def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
     """DDP over gloo in 2 and 4 processes, dropout on, to the tolerance that `Machine` states.
 
@@ -605,81 +527,77 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
     changes = {"steps": 20, "validate_every": 10, "rate": 0.04}  # no unit of a max-pool or ReLU is decided by rounding
     train(tiny_study(names, replace(RECIPE, **changes)))  # type: ignore[arg-type]
     (roots / "runs").rename(roots / "one")
-    file = experiment(roots / "study.py", names, **changes)
+    file = write_experiment(roots / "study.py", names, **changes)
     count = sum(label in task_a(packed) for label in packed.val.labels.tolist())
     for devices in (2, 4):
         code, _, err = ended(started(roots, file, *names, devices=devices))
         assert code == 0, err
-        base = outcome(roots / "runs", "baseA")[1]
+        base = outcome("tiny", "baseA").weights
         for name in names:
-            (its, weights), (both, its_weights) = outcome(roots / "one", name), outcome(roots / "runs", name)
-            assert both["diverged_at"] == its["diverged_at"]
-            assert (its["diverged_at"] is None) == (name not in (fast, alone))
-            assert (both["steps"], its["steps"]) == ((10, 10) if name in (fast, alone) else (20, 20))
+            one, several = outcome("tiny", name, roots / "one"), outcome("tiny", name)
+            assert several.diverged_at == one.diverged_at
+            assert (one.diverged_at is None) == (name not in (fast, alone))
+            steps = (several.result["steps"], one.result["steps"])
+            assert steps == ((10, 10) if name in (fast, alone) else (20, 20))
             if name in (fast, alone):
                 continue
-            assert both["series"]["val_images"] == [count, count]
+            assert several.series["val_images"] == [count, count]
             for key in ("train_loss", "val_loss", "train_top1", "val_top1", "val_top5"):
-                assert both["series"][key] == pytest.approx(its["series"][key], rel=1e-5), (devices, name, key)
-            for key, value in weights.items():
-                a, b = (torch.frombuffer(bytearray(each), dtype=torch.float32) for each in (value, its_weights[key]))
-                assert float((a - b).norm()) <= 1e-5 * float(a.norm()), (devices, name, key)
+                assert several.series[key] == pytest.approx(one.series[key], rel=1e-5), (devices, name, key)
+            weights = several.weights
+            for key, value in one.weights.items():
+                assert float((weights[key] - value).norm()) <= 1e-5 * float(value.norm()), (devices, name, key)
             for layer in {"A2A": ("conv1", "conv2"), "A3A": ("conv1", "conv2", "fc3")}.get(name, ()):
-                assert its_weights[f"{layer}.weight"] == base[f"{layer}.weight"]
+                assert torch.equal(weights[f"{layer}.weight"], base[f"{layer}.weight"])
         found = read_json(study_folder("tiny").result("random-0/A2A/seed-0"))
         assert found["provenance"]["devices"] == devices
         assert list(study_folder("tiny").fleets.iterdir()) == []
         (roots / "runs").rename(roots / f"in-{devices}")
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("validate_every", [200, 20])  # 20: they ask each other after validations alone
+@pytest.mark.parametrize("validate_every", [100, 20])  # 20: they ask each other after validations alone
 def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedImages, validate_every: int) -> None:
     """Warned, if only one of them, all write a checkpoint and end; killed, if only one of them, all end.
 
     Then one process goes on with what two have begun.
     """
-    changes = {"steps": 400, "validate_every": validate_every, "rate": 0.01}  # at 0.05 it is chaotic
+    changes = {"steps": 200, "validate_every": validate_every, "rate": 0.01}  # at 0.05 it is chaotic
     study = tiny_study(["baseA"], replace(RECIPE, **changes))  # type: ignore[arg-type]
     train(study)
     (roots / "runs").rename(roots / "one")
-    file = experiment(roots / "study.py", ["baseA"], **changes)
-    file.write_text(file.read_text() + SLOWLY)
-    place = study_folder("tiny").fleet("random-0.baseA.seed-0").root
+    fleet = study_folder("tiny").fleet("random-0.baseA.seed-0")
 
-    def second(process: subprocess.Popen[str], file: Path) -> int:
-        """The number of the second process, as soon as `file` is there."""
-        end = time.monotonic() + LIMIT
-        while not file.exists():
-            assert process.poll() is None and time.monotonic() < end, ended(process)
-            time.sleep(0.05)
-        return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+    def send_second(number: signal.Signals, step: int) -> tuple[int, str, str]:
+        """Sends a signal to the second of two processes when both are before `step`; how they ended."""
+        file = write_experiment(roots / "study.py", ["baseA"], **changes)
+        file.write_text(file.read_text() + STAYING.format(place=str(roots), step=step))
+        process = started(roots, file, "baseA")
+        both = [roots / f"{step}-{rank}" for rank in range(2)]
+        wait_for("both", lambda: process.poll() is not None or all(file.exists() for file in both))
+        assert process.poll() is None, ended(process)
+        os.kill(int(both[1].read_text()), number)
+        (roots / f"{step}-go").touch()
+        return ended(process)
 
-    process = started(roots, file, "baseA")
-    os.kill(second(process, place / "progress.json"), signal.SIGUSR1)
-    code, out, err = ended(process)
-    step = read_checkpoint(place / "checkpoint.pt")["step"]
-    assert (code, step % 20, step < 200) == (1, 0, True), err
-    assert f"preempted: a checkpoint is written at step {step} of 400; run the same command again to go on" in out
-    assert not (place / "failed.json").exists()
+    code, out, err = send_second(signal.SIGUSR1, step=50)
+    assert code == 1, err
+    assert read_checkpoint(fleet.checkpoint)["step"] == 60
+    assert "preempted: a checkpoint is written at step 60 of 200; run the same command again to go on" in out
+    assert not fleet.failed.exists()
     if validate_every == 20:
         return
 
-    (place / "progress.json").unlink()
-    process = started(roots, file, "baseA")
-    os.kill(second(process, place / "progress.json"), signal.SIGKILL)
-    code, *_ = ended(process, limit=60)
+    code, *_ = send_second(signal.SIGKILL, step=90)
     assert code != 0
 
     train(study)
-    its, both = outcome(roots / "one", "baseA")[0]["series"], outcome(roots / "runs", "baseA")[0]["series"]
-    assert both["val_images"] == its["val_images"]
+    one, several = outcome("tiny", "baseA", roots / "one").series, outcome("tiny", "baseA").series
+    assert several["val_images"] == one["val_images"]
     for key in ("train_loss", "val_loss"):
-        assert both[key] == pytest.approx(its[key], rel=1e-5)
+        assert several[key] == pytest.approx(one[key], rel=1e-5)
 
 
-@pytest.mark.timeout(300)
 def test_several_processes_refuse_what_one_refuses(roots: Path, packed: PackedImages) -> None:
-    code, _, err = ended(started(roots, experiment(roots / "study.py", ["baseA"]), "baseA", devices=3))
+    code, _, err = ended(started(roots, write_experiment(roots / "study.py", ["baseA"]), "baseA", devices=3))
     assert code == 2 and "does not divide among 3 processes" in err
     assert "Traceback" not in err and len(err.strip().splitlines()) == 1

@@ -15,16 +15,14 @@ import torch
 from ilsvrc import TRUTH, WNIDS, add, devkit, ilsvrc_files, tar_of
 from pictures import picture, put
 from tiny import RECIPE, tiny_study
-from trained import pending, train_fleet
+from trained import train
 
 import transferability
 from transferability.data.pack import pack
 from transferability.data.packed import PackedImages
 from transferability.data.stream import mean_image
 from transferability.files import Refused, read_json, write_json
-from transferability.runs.machine import Machine
 from transferability.runs.paths import study_folder
-from transferability.study import Study
 from transferability.training.checkpoint import read_checkpoint
 from transferability.training.trainer import quiet
 
@@ -43,11 +41,6 @@ class Evil:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.mkdir, (str(self.place),)
-
-
-def train(study: Study) -> None:
-    for fleet in pending(study, study.networks, None):
-        train_fleet(study, fleet, Machine("cpu"))
 
 
 # ---------------------------------------------------------------------------------------- what is read

@@ -29,7 +29,7 @@ DEVKIT = "ILSVRC2012_devkit_t12"
 DEVKIT_TARS = tuple(f"{DEVKIT}{suffix}" for suffix in (".tar.gz", ".tgz", ".tar"))
 GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 KAGGLE_TRUTH = "LOC_val_solution.csv"
-VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})(\.JPEG)?", re.IGNORECASE)
+VAL_NAME = re.compile(r"ILSVRC2012_val_(\d{8})(\.jpe?g|\.png|\.webp)?", re.IGNORECASE)
 
 
 def class_names() -> dict[str, str]:

@@ -25,17 +25,17 @@ CLUTTER = {
     *("$recycle.bin", "system volume information", "dfsrprivate"),  # Windows
     *("__macosx", "icon\r", "icon\uf00d", "network trash folder", "temporary items", "desktop db", "desktop df"),
     *("thevolumesettingsfolder", "thefindbycontentfolder"),  # macOS
-    *("lost+found", "__pycache__"),  # Linux
+    *("lost+found", "lost.dir", "__pycache__"),  # Linux, Android, Python
     *("@eadir", "@tmp", "#recycle", "#snapshot", "@synoresource", "@sharesnap"),  # Synology
     *("@recycle", "@recently-snapshot", "@transcode", "@__thumb", "@upload_cache"),  # QNAP
     *("~snapshot", "_nas_recycle_", "_gsdata_"),  # NetApp, Thecus, GoodSync
 }
-CLUTTER_FOLDER = re.compile(r"found\.\d{3}")  # chkdsk's
+CLUTTER_FOLDER = re.compile(r"found\.\d{3}|@gmt-[\d.-]+")  # chkdsk, Windows' shadow copies
 CLUTTER_FILE = re.compile(
     r".*~|~\$.*|#.*#|~syncthing~.*|:2e.*"  # editors, Office, Syncthing, netatalk
     r"|.*\.(bak|orig|save|swp|swo|tmp|temp|lnk|url|webloc|desktop|ini|db|db-shm|db-wal|xmp|aae|dvc)"
     r"|zbthumbnail\.info|descript\.ion"  # image viewers; Thumbs.db, desktop.ini and Picasa.ini are in the line above
-    r"|.*_original"  # exiftool
+    r"|.*_original|.*conflicted copy.*|.*\.sync-conflict-.*"  # exiftool, Dropbox and Nextcloud, Syncthing
     r"|.*[:\uf03a]?zone\.identifier(:\$data)?|.*:encryptable|.*:\$data|.*[:\uf03a]afp_afpinfo"  # streams of NTFS
     r"|.*@synoeastream|.*@synoresource|synophoto_.*"
 )
@@ -85,7 +85,8 @@ def is_clutter(name: str, folder: bool) -> bool:
     if lower.startswith("."):
         return not lower.endswith(PLACEHOLDERS)  # iCloud's .NAME.icloud stands for an image that has to be fetched
     pattern = CLUTTER_FOLDER if folder else CLUTTER_FILE
-    return lower in CLUTTER or bool(pattern.fullmatch(lower))
+    # Windows XP's RECYCLER is no class, unlike the same word in other letters.
+    return lower in CLUTTER or name == "RECYCLER" or bool(pattern.fullmatch(lower))
 
 
 def read_encoded(image: ImageRef) -> bytes:
@@ -196,7 +197,8 @@ def zip_entries(path: Path) -> Entries:
         with zipfile.ZipFile(path) as archive:
             members = _zip_members(archive)
     except (zipfile.BadZipFile, NotImplementedError) as error:  # NotImplementedError: a newer version of the format
-        raise Refused(f"{shown(path)} is damaged ({error}): download it again") from None
+        todo = "download it again, or unpack it and give the folder"
+        raise Refused(f"{shown(path)} is damaged or incomplete ({error}): {todo}") from None
     readable = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
     files: Entries = {}
     for name, info in members.items():
@@ -243,7 +245,7 @@ def _open_zip(path: str, changed: int) -> tuple[zipfile.ZipFile, dict[str, zipfi
 def _zip_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The members of a zip by their paths: with slashes (folders end with one), in Unicode, without leading ./"""
     names = [_zip_name(info) for info in archive.infolist()]
-    if not any("/" in name for name in names):  # Windows' own separator, against the standard
+    if not any("/" in name.rstrip("/") for name in names):  # Windows' own separator, against the standard
         names = [name.replace("\\", "/") for name in names]
     return {_without_dots(name): info for name, info in zip(names, archive.infolist(), strict=True)}
 

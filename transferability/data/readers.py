@@ -124,7 +124,7 @@ def find_root(path: Path, children: Callable[[str], list[str]]) -> str:
         roots = [folder for folder in roots if _one_of(folders[folder], VAL_FOLDERS)] or roots
         roots = [folder for folder in roots if f"/{folder}".endswith(PREFERRED)] or roots
         if len(roots) > 1:
-            first, second = (f"{root}/{_one_of(folders[root], TRAIN_FOLDERS)}" for root in roots[:2])
+            first, second = (f"{root}/{_one_of(folders[root], TRAIN_FOLDERS)}" for root in sorted(roots)[:2])
             todo = "unpack it and give the folder" if path.is_file() else "give the folder"
             raise Refused(f"{shown(path)} holds {shown(first)} and {shown(second)}: {todo} that holds the one you mean")
         if roots:
@@ -163,11 +163,11 @@ def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
     train = by_class(entries, at + train_name)
     words = _words(entries, at)
     annotations = f"{val_folder}/val_annotations.txt"
-    annotations_text = text_of(entries, annotations) if entries.get(annotations) else ""
+    annotated = text_of(entries, annotations) if entries.get(annotations) else ""
     entries.pop(annotations, None)
-    unsorted = [name for name, image in entries.items() if image and name.startswith(f"{val_folder}/images/")]
-    if annotations_text and unsorted:
-        val = tiny_imagenet_val(path, entries, val_folder, annotations_text)
+    unsorted = any(image and name.rpartition("/")[0] == f"{val_folder}/images" for name, image in entries.items())
+    if annotated and unsorted:
+        val = tiny_imagenet_val(path, entries, val_folder, annotated)
         check_wnids(path, entries, at, train)
         return ImageLists("Tiny ImageNet as published", train, val, {wnid: words.get(wnid, "") for wnid in train})
 
@@ -176,14 +176,25 @@ def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
     if flat:
         val = ilsvrc.sort_by_truth(path, flat, ilsvrc.ground_truth(path, entries))
     else:
-        val = by_class(entries, val_folder)
-        if not val.get("images", True) and "images" not in train:
-            del val["images"]  # of Tiny ImageNet, left empty by whoever sorted the images into class folders
-        val = _spelled_as(train, val)
+        val = _sorted_val(entries, val_folder, train)
     if flat or set(train) == set(names):
         return ImageLists("ILSVRC 2012, unpacked", train, val, names, default_size=256)
     container = "folder" if path.is_dir() else "zip" if zipfile.is_zipfile(path) else "tar"
     return ImageLists(f"{container} of class folders", train, val, names | words)
+
+
+def _sorted_val(entries: Entries, folder: str, train: dict[str, list[ImageRef]]) -> dict[str, list[ImageRef]]:
+    """The validation images from class folders, with the classes spelled as in `train`."""
+    val = by_class(entries, folder)
+    if "images" in val and "images" not in train:  # Tiny ImageNet's val/images/, after somebody sorted it by hand
+        if not val["images"]:
+            del val["images"]
+        elif len(val) == 1:
+            val = by_class(entries, f"{folder}/images")
+    # The two may differ in how accents are composed: macOS decomposes them.
+    spellings = {same_text(class_id): class_id for class_id in train}
+    renamed = {c: c if c in train else spellings.get(same_text(c), c) for c in val}
+    return {renamed[c]: images for c, images in val.items()} if len(set(renamed.values())) == len(val) else val
 
 
 def by_class(entries: Entries, folder: str) -> dict[str, list[ImageRef]]:
@@ -206,13 +217,6 @@ def by_class(entries: Entries, folder: str) -> dict[str, list[ImageRef]]:
     for images in classes.values():
         images.sort(key=lambda image: image.name)
     return classes
-
-
-def _spelled_as(train: dict[str, list[ImageRef]], val: dict[str, list[ImageRef]]) -> dict[str, list[ImageRef]]:
-    """`val` with its classes spelled as in `train`, where the two differ in the composition of accents only."""
-    spellings = {same_text(class_id): class_id for class_id in train}
-    renamed = {c: c if c in train else spellings.get(same_text(c), c) for c in val}
-    return {renamed[c]: images for c, images in val.items()} if len(set(renamed.values())) == len(val) else val
 
 
 # ------------------------------------------------------------------------------------------ Tiny ImageNet

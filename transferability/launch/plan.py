@@ -34,13 +34,6 @@ def listing(divided: Sequence[Fleet]) -> list[tuple[Any, ...]]:
     ]
 
 
-def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
-    """COLUMNS and `rows` as lines of text. Not a rich table, which takes seconds for 10,000 networks."""
-    cells = [COLUMNS, *(tuple(map(str, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-
-
 def totals(study: Study, chosen: Sequence[Network], divided: Sequence[Fleet]) -> list[str]:
     """Lines on how many networks there are of each kind, and on what they cost."""
     kinds = Counter(network.treatment.kind for network in chosen)

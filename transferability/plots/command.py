@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transferability.files import Refused, in_words, write_atomically
+from transferability.files import Refused, in_words, print_any_character, write_atomically
 from transferability.plots import style
 from transferability.plots.style import Page
 from transferability.plots.tables import Drawn, NotDrawn, read_table
@@ -123,9 +123,7 @@ def save(drawn: Drawn, folder: Path, formats: Sequence[str] = DEFAULT) -> list[P
 
 def run(main: Callable[[], None]) -> None:
     """Run a figure's `main` as a program: an error for people is one line and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal's encoding need not have every character of a name
+    print_any_character()
     try:
         main()
         sys.stdout.flush()

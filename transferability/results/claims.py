@@ -2,7 +2,7 @@
 
 `CLAIMS` is the one table: what the paper states, what is measured, at which layers, by which rule and margin.
 Each claim is measured three times by the same code: on the authors' networks pooled as in the paper, on the
-authors' networks paired with the base of their own split and target, and on one's own.
+authors' networks paired with the base of their own split and target, and on one's own networks.
 
 Rules, for the interval of the mean (a t interval over units, split x seed; none below three units):
   same    it lies within the margin around 0                ("~0")
@@ -17,7 +17,8 @@ A claim about several layers has to hold at each of them, unless they are averag
 Verdicts on one's own networks: "reproduced"; "not reproduced" (the interval rules the claim out); else "not
 supported by the paper's own numbers", if the authors' networks do not show the claim either; else "not enough
 networks". Where the authors have three units, their interval has to pass the rule; where they have fewer, as
-in everything that they trained once, the value itself is held against it.
+in everything that they trained once, the value itself is held against it. How many networks the authors trained, and
+on how many classes, are facts about the paper, which no other study can reproduce: they have no verdict.
 """
 
 import math
@@ -26,21 +27,23 @@ from functools import cache
 from pathlib import Path
 
 import pandas as pd
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from transferability.classes import ilsvrc_classes
 from transferability.files import write_atomically
 from transferability.results.paper import paper_results
+from transferability.results.show import Column, points, print_columns, print_note
 from transferability.results.statistics import (
+    BEST,
+    FINAL,
     MARGIN,
     MIN_UNITS,
-    MIN_VALIDATIONS,
+    NO_MEAN,
     NOT_ENOUGH,
     STATISTICS,
     Mean,
     diverged,
+    has_best,
     mean_of,
     mean_over_units,
     networks,
@@ -51,6 +54,7 @@ from transferability.splits import task_classes
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
 NOT_SUPPORTED = "not supported by the paper's own numbers"
+FACT = "about the paper"
 HALF_POINT = MARGIN / 2
 PAPER_RECIPES = ("paper", "paper-reduced")
 CHANCE = 0.001  # of 1,000 classes
@@ -83,18 +87,23 @@ class Claim:
     images: tuple[int, ...] = ()  # images per class, in place of layers
 
     @property
+    def is_fact(self) -> bool:
+        """Whether it says what the authors trained, not what they found."""
+        return self.rule == "count"
+
+    @property
     def rule_text(self) -> str:
         """The rule in words, with its margin, in points."""
-        points = f"{100 * self.margin:g} point"
-        words = {
-            "same": f"the interval within {points} of 0",
-            "slight": f"the interval below 0, within {points}",
+        margin = f"{100 * self.margin:g} point"
+        rule = {
+            "same": f"the interval within {margin} of 0",
+            "slight": f"the interval below 0, within {margin}",
             "below": "the interval below 0",
             "above": "the interval above 0",
-            "near": f"the interval within {points} of it",
+            "near": f"the interval within {margin} of it",
             "count": "at least as many",
         }[self.rule]
-        return words + (" at each" if len(_labels(self)) > 1 and self.rule != "count" else "")
+        return rule + (" at each" if len(_labels(self)) > 1 and self.rule != "count" else "")
 
 
 S1_IMAGES = (1300, 1000, 750, 500, 250, 100, 50, 25, 10, 5, 2, 1)
@@ -208,12 +217,12 @@ class ClaimResult:
     claim: Claim
     measured: tuple[Measured, ...]
     supported: str  # do the authors' own networks show it? "yes", "yes, no interval" (below three units), "no"
-    verdict: str
+    verdict: str  # on one's own networks; FACT for a claim that is none about networks
 
 
 def claims(results: pd.DataFrame | None = None) -> list[ClaimResult]:
     """Every claim, measured on the authors' networks and on one's own (None: on the authors' alone)."""
-    yours = _theirs()[:0] if results is None else networks(results, statistic_of(results))
+    yours = _authors_networks()[:0] if results is None else networks(results, statistic_of(results))
     return [judge(claim, yours) for claim in CLAIMS]
 
 
@@ -222,44 +231,43 @@ def statistic_of(results: pd.DataFrame) -> str:
 
     With the final accuracy nothing is held against a value of the paper: only signs and equivalences decide.
     """
-    enough = results["diverged_at"].notna() | (
-        (results["validations"] >= MIN_VALIDATIONS) & results["val_top1_best10"].notna()
-    )
-    return "val_top1_best10" if len(results) and enough.all() else "val_top1"
+    return BEST if len(results) and (results["diverged_at"].notna() | has_best(results)).all() else FINAL
 
 
 @cache
-def _theirs() -> pd.DataFrame:
-    return networks(paper_results(), "val_top1_best10")
+def _authors_networks() -> pd.DataFrame:
+    return networks(paper_results(), BEST)
 
 
 @cache
 def _measured_by_the_authors(claim: Claim) -> tuple[list[Mean], list[Mean]]:
-    return measure(claim, _theirs(), pooled=True), measure(claim, _theirs())
+    """The claim's quantity on the authors' networks: pooled, paired."""
+    return measure(claim, _authors_networks(), pooled=True), measure(claim, _authors_networks())
 
 
 def judge(claim: Claim, yours: pd.DataFrame) -> ClaimResult:
-    """One claim. `yours` are rows of `results.networks`."""
+    """One claim. `yours` are rows of `statistics.networks`."""
     pooled, authors = _measured_by_the_authors(claim)
     own = measure(claim, yours)
-    labels = _labels(claim)
-    measured = tuple(Measured(*some) for some in zip(labels, pooled, authors, own, strict=True))
+    measured = tuple(Measured(*means) for means in zip(_labels(claim), pooled, authors, own, strict=True))
     has_interval = [mean.units >= MIN_UNITS or claim.rule == "count" for mean in authors]
     shown = all(
         _decide(claim, i, mean) is True if has_interval[i] else _passes(claim, i, mean.value)
         for i, mean in enumerate(authors)
     )
+    supported = "no" if not shown else "yes" if all(has_interval) else "yes, no interval"
+    if claim.is_fact:
+        return ClaimResult(claim, measured, supported, FACT)
     if claim.rule == "near":
-        like_the_papers = yours["recipe"].isin(PAPER_RECIPES) & (yours["accuracy"] == yours["val_top1_best10"])
+        like_the_papers = yours["recipe"].isin(PAPER_RECIPES) & (yours["accuracy"] == yours[BEST])
         own = measure(claim, yours[like_the_papers])
-    decided = [_decide(claim, i, mean) for i, mean in enumerate(own)]
-    if all(d is True for d in decided):
+    decisions = [_decide(claim, i, mean) for i, mean in enumerate(own)]
+    if all(decision is True for decision in decisions):
         verdict = REPRODUCED
-    elif any(d is False for d in decided):
+    elif any(decision is False for decision in decisions):
         verdict = NOT_REPRODUCED
     else:
         verdict = NOT_ENOUGH if shown else NOT_SUPPORTED
-    supported = "no" if not shown else "yes" if all(has_interval) else "yes, no interval"
     return ClaimResult(claim, measured, supported, verdict)
 
 
@@ -319,58 +327,58 @@ def measure(claim: Claim, rows: pd.DataFrame, pooled: bool = False) -> list[Mean
         return [_measure(claim, in_group[in_group["treatment"] == f"base@{m}"], rows, pooled) for m in claim.images]
     if claim.quantity == "networks" and not claim.treatment:
         return [_count(rows[rows["kind"] != "random"])]
-    some = in_group[in_group["treatment"] == claim.treatment]
+    treated = in_group[in_group["treatment"] == claim.treatment]
     if claim.together or claim.quantity == "growth":
-        return [_measure(claim, some[some["n"].isin((*claim.layers, *claim.others))], rows, pooled)]
-    return [_measure(claim, some[some["n"] == n], rows, pooled) for n in claim.layers]
+        return [_measure(claim, treated[treated["n"].isin((*claim.layers, *claim.others))], rows, pooled)]
+    return [_measure(claim, treated[treated["n"] == n], rows, pooled) for n in claim.layers]
 
 
-def _measure(claim: Claim, some: pd.DataFrame, rows: pd.DataFrame, pooled: bool) -> Mean:
+def _measure(claim: Claim, treated: pd.DataFrame, rows: pd.DataFrame, pooled: bool) -> Mean:
+    """The claim's quantity on the networks `treated`, of all those in `rows`."""
     if claim.quantity == "networks":
-        return _count(some)
+        return _count(treated)
     if claim.quantity in ("accuracy", "error"):
-        mean = pooled_mean(some) if pooled else mean_of(some, "accuracy")
+        mean = pooled_mean(treated) if pooled else mean_of(treated, "accuracy")
         if claim.quantity == "accuracy":
             return mean
         return Mean(1 - mean.value, 1 - mean.high, 1 - mean.low, mean.networks, mean.units, mean.varies)
     if pooled:
-        return _pooled(claim, some, rows)
+        return _pooled(claim, treated, rows)
     if claim.quantity in ("difference", "specificity"):
-        return mean_of(some, claim.quantity)
+        return mean_of(treated, claim.quantity)
     if claim.quantity == "dominance":
-        some = some[some["coadaptation"].notna() & some["specificity"].notna()]
-        units = some.groupby(["unit", "target"])[["coadaptation", "specificity"]].mean().groupby("unit").mean()
-        return mean_over_units(units["coadaptation"].abs() - units["specificity"].abs(), some)
+        treated = treated[treated["coadaptation"].notna() & treated["specificity"].notna()]
+        units = treated.groupby(["unit", "target"])[["coadaptation", "specificity"]].mean().groupby("unit").mean()
+        return mean_over_units(units["coadaptation"].abs() - units["specificity"].abs(), treated)
     if claim.quantity == "growth":
-        some = some[some["difference"].notna()]
-        upper = _by_unit(some[some["n"].isin(claim.layers)])
-        gain = (upper - _by_unit(some[some["n"].isin(claim.others)])).dropna()
-        return mean_over_units(gain, some[some["unit"].isin(gain.index)])
+        treated = treated[treated["difference"].notna()]
+        upper = _by_unit(treated[treated["n"].isin(claim.layers)])
+        gain = (upper - _by_unit(treated[treated["n"].isin(claim.others)])).dropna()
+        return mean_over_units(gain, treated[treated["unit"].isin(gain.index)])
     if claim.quantity == "over A":
-        bases = some.pivot_table(index="unit", columns="target", values="accuracy")
+        bases = treated.pivot_table(index="unit", columns="target", values="accuracy")
         gap = (bases["B"] - bases["A"]).dropna() if {"A", "B"} <= set(bases) else pd.Series(dtype=float)
-        return mean_over_units(gap, some[some["unit"].isin(gap.index)])
+        return mean_over_units(gap, treated[treated["unit"].isin(gap.index)])
     if claim.quantity == "slope":
         random = rows[(rows["group"] == "random") & (rows["treatment"] == claim.treatment)]
         random = random[random["n"].isin(claim.layers)]
         # The splits differ, so that only the seed can pair them.
-        gap = (_slopes(some) - _slopes(random)).dropna()
-        return mean_over_units(gap, some[some["seed"].isin(gap.index)])
+        gap = (_slopes(treated) - _slopes(random)).dropna()
+        return mean_over_units(gap, treated[treated["seed"].isin(gap.index)])
     if claim.quantity == "over random":
-        return _over_random(some, rows[rows["treatment"] == "RnB"])
+        return _over_random(treated, rows[rows["treatment"] == "RnB"])
     raise ValueError(f"unknown quantity {claim.quantity!r}")
 
 
-def _pooled(claim: Claim, some: pd.DataFrame, rows: pd.DataFrame) -> Mean:
+def _pooled(claim: Claim, treated: pd.DataFrame, rows: pd.DataFrame) -> Mean:
     """Mean over networks minus mean over networks, as in the paper's Table 1: targets are not matched."""
     compared = "base" if claim.quantity == "difference" else {"AnB": "BnB", "AnB+": "BnB+"}.get(claim.treatment, "")
-    nothing = Mean(math.nan, math.nan, math.nan, 0, 0, "")
-    if claim.quantity not in ("difference", "specificity") or some.empty:
-        return nothing
-    others = rows[(rows["treatment"] == compared) & rows["group"].isin(some["group"].unique())]
+    if claim.quantity not in ("difference", "specificity") or treated.empty:
+        return NO_MEAN
+    others = rows[(rows["treatment"] == compared) & rows["group"].isin(treated["group"].unique())]
     if compared != "base":
         others = others[others["n"].isin(claim.layers)]
-    mean = pooled_mean(some)
+    mean = pooled_mean(treated)
     return Mean(mean.value - pooled_mean(others).value, math.nan, math.nan, mean.networks, mean.units, mean.varies)
 
 
@@ -393,46 +401,47 @@ def _slopes(rows: pd.DataFrame) -> "pd.Series[float]":
     return (means * centred).sum(axis=1, skipna=False) / (centred**2).sum()
 
 
-def _over_random(some: pd.DataFrame, random: pd.DataFrame) -> Mean:
+def _over_random(treated: pd.DataFrame, random: pd.DataFrame) -> Mean:
     """Difference to the own base, minus that of random features at the same n.
 
     Of the same unit where random features were trained there; else of the same seed, on all classes (paper).
     """
-    some = some[some["difference"].notna()]
-    random = random[random["n"].isin(some["n"].unique())]
-    same_unit = random[random["unit"].isin(some["unit"].unique())]
+    treated = treated[treated["difference"].notna()]
+    random = random[random["n"].isin(treated["n"].unique())]
+    same_unit = random[random["unit"].isin(treated["unit"].unique())]
     if len(same_unit):
-        gap = (_by_unit(some) - _by_unit(same_unit)).dropna()
-        return mean_over_units(gap, some[some["unit"].isin(gap.index)])
+        gap = (_by_unit(treated) - _by_unit(same_unit)).dropna()
+        return mean_over_units(gap, treated[treated["unit"].isin(gap.index)])
     whole = random[random["group"] == "whole"]
-    gap = (some.groupby("seed")["difference"].mean() - whole.groupby("seed")["difference"].mean()).dropna()
-    return mean_over_units(gap, some[some["seed"].isin(gap.index)])
+    gap = (treated.groupby("seed")["difference"].mean() - whole.groupby("seed")["difference"].mean()).dropna()
+    return mean_over_units(gap, treated[treated["seed"].isin(gap.index)])
 
 
 # ------------------------------------------------------------------------------------------------ for people
 
 
 def claims_table(results: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row per claim and layer, for `transferability claims --csv`: fractions, or counts of networks."""
-    out = []
+    """One row per claim and layer, for `transferability claims --csv`: fractions, or counts of networks.
+
+    Without results of one's own there are no columns of them, and no verdict.
+    """
+    lines = []
     for result in claims(results):
-        for at in result.measured:
-            claim = result.claim
-            line: dict[str, object] = {
-                "id": claim.id,
-                "where": claim.where,
-                "claim": claim.text,
-                "at": at.label,
-            }
+        claim = result.claim
+        for measured in result.measured:
+            line: dict[str, object] = {"id": claim.id, "where": claim.where, "claim": claim.text, "at": measured.label}
             line |= {"paper": claim.stated, "quantity": claim.quantity, "rule": claim.rule_text}
-            line["authors_pooled"] = at.pooled.value
-            for whose, mean in (("authors", at.authors), ("yours", at.yours)):
-                line |= {whose: mean.value, f"{whose}_low": mean.low, f"{whose}_high": mean.high}
-                line |= {f"{whose}_networks": mean.networks, f"{whose}_units": mean.units}
-                line[f"{whose}_varies"] = mean.varies
-            line |= {"authors_show_it": result.supported, "verdict": result.verdict}
-            out.append(line)
-    return pd.DataFrame(out)
+            line |= {"authors_pooled": measured.pooled.value, **_mean_columns("authors", measured.authors)}
+            line |= {} if results is None else _mean_columns("yours", measured.yours)
+            line |= {"authors_show_it": result.supported}
+            line |= {} if results is None else {"verdict": result.verdict}
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _mean_columns(owner: str, mean: Mean) -> dict[str, object]:
+    columns = {owner: mean.value, f"{owner}_low": mean.low, f"{owner}_high": mean.high}
+    return columns | {f"{owner}_networks": mean.networks, f"{owner}_units": mean.units, f"{owner}_varies": mean.varies}
 
 
 def write_claims(results: pd.DataFrame | None, path: Path | str) -> None:
@@ -442,60 +451,68 @@ def write_claims(results: pd.DataFrame | None, path: Path | str) -> None:
 
 
 def print_claims(results: pd.DataFrame | None = None, console: Console | None = None) -> None:
-    """Prints every claim with its rule: the paper's value, the authors' networks, one's own, the verdict."""
-    console = console or Console()
-    if not console.is_terminal and console.width < 120:
-        console.width = 120
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("claim, where, and the rule", ratio=1)
-    table.add_column("paper", width=13)
-    table.add_column("", no_wrap=True)
-    table.add_column("authors:\npooled", justify="right", no_wrap=True)
-    table.add_column("\npaired", justify="right", no_wrap=True)
-    table.add_column("show\nit?", width=8)
-    if results is not None:
-        table.add_column("yours,\npaired", justify="right", no_wrap=True)
-        table.add_column("networks\n/units", justify="right", no_wrap=True)
-    table.add_column("verdict", width=16)
+    """Prints every claim with its rule: the paper's value, the authors' networks, and, if there are results of one's
+    own, these and the verdict."""
+    console = console or Console(highlight=False)
+    columns = [
+        Column("claim, where, and the rule", left=True, least=20),
+        Column("paper", left=True, least=13, spare=1),
+        Column("", left=True),
+        Column("authors\npooled", spare=4),
+        Column("authors\npaired", spare=2 if results is not None else 0),
+        Column("authors\nshow it?", left=True, least=8, spare=3),
+    ]
+    columns += [Column("networks\n/units")] if results is None else []
+    columns += [Column("yours\npaired"), Column("networks\n/units")] if results is not None else []
+    columns += [Column("verdict", left=True, least=11)] if results is not None else []
+    rows = []
     for result in claims(results):
-        claim = result.claim
-        cells = [
+        claim, measured = result.claim, result.measured
+        counted = [layer.authors if results is None else layer.yours for layer in measured]
+        row = [
             f"[bold]{claim.id}[/] {claim.text} ({claim.where})\n[dim]{claim.rule_text}[/]",
             claim.stated,
-            "\n".join(at.label for at in result.measured),
-            "\n".join(_said(claim, at.pooled) for at in result.measured),
-            "\n".join(_said(claim, at.authors) for at in result.measured),
+            "\n".join(layer.label for layer in measured),
+            "\n".join(claim_value(claim, layer.pooled) for layer in measured),
+            "\n".join(claim_value(claim, layer.authors) for layer in measured),
             result.supported,
         ]
-        if results is not None:
-            cells.append("\n".join(_said(claim, at.yours) for at in result.measured))
-            cells.append("\n".join(f"{at.yours.networks}/{at.yours.units}" for at in result.measured))
-        cells.append(result.verdict)
-        table.add_row(*cells)
-    console.print(table)
+        row += [] if results is None else ["\n".join(claim_value(claim, layer.yours) for layer in measured)]
+        row += ["\n".join(f"{mean.networks}/{mean.units}" for mean in counted)]
+        row += [] if results is None else [result.verdict]
+        rows.append(row)
+    left_out = print_columns(console, columns, rows)
+    console.print()
+    if left_out:
+        names = ", ".join(head.replace("\n", " ") for head in left_out)
+        print_note(console, f"No room for: {names}. A wider terminal shows them, and `claims --csv`.")
+    for note in _footnotes(results):
+        print_note(console, note)
+
+
+def _footnotes(results: pd.DataFrame | None) -> list[str]:
     notes = [
         "Accuracies and errors in %, differences in points. Pooled: mean over networks minus mean over "
         "networks of other targets, as in the paper's Table 1. Paired: within split, target and seed; ± is "
         f"the half-width of the 95 % t interval over units (split x seed), from {MIN_UNITS} units on.",
         "Authors: their 148 networks with a published log, by the mean of the ten highest validations, one "
         "seed. They show a claim if their interval meets the rule or, below three units, their value does.",
-        "Rules about the paper's value ('of it') are for networks by its recipe and statistic only.",
     ]
     if results is None:
-        notes.append("No results of your own: give a results.csv to have it judged.")
-    else:
-        notes.append(f"Yours: {STATISTICS[statistic_of(results)]}.")
-        if names := diverged(results):
-            notes.append(f"Diverged, in no mean: {', '.join(names)}.")
-    for note in notes:
-        console.print(note, highlight=False, markup=False)
+        return [*notes, "No results of your own: give a results.csv to have it judged."]
+    notes += [
+        "Rules about the paper's value ('of it') are for networks by its recipe and statistic only. How many networks "
+        "and classes the authors had is a fact about the paper, and no finding of yours.",
+        f"Yours: {STATISTICS[statistic_of(results)]}.",
+    ]
+    names = diverged(results)
+    return notes + ([f"Diverged, in no mean: {', '.join(names)}."] if names else [])
 
 
-def _said(claim: Claim, mean: Mean) -> str:
+def claim_value(claim: Claim, mean: Mean, nothing: str = "-") -> str:
+    """A mean as its claim speaks of it: a count, an accuracy in %, or a difference in points; with its interval."""
     if math.isnan(mean.value):
-        return "-"
+        return nothing
     if claim.rule == "count":
         return f"{mean.value:.0f}"
-    half_width = "" if math.isnan(mean.low) else f" ±{100 * (mean.value - mean.low):.1f}"
-    sign = "" if claim.quantity in ("accuracy", "error") else "+"
-    return f"{round(100 * mean.value, 1) + 0.0:{sign}.1f}{half_width}"
+    return points(mean.value, mean.low, sign=claim.quantity not in ("accuracy", "error"))

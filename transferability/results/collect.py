@@ -1,163 +1,130 @@
 """Which networks are done, and what came of them? Their result.json files become results.csv and curves.csv.
 
-One row of results.csv is one network, one of curves.csv is one of its validations. Nothing here needs torch.
+Nothing here needs torch or pandas.
 """
 
-import csv
-import io
 import itertools
 import multiprocessing
 import signal
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import orjson
 
 from transferability import available_cores
-from transferability.files import Missing, Refused, read_json, write_atomically
-from transferability.runs.paths import study_folder
-from transferability.study import Study, difference, record
+from transferability.files import Missing, Refused
+from transferability.results.table import COLUMNS, CURVES, line_of, write_lines
+from transferability.runs.ledger import refuse_difference
+from transferability.runs.paths import StudyFolder
+from transferability.runs.result import Result, read_result
+from transferability.study import Study, record
 
-# The columns of results.csv, in order: text ("" is a value), int, or float (may be empty).
-COLUMNS: dict[str, type] = {
-    "study": str,
-    "split": str,
-    "network": str,  # without split and seed: baseA, A3B, A3B+, B3Bp1, R3B, A3B+@250, baseB@long
-    "kind": str,  # base, selffer, transfer, random
-    "source": str,  # "" for a base
-    "target": str,
-    "n": int,  # 0 for a base
-    "preserved": int,
-    "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it
-    "images_per_class": str,  # "" all
-    "variant": str,  # "" or a word, e.g. "long"
-    "recipe": str,
-    "seed": int,
-    "val_top1": float,  # final
-    "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
-    "val_top5": float,
-    "val_loss": float,
-    "train_loss": float,
-    "train_top1": float,
-    "validations": int,
-    "steps": int,
-    "images_seen": float,
-    "seconds": float,
-    "images_per_second": float,
-    "diverged_at": float,  # step, or empty
-    "git_commit": str,
-}
-
-# The columns of curves.csv: one row a validation.
-CURVES = ["study", "split", "network", "seed"]
-CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
-
-FEW = 1000  # for fewer results than this another process is not worth starting
+NETWORKS_PER_PROCESS = 1000  # for fewer, another process is not worth its start
 
 
-def collect(study: Study) -> list[str]:
+class Part(NamedTuple):
+    """What a range of a study's networks adds to the tables."""
+
+    results: str  # lines of results.csv
+    curves: str  # lines of curves.csv
+    missing: list[str]  # full names of the networks without a result
+
+
+def collect(study: Study, folder: StudyFolder, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
     """Gathers the study's result.json files into results.csv and curves.csv; the full names of what is missing.
 
+    meanwhile: is called once, while other processes read if there are so many networks that others help.
     A result that cannot be read, or is of another recipe than the study's, is Refused by name; the tables are
     then not touched.
     """
     count = len(study.networks)
-    processes = max(1, min(available_cores(), count // FEW))
+    processes = max(1, min(available_cores(), count // NETWORKS_PER_PROCESS))
+    edges = [i * count // processes for i in range(processes + 1)]
+    ranges = list(itertools.pairwise(edges))
     if processes == 1:
-        parts = [_read(study, 0, count)]
+        meanwhile()
+        parts = [_read(study, folder, *ranges[0])]
     else:
-        edges = [i * count // processes for i in range(processes + 1)]
-        reading = [_read_beside(study, *part) for part in itertools.pairwise(edges)]
-        # Meanwhile, what every caller needs next: it takes as long as the reading.
-        import transferability.results.statistics  # noqa: F401
-
-        found = [received() for received in reading]  # all of them, whatever one says
-        if wrong := [each for each in found if isinstance(each, Exception)]:
-            raise wrong[0]
-        parts = [each for each in found if not isinstance(each, Exception)]
-    rows, curves, missing = (list(each) for each in zip(*parts, strict=True))
-    folder = study_folder(study.name)
-    with write_atomically(folder.results, "w") as handle:
-        handle.writelines([",".join(COLUMNS) + "\n", *rows])
-    if any(curves):
-        with write_atomically(folder.curves, "w") as handle:
-            handle.writelines([",".join(CURVES) + "\n", *curves])
-    return [name for names in missing for name in names]
+        readers = [_start_reader(study, folder, start, stop) for start, stop in ranges]
+        meanwhile()
+        outcomes = [receive() for receive in readers]  # of all of them, whatever one has met
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        parts = [outcome for outcome in outcomes if isinstance(outcome, Part)]
+    write_lines(folder.results, COLUMNS, (part.results for part in parts))
+    if any(part.curves for part in parts):
+        write_lines(folder.curves, CURVES, (part.curves for part in parts))
+    return [name for part in parts for name in part.missing]
 
 
-Part = tuple[str, str, list[str]]
-
-
-def _read_beside(study: Study, start: int, stop: int) -> Callable[[], Part | Exception]:
-    """Starts `_read` in a process of its own. Calling what is returned waits for what it returns or raises."""
+def _start_reader(study: Study, folder: StudyFolder, start: int, stop: int) -> Callable[[], Part | Exception]:
+    """Starts a process that calls `_read`. Returns a function that waits for it and returns its part or exception."""
     # Forked: the study is there already, and nothing is imported again.
     fork = multiprocessing.get_context("fork")
-    here, there = fork.Pipe(duplex=False)
+    receiver, sender = fork.Pipe(duplex=False)
 
     def read() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which takes its readers with it
         try:
-            there.send(_read(study, start, stop))
+            sender.send(_read(study, folder, start, stop))
         except Exception as error:
-            there.send(error)
+            sender.send(error)
 
     process = fork.Process(target=read, daemon=True)
     process.start()
-    there.close()
+    sender.close()
 
-    def received() -> Part | Exception:
+    def receive() -> Part | Exception:
         try:
-            return here.recv()  # type: ignore[no-any-return]
+            return receiver.recv()  # type: ignore[no-any-return]
         except EOFError:
             return Refused(
-                f"a process that read the results in {study_folder(study.name).root} was killed; is there memory "
-                "enough? Run the same command again"
+                f"a process that read the results in {folder.root} was killed; is there memory enough? Run the same "
+                "command again"
             )
         finally:
             process.join()
 
-    return received
+    return receive
 
 
-def _read(study: Study, start: int, stop: int) -> Part:
-    """(lines of results.csv, lines of curves.csv, names of the missing) of the study's networks start … stop - 1."""
-    folder = study_folder(study.name)
-    rows, curves, missing = io.StringIO(), [], []
-    writer = csv.writer(rows, lineterminator="\n")
+def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
+    """What the study's networks start … stop - 1 add to the tables."""
+    results, curves, missing = [], [], []
     for network in study.networks[start:stop]:
         file = folder.result(network.name)
         try:
-            result = read_json(file)
+            result = read_result(file)
+            # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
+            now = record(study, network, result.record["data"], result.record.get("draws"))
+            refuse_difference(network.name, file, result.record, now)
+            results.append(_row(result))
+            curves.append(_curve(result))
         except Missing:
             missing.append(network.name)
-            continue
-        try:
-            # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
-            then = result["record"]
-            changed = difference(then, record(study, network, then["data"], then.get("draws")))
-            if changed:
-                raise Refused(
-                    f"{network.name} ({file}): {changed}; name the study differently, or move that folder away to "
-                    "train it anew"
-                )
-            row = result | {
-                "recipe": result["recipe"]["name"],
-                "validations": len(result["series"]["step"]),
-                "git_commit": result["provenance"]["git_commit"],
-            }
-            writer.writerow([row[column] for column in COLUMNS])  # null: empty
-            curves.append(_curve(result))
-        except (KeyError, TypeError) as error:
-            raise Refused(f"{file} lacks {error}; move it away and train {network.name} again") from None
-    return rows.getvalue(), "".join(curves), missing
+        except KeyError as error:
+            raise Refused(f"{file} lacks {error}; move it away to train that network again") from None
+        except (TypeError, ValueError) as error:  # a value of another type, columns of different lengths
+            raise Refused(f"{file} is damaged ({error}); move it away to train that network again") from None
+    return Part("".join(results), "".join(curves), missing)
 
 
-def _curve(result: Mapping[str, Any]) -> str:
+def _row(result: Result) -> str:
+    """The line of a result in results.csv."""
+    derived = {
+        "recipe": result.recipe["name"],
+        "validations": len(result.series["step"]),
+        "git_commit": result.provenance["git_commit"],
+    }
+    return line_of(derived[column] if column in derived else getattr(result, column) for column in COLUMNS)
+
+
+def _curve(result: Result) -> str:
     """The lines of a result in curves.csv. No name in a study needs quotes, and orjson is quick to spell numbers."""
-    network, series = [str(result[column]) for column in CURVES[:4]], result["series"]
-    count, batch = len(series["step"]), result["recipe"]["batch"]
-    columns = {**series, "images_seen": [step * batch for step in series["step"]]}
-    lines = zip(*(columns.get(column, [None] * count) for column in CURVES[4:]), strict=True)
-    numbers = orjson.dumps([*lines]).decode()[2:-2].replace("null", "")
-    begin = ",".join(network) + ","
-    return begin + numbers.replace("],[", "\n" + begin) + "\n" if count else ""
+    steps, batch = result.series["step"], result.recipe["batch"]
+    columns = {**result.series, "images_seen": [step * batch for step in steps]}
+    rows = zip(*(columns.get(column, [None] * len(steps)) for column in CURVES[4:]), strict=True)
+    numbers = orjson.dumps([*rows]).decode()[2:-2].replace("null", "")
+    begin = f"{result.study},{result.split},{result.network},{result.seed},"
+    return begin + numbers.replace("],[", "\n" + begin) + "\n" if steps else ""

@@ -12,13 +12,13 @@ classes. The authors' halves 0A and 0B are random-0's A and B; they trained BnB 
 import pandas as pd
 
 from transferability.classes import TABLES
-from transferability.results.statistics import read_results
+from transferability.results.table import read_results
 
 CITATION = "Yosinski et al. 2014"
 
 
 def paper_results() -> pd.DataFrame:
-    """The 148 networks with a published log, one row each, in the columns and types of `results.COLUMNS`."""
+    """The 148 networks with a published log, one row each, in the columns and types of `table.COLUMNS`."""
     return read_results(TABLES / "yosinski2014_networks.csv")
 
 

@@ -1,6 +1,6 @@
-"""How is an accuracy averaged? The results table, its statistics, and how they are printed.
+"""How is an accuracy averaged? Paired differences, means, intervals and verdicts, from the results table.
 
-One row of results.csv (`collect` writes it) is one network. From it:
+One row of results.csv is one network. From it:
 
 - *accuracy*: the final top-1 accuracy on the validation set (`val_top1`), everywhere. Only beside the paper's
   own numbers, and then on both sides, its statistic: the mean of the ten highest (`val_top1_best10`).
@@ -13,75 +13,58 @@ One row of results.csv (`collect` writes it) is one network. From it:
 A mean over networks of different targets is an accuracy, never an effect: effects are means of paired
 differences. The one exception is `boosts`, which repeats the paper's Table 1 and calls it pooled.
 
-Nothing here needs torch. Accuracies and differences are fractions (0.01 is one point) until they are printed.
+Nothing here needs torch. Accuracies and differences are fractions: 0.01 is one point.
 """
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from scipy import special
 
 from transferability.files import Refused
-from transferability.results.collect import COLUMNS
-
-# ---------------------------------------------------------------------------------------------- the table
+from transferability.recipe import BEST_NEEDS
+from transferability.results.table import COLUMNS as COLUMNS  # these three are for figures that ask for them here
+from transferability.results.table import full_names as full_names
+from transferability.results.table import listed
+from transferability.results.table import read_results as read_results
+from transferability.splits import sorted_groups, split_group
+from transferability.treatment import in_letters
 
 MARGIN = 0.01  # "the same": one point of top-1 accuracy, fixed before any run
 NOT_ENOUGH = "not enough networks"
 MIN_UNITS = 3  # below it there is no interval
-MIN_VALIDATIONS = 100  # below it the mean of the ten highest is refused
+MIN_VALIDATIONS = BEST_NEEDS
 PUBLISHED = "yosinski2014-published"  # the study name of the paper's own networks
 
+FINAL = "val_top1"
+BEST = "val_top1_best10"
 STATISTICS = {
-    "val_top1": "final top-1 accuracy",
-    "val_top1_best10": "mean of the ten highest of all validations, the paper's statistic",
+    FINAL: "final top-1 accuracy",
+    BEST: "mean of the ten highest of all validations, the paper's statistic",
 }
-
-
-def read_results(path: Path | str) -> pd.DataFrame:
-    """A results.csv, typed as in COLUMNS; Refused, naming file and column, if it is none."""
-    try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise Refused(f"{path} does not exist; `transferability results EXPERIMENT` writes it") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise Refused(f"{path} is no results table ({error})") from None
-    if missing := [column for column in COLUMNS if column not in raw]:
-        raise Refused(f"{path} is no results table: it lacks the column {', '.join(missing)}")
-    for column, kind in COLUMNS.items():
-        if kind is str:
-            continue
-        numbers = pd.to_numeric(raw[column], errors="coerce")
-        wrong = raw[column][numbers.isna() & ((kind is int) | ~raw[column].isin(["", "nan"]))]
-        if len(wrong):
-            raise Refused(f"{path}, line {wrong.index[0] + 2}: {column} is {wrong.iloc[0]!r}, not a number")
-        raw[column] = numbers.astype(kind)
-    return raw[list(COLUMNS)]
-
-
-def full_names(results: pd.DataFrame) -> list[str]:
-    """The full names of the networks in a table: random-0/A3B+/seed-0."""
-    columns = (results[name].tolist() for name in ("split", "network", "seed"))
-    return [f"{split}/{network}/seed-{seed}" for split, network, seed in zip(*columns, strict=True)]
-
 
 # ----------------------------------------------------------------------------------- networks and their pairs
 
 
-def networks(results: pd.DataFrame, statistic: str = "val_top1") -> pd.DataFrame:
+def has_best(results: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether each network of a table has the paper's statistic: from BEST_NEEDS validations on.
+
+    The published logs of two networks have 90 and 80 validations; the paper used them all the same.
+    """
+    enough = (results["validations"] >= BEST_NEEDS) | (results["study"] == PUBLISHED)
+    return enough & results[BEST].notna()
+
+
+def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     """The networks that count, each with its paired differences. Every figure and table starts here.
 
-    Returns the rows of `results` but the diverged ones (`diverged` names those) with these columns added:
-      group          'random' (all random splits), 'manmade-natural' or 'whole'
+    Returns the rows of `results` without the diverged networks (`diverged` names those), with these columns added:
+      group          'random' (all random splits), else the split: 'manmade-natural', 'whole'
       treatment      in the paper's letters, whatever the direction: 'base', 'BnB', 'BnB+', 'AnB', 'AnB+',
                      'RnB', 'BnBp1', 'AnB+0.1', 'base@250' (images per class), 'base@long' (variant)
       unit           split and seed, 'random-0/seed-1'
@@ -100,37 +83,22 @@ def networks(results: pd.DataFrame, statistic: str = "val_top1") -> pd.DataFrame
         raise Refused(f"two rows for {names[names.duplicated()].iloc[0]}: one table holds one result per network")
 
     rows = results[results["diverged_at"].isna()].copy()
-    lacking = rows[statistic].isna()
-    if statistic == "val_top1_best10":
-        # The published logs of two networks have 90 and 80 validations; the paper used them all the same.
-        lacking |= (rows["validations"] < MIN_VALIDATIONS) & (rows["study"] != PUBLISHED)
+    lacking = ~has_best(rows) if statistic == BEST else rows[statistic].isna()
     if lacking.any():
-        why = (
-            f"the mean of the ten highest needs {MIN_VALIDATIONS} validations"
-            if statistic == "val_top1_best10"
-            else "the table has no final accuracy (val_top1)"
+        reason = (
+            f"the mean of the ten highest needs {BEST_NEEDS} validations"
+            if statistic == BEST
+            else f"the table has no final accuracy ({FINAL})"
         )
-        raise Refused(f"{_some(full_names(rows[lacking]))} cannot be used: {why}")
+        raise Refused(f"{listed(full_names(rows[lacking]))} cannot be used: {reason}")
 
-    rows["group"] = rows["split"].where(~rows["split"].str.startswith("random-"), "random")
-    rows["treatment"] = _treatments(rows)
+    letters = {name: in_letters(name) for name in rows["network"].unique()}
+    rows["group"] = rows["split"].map(split_group)
+    rows["treatment"] = rows["network"].map(letters)
     rows["unit"] = rows["split"] + "/seed-" + rows["seed"].astype(str)
     rows["accuracy"] = rows[statistic]
-
-    # The base on the same images if there is one, else that on all. A base is compared with nothing but, where it
-    # is a variant, the plain base on the same images.
-    key = ["split", "seed", "target", "images_per_class"]
-    is_base, is_plain = rows["kind"] == "base", rows["variant"] == ""
-    bases = rows[is_base & is_plain].set_index(key)[["accuracy", "train_loss"]]
-    base = rows[key].join(bases, on=key)
-    on_all = rows[key].assign(images_per_class="").join(bases, on=key)
-    base = base.where(base["accuracy"].notna() | is_base, on_all)[~(is_base & is_plain)].reindex(rows.index)
-
-    cut = ["split", "seed", "target", "n", "preserved", "plus", "images_per_class", "variant"]
-    selffers = rows[rows["kind"] == "selffer"].set_index(cut)["accuracy"].rename("selffer")
-    selffer = rows[cut].join(selffers, on=cut)["selffer"]
+    base, selffer = _bases(rows), _selffers(rows)
     is_frozen = rows["kind"].isin(["selffer", "transfer"]) & (rows["plus"] == "") & (rows["preserved"] == 0)
-
     rows["difference"] = rows["accuracy"] - base["accuracy"]
     rows["coadaptation"] = (selffer - base["accuracy"]).where(is_frozen)
     rows["specificity"] = (rows["accuracy"] - selffer).where(rows["kind"] == "transfer")
@@ -138,18 +106,26 @@ def networks(results: pd.DataFrame, statistic: str = "val_top1") -> pd.DataFrame
     return rows.reset_index(drop=True)
 
 
-def _treatments(rows: pd.DataFrame) -> list[str]:
-    """The treatment of each row: see `networks`."""
-    columns = ["kind", "preserved", "plus", "images_per_class", "variant"]
-    return [_treatment(*its) for its in zip(*(rows[name].tolist() for name in columns), strict=True)]
+def _bases(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and training loss of the base that each row is compared with; NaN where there is none.
+
+    That is the base on the same images if there is one, else the base on all images. A base is itself compared only
+    if it is a variant, and then with the plain base on the same images.
+    """
+    key = ["split", "seed", "target", "images_per_class"]
+    is_base, is_plain = rows["kind"] == "base", rows["variant"] == ""
+    bases = rows[is_base & is_plain].set_index(key)[["accuracy", "train_loss"]]
+    on_same = rows[key].join(bases, on=key)
+    on_all = rows[key].assign(images_per_class="").join(bases, on=key)
+    base = on_same.where(on_same["accuracy"].notna() | is_base, on_all)
+    return base[~(is_base & is_plain)].reindex(rows.index)
 
 
-def _treatment(kind: str, preserved: int, plus: str, images_per_class: str, variant: str) -> str:
-    name = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[kind]
-    name += f"p{preserved}" if preserved else ""
-    name += f"+{plus if plus != '1' else ''}" if plus else ""
-    name += f"@{images_per_class}" if images_per_class else ""
-    return name + (f"@{variant}" if variant else "")
+def _selffers(rows: pd.DataFrame) -> "pd.Series[float]":
+    """The accuracy of the selffer that differs from each row in the source alone; NaN where there is none."""
+    key = ["split", "seed", "target", "n", "preserved", "plus", "images_per_class", "variant"]
+    selffers = rows[rows["kind"] == "selffer"].set_index(key)["accuracy"].rename("selffer")
+    return rows[key].join(selffers, on=key)["selffer"]
 
 
 def diverged(results: pd.DataFrame) -> list[str]:
@@ -178,6 +154,9 @@ class Mean:
     varies: str  # what varies between the units: "splits", "seeds", "splits and seeds", or "" for one unit
 
 
+NO_MEAN = Mean(math.nan, math.nan, math.nan, 0, 0, "")
+
+
 def mean_of(rows: pd.DataFrame, column: str = "difference") -> Mean:
     """The mean of one column of `networks` over units; rows where it is NaN do not count.
 
@@ -188,42 +167,44 @@ def mean_of(rows: pd.DataFrame, column: str = "difference") -> Mean:
 
 def _mean_of(units: Sequence[str], targets: Sequence[str], values: Sequence[float]) -> Mean:
     """`mean_of`, of plain lists with an entry for each network: the summary takes hundreds of means."""
-    there: dict[str, dict[str, list[float]]] = {}
+    by_unit: dict[str, dict[str, list[float]]] = {}  # unit → target → values
     networks = 0
     for unit, target, value in zip(units, targets, values, strict=True):
         if not math.isnan(value):
-            there.setdefault(unit, {}).setdefault(target, []).append(value)
+            by_unit.setdefault(unit, {}).setdefault(target, []).append(value)
             networks += 1
-    return _mean([fmean([fmean(some) for some in its.values()]) for its in there.values()], networks, there)
+    of_units = [fmean([fmean(values) for values in by_target.values()]) for by_target in by_unit.values()]
+    return _mean(of_units, networks, by_unit)
 
 
-def mean_over_units(units: Iterable[float], rows: pd.DataFrame) -> Mean:
+def mean_over_units(values: Iterable[float], rows: pd.DataFrame) -> Mean:
     """The mean of one value per unit, with its t interval. `rows`: the networks behind the values."""
-    return _mean(list(units), len(rows), rows["unit"])
+    return _mean(list(values), len(rows), rows["unit"])
 
 
 def _mean(values: Sequence[float], networks: int, units: Iterable[str]) -> Mean:
-    """The mean of one value per unit, with its t interval, and what is said beside it."""
+    """The mean of one value per unit, with its t interval. `units`: the unit of each network, or of each value."""
     count = len(values)
-    value = fmean(values) if count else math.nan
+    mean = fmean(values) if count else math.nan
     half_width = math.nan
     if count >= MIN_UNITS:
-        variance = math.fsum((each - value) ** 2 for each in values) / (count - 1)
+        variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
         half_width = float(special.stdtrit(count - 1, 0.975)) * math.sqrt(variance / count)
-    return Mean(value, value - half_width, value + half_width, networks, count, _varies(units))
+    return Mean(mean, mean - half_width, mean + half_width, networks, count, varying(units))
 
 
 def pooled_mean(rows: pd.DataFrame, column: str = "accuracy") -> Mean:
     """The mean over networks whatever their unit and target, as in the paper's Table 1. No interval."""
     rows = rows[rows[column].notna()]
     value = float(rows[column].mean()) if len(rows) else math.nan
-    return Mean(value, math.nan, math.nan, len(rows), rows["unit"].nunique(), _varies(rows["unit"]))
+    return Mean(value, math.nan, math.nan, len(rows), rows["unit"].nunique(), varying(rows["unit"]))
 
 
-def _varies(units: Iterable[str]) -> str:
+def varying(units: Iterable[str]) -> str:
+    """What varies between units: "splits", "seeds", "splits and seeds", or "" if there is one unit."""
     names = [unit.rpartition("/") for unit in {*units}]
-    words = {"splits": {split for split, _, _ in names}, "seeds": {seed for _, _, seed in names}}
-    return " and ".join(word for word, different in words.items() if len(different) > 1)
+    parts = {"splits": {split for split, _, _ in names}, "seeds": {seed for _, _, seed in names}}
+    return " and ".join(part for part, values in parts.items() if len(values) > 1)
 
 
 def verdict(mean: Mean, margin: float = MARGIN) -> str:
@@ -247,17 +228,14 @@ def means_by_n(rows: pd.DataFrame, column: str = "difference") -> pd.DataFrame:
     Columns: group, treatment, n, value, low, high, networks, units, varies, verdict (of a difference only).
     """
     is_difference = column not in ("accuracy", "train_loss", "train_top1")
-    out = []
-    for (group, treatment, n), some in rows.groupby(["group", "treatment", "n"], sort=False):
-        mean = mean_of(some, column)
+    lines = []
+    for (group, treatment, n), members in rows.groupby(["group", "treatment", "n"], sort=False):
+        mean = mean_of(members, column)
         if mean.networks:
-            out.append(
-                {"group": group, "treatment": treatment, "n": n}
-                | asdict(mean)
-                | {"verdict": verdict(mean) if is_difference else ""}
-            )
+            key = {"group": group, "treatment": treatment, "n": n}
+            lines.append(key | asdict(mean) | {"verdict": verdict(mean) if is_difference else ""})
     columns = ["group", "treatment", "n", *(field.name for field in fields(Mean)), "verdict"]
-    return _sorted(pd.DataFrame(out, columns=columns))
+    return _sorted(pd.DataFrame(lines, columns=columns))
 
 
 @dataclass(frozen=True)
@@ -278,11 +256,11 @@ def boosts(rows: pd.DataFrame, ranges: Sequence[tuple[int, int]] = ((1, 7), (3, 
     """Table 1 from the random splits, pooled as in the paper and paired. `rows` are those of `networks`."""
     rows = rows[rows["group"] == "random"]
     bases = rows[rows["treatment"] == "base"]
-    out = []
+    lines = []
     for first, last in ranges:
-        at = rows[rows["n"].between(first, last)]
-        transfer, selffer = at[at["treatment"] == "AnB+"], at[at["treatment"] == "BnB+"]
-        out.append(
+        copied = rows[rows["n"].between(first, last)]
+        transfer, selffer = copied[copied["treatment"] == "AnB+"], copied[copied["treatment"] == "BnB+"]
+        lines.append(
             Boost(
                 f"{first}-{last}",
                 _minus(pooled_mean(transfer), pooled_mean(bases)),
@@ -294,7 +272,7 @@ def boosts(rows: pd.DataFrame, ranges: Sequence[tuple[int, int]] = ((1, 7), (3, 
                 pooled_mean(selffer, "difference"),
             )
         )
-    return out
+    return lines
 
 
 def _minus(left: Mean, right: Mean) -> Mean:
@@ -314,35 +292,35 @@ _SUMMARISED = (
 )
 
 
-def summary(results: pd.DataFrame, statistic: str = "val_top1") -> pd.DataFrame:
+def summary(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     """One row per group, treatment and n.
 
     Columns: group, treatment, n, targets ("A B"), varies, verdict (of the difference), and for each of
     accuracy, difference, coadaptation, specificity, train_loss, train_top1 and train_loss_difference the mean
     under that name and its _low, _high, _networks, _units.
     """
-    return _summary(networks(results, statistic))
+    return summary_of(networks(results, statistic))
 
 
-def _summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """`summary` of the rows that `networks` returns."""
-    out = []
-    for (group, treatment, n), some in rows.groupby(["group", "treatment", "n"], sort=False):
-        units, targets = some["unit"].tolist(), some["target"].tolist()
-        means = {column: _mean_of(units, targets, some[column].tolist()) for column in _SUMMARISED}
+def summary_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """`summary` of rows that `networks` returned."""
+    lines = []
+    for (group, treatment, n), members in rows.groupby(["group", "treatment", "n"], sort=False):
+        units, targets = members["unit"].tolist(), members["target"].tolist()
+        means = {column: _mean_of(units, targets, members[column].tolist()) for column in _SUMMARISED}
         line: dict[str, Any] = {"group": group, "treatment": treatment, "n": n}
         line["targets"] = " ".join(sorted({*targets}))
-        line["varies"] = _varies(units)
+        line["varies"] = varying(units)
         line["verdict"] = verdict(means["difference"]) if means["difference"].networks else ""
         for column, mean in means.items():
             line[column] = mean.value
             for part in ("low", "high", "networks", "units"):
                 line[f"{column}_{part}"] = getattr(mean, part)
-        out.append(line)
+        lines.append(line)
     columns = ["group", "treatment", "n", "targets", "varies", "verdict"]
     for column in _SUMMARISED:
         columns += [column, *(f"{column}_{part}" for part in ("low", "high", "networks", "units"))]
-    return _sorted(pd.DataFrame(out, columns=columns))
+    return _sorted(pd.DataFrame(lines, columns=columns))
 
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
@@ -353,86 +331,6 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
         parts = re.findall(r"[\d.]+|[^\d.]+", treatment)
         return kind, [(True, float(p), "") if p[0].isdigit() else (False, 0.0, p) for p in parts]
 
-    keys = [
-        (("random", "manmade-natural", "whole").index(row["group"]), order(row["treatment"]), row["n"])
-        for row in frame.to_dict("records")
-    ]
+    groups = sorted_groups(frame["group"])
+    keys = [(groups.index(row["group"]), order(row["treatment"]), row["n"]) for row in frame.to_dict("records")]
     return frame.iloc[sorted(range(len(frame)), key=keys.__getitem__)].reset_index(drop=True)
-
-
-def print_table(results: pd.DataFrame, statistic: str = "val_top1", console: Console | None = None) -> None:
-    """Prints the summary, one table per group of splits, 100 columns wide, and names what is left out."""
-    console = console or Console()
-    if not console.is_terminal and console.width < 100:
-        console.width = 100  # a pipe has no width of its own
-    rows = networks(results, statistic)
-    lines = _summary(rows)
-    titles = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
-    for group in lines["group"].unique():
-        some = lines[lines["group"] == group]
-        varies = _varies(rows["unit"][rows["group"] == group])
-        table = Table(
-            title=f"{titles[group]} ({'units differ in ' + varies if varies else 'one unit: no intervals'})",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-            title_justify="left",
-            title_style="bold",
-        )
-        # Header and cell of each column; a column that is empty in every line is left out.
-        columns: list[tuple[str, Callable[[Mapping[Any, Any]], str]]] = [
-            ("treatment", lambda line: line["treatment"]),
-            ("n", lambda line: str(line["n"] or "")),
-            ("networks", lambda line: str(line["accuracy_networks"])),
-            ("units", lambda line: str(line["accuracy_units"])),
-            ("top-1 %", lambda line: _number(100 * line["accuracy"], ".1f")),
-            ("- base", lambda line: _points(line, "difference")),
-            ("", lambda line: {NOT_ENOUGH: "?"}.get(line["verdict"], line["verdict"])),
-            ("co-adaptation", lambda line: _points(line, "coadaptation")),
-            ("specificity", lambda line: _points(line, "specificity")),
-            ("train loss", lambda line: _number(line["train_loss"], ".2f")),
-            ("train %", lambda line: _number(100 * line["train_top1"], ".1f")),
-        ]
-        cells = [[cell(line) for _, cell in columns] for line in some.to_dict("records")]
-        used = [i for i in range(len(columns)) if any(row[i] for row in cells)]
-        for i in used:
-            table.add_column(columns[i][0], justify="left" if i in (0, 6) else "right", no_wrap=True)
-        above = ""
-        for row in cells:
-            if above and above.split("@")[0] != row[0].split("@")[0]:
-                table.add_section()
-            above = row[0]
-            table.add_row(*(row[i] for i in used))
-        console.print(table)
-
-    notes = [
-        f"top-1: {STATISTICS[statistic]}. Differences in points, paired within split, target and seed. "
-        "Co-adaptation: BnB - base; specificity: AnB - BnB (AnB+ - BnB+) on the same target.",
-        f"±: half-width of the 95 % t interval over units (split x seed), from {MIN_UNITS} units on. same: "
-        f"it lies within {100 * MARGIN:g} point; above, below: it excludes 0; ?: not enough networks.",
-    ]
-    fewer = rows["specificity"].isna() & (rows["kind"] == "transfer")
-    if fewer.any() and not fewer[rows["kind"] == "transfer"].all():
-        notes.append(f"No BnB on the same target for {_some(full_names(rows[fewer]))}: not in the specificity.")
-    if names := unpaired(rows):
-        notes.append(f"No base to compare with: {_some(names)}.")
-    if names := diverged(results):
-        notes.append(f"Diverged, in no mean: {', '.join(names)}.")
-    for note in notes:
-        console.print(note, highlight=False, markup=False)
-
-
-def _number(value: float, how: str) -> str:
-    return "" if math.isnan(value) else format(value, how)
-
-
-def _points(line: Mapping[Any, Any], column: str) -> str:
-    value, low = line[column], line[f"{column}_low"]
-    if math.isnan(value):
-        return ""
-    interval = "" if math.isnan(low) else f" ±{100 * (value - low):.1f}"
-    return f"{round(100 * value, 1) + 0.0:+.1f}{interval}"  # + 0.0: no negative zero
-
-
-def _some(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

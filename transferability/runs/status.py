@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from transferability.files import Refused, read_json
 from transferability.runs.ledger import is_done
@@ -229,6 +228,21 @@ def changed_since(study: Study, folder: StudyFolder, networks: Sequence[Network]
     return lines
 
 
+def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
+    """Rows of cells as lines of text with aligned columns. right: the columns that are aligned at the right.
+
+    Not a rich table, which cuts columns where the terminal is narrow, and takes seconds for 10,000 rows.
+    """
+    widths, right = [max(map(len, column)) for column in zip(*rows, strict=True)], set(right)
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
 def _print_line(console: Console, line: str) -> None:
     console.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -245,14 +259,11 @@ def _print_table(known: Sequence[NetworkStatus], console: Console, shown: int | 
     for status in known:
         rows.setdefault((status.network.split, status.network.seed), Counter())[status.state] += 1
     present = [state for state in STATES if any(count[state] for count in rows.values())]
-    table = Table(box=None, pad_edge=False)
-    for title in ("split", "seed"):
-        table.add_column(title)
-    for state in present:
-        table.add_column(state, justify="right")
+    cells = [("split", "seed", *present)]
     for (split, seed), count in list(rows.items())[:shown]:
-        table.add_row(split, str(seed), *(str(count[state] or "") for state in present))
-    console.print(table)
+        cells.append((split, str(seed), *(str(count[state] or "") for state in present)))
+    for line in aligned(cells, right=range(1, len(cells[0]))):
+        _print_line(console, line)
     _more(len(rows), shown, "splits and seeds", console)
 
 
@@ -300,22 +311,18 @@ def _print_queue(tasks: Sequence[ArrayTask], console: Console, shown: int | None
         return
     states = Counter(task.state for task in tasks)
     console.print(f"queue: {', '.join(f'{count} {state}' for state, count in states.items())}", highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for title in ("job", "state", "node", "requeued", "time left", "reason", "networks"):
-        table.add_column(title, overflow="fold")
+    cells, names = [("job", "state", "node", "requeued", "time left", "reason")], ["networks"]
     for task in tasks[:shown]:
         first, others = task.networks[0], len(task.networks) - 1
         reason = "" if task.reason == "None" else task.reason
-        table.add_row(
-            task.job,
-            task.state,
-            task.nodes,
-            str(task.restarts or ""),
-            task.left,
-            reason,
-            first + (f" + {others}" if others else ""),
-        )
-    console.print(table)
+        cells.append((task.job, task.state, task.nodes, str(task.restarts or ""), task.left, reason))
+        names.append(first + (f" + {others}" if others else ""))
+    lines = aligned(cells)
+    width = max(map(len, lines))
+    fits = width + 2 + max(map(len, names)) <= console.width
+    for line, name in zip(lines, names, strict=True):
+        # Names of networks are never cut: in a narrow terminal they have a line of their own.
+        _print_line(console, f"{line.ljust(width)}  {name}" if fits else f"{line}\n    {name}")
     _more(len(tasks), shown, "array tasks", console)
 
 

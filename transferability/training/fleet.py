@@ -248,8 +248,7 @@ class FleetModule(L.LightningModule):
             self.manual_backward(losses.sum())
         for index in {*range(len(self.networks))} - {*self.active}:
             self.networks[index].zero_grad()  # the optimiser passes over parameters that have no gradient
-        optimiser: Any = self.optimizers(use_pl_optimizer=False)
-        optimiser.step()
+        self.optimiser.step()
         return losses.detach(), logits
 
     def training_step(self, batch: Batch, batch_index: int) -> None:

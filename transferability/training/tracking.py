@@ -125,12 +125,7 @@ def run_id(study: str, name: str) -> str:
 
 def treatment_of(network: Network) -> str:
     """The treatment in the paper's letters, whatever the direction: base, BnB, AnB+, AnB+0.1, BnBp1, AnB@250."""
-    treatment = network.treatment
-    name = {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[treatment.kind]
-    name += f"p{treatment.preserved}" if treatment.preserved else ""
-    name += f"+{treatment.plus if treatment.plus != '1' else ''}" if treatment.plus else ""
-    name += "" if network.images_per_class is None else f"@{network.images_per_class}"
-    return name + (f"@{network.variant}" if network.variant else "")
+    return network.letters
 
 
 def project() -> str:
@@ -142,6 +137,11 @@ def project() -> str:
             "write ENTITY/PROJECT as WANDB_ENTITY=ENTITY WANDB_PROJECT=PROJECT"
         )
     return name
+
+
+def entity() -> str:
+    """Whose project it is; empty for the default of one's account."""
+    return os.environ.get("WANDB_ENTITY", "")
 
 
 # ------------------------------------------------------------------------------------------ before training

@@ -1,71 +1,31 @@
 """The statistics, on hand-made tables whose answers are known."""
 
-import io
 import math
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
-from tiny import write_table
+from handmade import complete, frame, row
+from waiting import LIMIT
 
-from transferability import treatment as treatments
 from transferability.files import Refused
-from transferability.results.collect import COLUMNS
+from transferability.results.show import footnotes
 from transferability.results.statistics import (
     PUBLISHED,
     Mean,
     boosts,
     diverged,
-    full_names,
     mean_of,
     means_by_n,
     networks,
     pooled_mean,
-    print_table,
-    read_results,
     summary,
     unpaired,
     verdict,
 )
-
-
-def row(name: str, accuracy: float, **more: Any) -> dict[str, Any]:
-    """One row of a results table: `random-0/A3B+@250/seed-1` with its final accuracy."""
-    split, network, seed = name.split("/")
-    spelled, *suffixes = network.split("@")
-    done = treatments.parse(spelled)
-    empty: dict[str, Any] = {c: "" if kind is str else math.nan for c, kind in COLUMNS.items()}
-    return (
-        empty
-        | {
-            "study": "hand-made",
-            "split": split,
-            "network": network,
-            "kind": done.kind,
-            "source": done.source,
-            "target": done.target,
-            "n": done.n,
-            "preserved": done.preserved,
-            "plus": done.plus,
-            "images_per_class": next((s for s in suffixes if s.isdigit()), ""),
-            "variant": next((s for s in suffixes if not s.isdigit()), ""),
-            "seed": int(seed.removeprefix("seed-")),
-            "val_top1": accuracy,
-            "val_top1_best10": accuracy + 0.01,
-            "train_loss": 2 - accuracy,
-            "validations": 450,
-            "steps": 100,
-        }
-        | more
-    )
-
-
-def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+from transferability.results.table import full_names
 
 
 def one(rows: pd.DataFrame, name: str) -> "pd.Series[Any]":
@@ -247,11 +207,9 @@ def test_a_diverged_network_is_in_no_mean_and_is_named() -> None:
     assert set(rows["network"]) == {"baseB", "A3B"}
     assert diverged(table) == ["random-0/A4B/seed-0 (step 120)", "random-1/baseB/seed-0 (step 7)"]
     assert unpaired(rows) == ["random-1/A3B/seed-0"]
-    console = Console(width=100, record=True, file=io.StringIO())
-    print_table(table, console=console)
-    said = " ".join(console.export_text().split())
-    assert "Diverged, in no mean: random-0/A4B/seed-0 (step 120), random-1/baseB/seed-0 (step 7)." in said
-    assert "No base to compare with: random-1/A3B/seed-0." in said
+    notes = footnotes(table, rows)
+    assert "Diverged, in no mean: random-0/A4B/seed-0 (step 120), random-1/baseB/seed-0 (step 7)." in notes
+    assert "No base to compare with: random-1/A3B/seed-0." in notes
 
 
 def test_two_rows_for_one_network_are_refused() -> None:
@@ -275,19 +233,7 @@ def test_a_missing_accuracy_is_refused_by_name() -> None:
         networks(frame(row("random-0/baseA/seed-0", math.nan)))
 
 
-# ------------------------------------------------------------------------------------------- tables and files
-
-
-def complete(splits: int) -> pd.DataFrame:
-    rows = []
-    for split in [*(f"random-{s}" for s in range(splits)), "manmade-natural"]:
-        for target, other in ("AB", "BA"):
-            rows.append(row(f"{split}/base{target}/seed-0", 0.6))
-            for n in range(1, 8):
-                for name in (f"{target}{n}{target}", f"{other}{n}{target}", f"R{n}{target}"):
-                    rows.append(row(f"{split}/{name}/seed-0", 0.6 - 0.01 * n))
-                    rows += [row(f"{split}/{name}+/seed-0", 0.6)] if name[0] != "R" else []
-    return frame(*rows)
+# ------------------------------------------------------------------------------------------------ the summary
 
 
 def test_the_summary_has_one_line_per_group_treatment_and_n() -> None:
@@ -315,40 +261,20 @@ def test_means_by_n_is_the_summary_of_one_column() -> None:
     assert (both["value"] == both["specificity"]).all()
 
 
-def test_the_printed_table_fits_100_columns() -> None:
-    console = Console(width=100, record=True, file=io.StringIO())
-    print_table(complete(3), console=console)
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 100
-    assert "…" not in text
-    assert "-7.0 ±0.0" in text and "units differ in splits" in text and "one unit: no intervals" in text
-
-
-def test_a_table_survives_its_file(tmp_path: Path) -> None:
-    table = complete(1)
-    write_table(table, tmp_path / "results.csv")
-    again = read_results(tmp_path / "results.csv")
-    again_integers = again[["n", "seed", "validations"]].dtypes
-    assert set(map(str, again_integers)) == {"int64"}
-    pd.testing.assert_frame_equal(again, table, check_dtype=False)
-
-
 def test_tables_and_claims_do_without_torch() -> None:
     command = "import sys, transferability.results.claims, transferability.splits; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", command], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", command], timeout=LIMIT).returncode == 0
 
 
-def test_what_is_no_results_table_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="does not exist"):
-        read_results(tmp_path / "nowhere.csv")
-    (tmp_path / "empty.csv").touch()
-    with pytest.raises(Refused, match="no results table"):
-        read_results(tmp_path / "empty.csv")
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(Refused, match="lacks the column study, split"):
-        read_results(tmp_path / "other.csv")
-    table = complete(1).astype({"n": object})
-    table.loc[3, "n"] = "three"
-    write_table(table, tmp_path / "wrong.csv")
-    with pytest.raises(Refused, match="line 5: n is 'three'"):
-        read_results(tmp_path / "wrong.csv")
+def test_a_group_of_splits_that_the_paper_does_not_have_keeps_its_name_and_its_rows() -> None:
+    names = [
+        f"{split}/{name}/seed-0" for split in ("whole-birds", "photo-sketch", "random-0") for name in ("baseB", "A3B")
+    ]
+    table = frame(*(row(name, 0.6) for name in (*names, "manmade-natural/baseB/seed-0")))
+    lines = summary(table)
+    assert list(lines["group"].unique()) == ["random", "manmade-natural", "photo-sketch", "whole-birds"]
+    assert len(lines) == 7 and len(means_by_n(networks(table))) == 3
+
+
+def test_a_table_without_a_row_has_a_summary_without_a_line() -> None:
+    assert len(networks(frame())) == len(summary(frame())) == 0

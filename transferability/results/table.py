@@ -1,0 +1,304 @@
+"""The results table: the columns of results.csv and curves.csv, their one writer, and the one reader of results.csv.
+
+One row of results.csv is one network, one row of curves.csv is one of its validations.
+
+`read_results` reads the file as it was written, and what pandas, R and spreadsheets make of it: columns in any order
+and more of them, any delimiter, decimal commas, grouped digits, 1.0 for 1, UTF-16, NA for what is missing. It takes
+the treatment of a network from the network's name, and refuses a row whose other columns say something else.
+
+pandas is imported only where a table is read, so that `collect`, which needs nothing but the columns, can read a
+study's results while pandas is loaded.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transferability import treatment as treatments
+from transferability.files import SPREADSHEETS, Refused, as_windows_text, decoded, shown, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The columns of results.csv, in order: text ("" is a value), int, or float (may be empty).
+COLUMNS: dict[str, type] = {
+    "study": str,
+    "split": str,
+    "network": str,  # without split and seed: baseA, A3B, A3B+, B3Bp1, R3B, A3B+@250, baseB@long
+    "kind": str,  # base, selffer, transfer, random
+    "source": str,  # "" for a base
+    "target": str,
+    "n": int,  # 0 for a base
+    "preserved": int,
+    "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it
+    "images_per_class": str,  # "" all
+    "variant": str,  # "" or a word, e.g. "long"
+    "recipe": str,
+    "seed": int,
+    "val_top1": float,  # final
+    "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
+    "val_top5": float,
+    "val_loss": float,
+    "train_loss": float,
+    "train_top1": float,
+    "validations": int,
+    "steps": int,
+    "images_seen": float,
+    "seconds": float,
+    "images_per_second": float,
+    "diverged_at": float,  # step, or empty
+    "git_commit": str,
+}
+# What the network's name says too.
+NAMED = ("kind", "source", "target", "n", "preserved", "plus", "images_per_class", "variant")
+ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "train_top1")
+
+# The columns of curves.csv: one row per validation.
+CURVES = ["study", "split", "network", "seed"]
+CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
+
+# ---------------------------------------------------------------------------------------------- names
+
+
+def full_names(results: "pd.DataFrame") -> list[str]:
+    """The full names of the networks in a table: random-0/A3B+/seed-0."""
+    columns = (results[name].tolist() for name in ("split", "network", "seed"))
+    return [f"{split}/{network}/seed-{seed}" for split, network, seed in zip(*columns, strict=True)]
+
+
+def in_spans(names: Iterable[str]) -> list[str]:
+    """Full names in few lines: networks that differ in n, in the seed or in the random split share one.
+
+    Written with a shell's braces, random-{0..3}/A{1..7}B+/seed-0, and in the order of the first name of each line.
+    """
+    for pattern in (r"(.*/[A-Z])(\d+)([A-Z].*)", r"(.*/seed-)(\d+)()", r"(random-)(\d+)(/.*)"):  # n, seed, split
+        spans: dict[tuple[str, str], list[str]] = {}  # (text to the number, text from it on) → the numbers
+        for name in names:
+            match = re.fullmatch(pattern, name)
+            head, number, tail = match.groups() if match else (name, "", "")
+            spans.setdefault((head, tail), []).append(number)
+        names = [head + braced(numbers) + tail for (head, tail), numbers in spans.items()]
+    return list(names)
+
+
+def braced(numbers: Iterable[str]) -> str:
+    """Numbers as a shell's braces write them: 3, {1,3}, {1..7}."""
+    ordered = sorted({*numbers}, key=lambda number: int(number or 0))
+    if len(ordered) < 2:
+        return "".join(ordered)
+    first, last = int(ordered[0]), int(ordered[-1])
+    if len(ordered) > 2 and len(ordered) == last - first + 1:
+        return f"{{{first}..{last}}}"
+    return "{" + ",".join(ordered) + "}"
+
+
+# ---------------------------------------------------------------------------------------------- writing
+
+
+def line_of(values: Iterable[object]) -> str:
+    """One line of a table; None is an empty cell."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(values)
+    return line.getvalue()
+
+
+def write_lines(path: Path, columns: Iterable[str], lines: Iterable[str]) -> None:
+    """Writes a table with these columns, atomically. `lines`: those of `line_of`, or several in one text."""
+    with write_atomically(path, "w") as handle:
+        handle.write(line_of(columns))
+        handle.writelines(lines)
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+NOTHING = {"", "na", "n/a", "#n/a", "#na", "<na>", "#nv", "nan", "nat", "null", "none", "-", "--", ".", "?"}
+TRUTH = {"true": "1", "false": "0"}  # what a table program may make of a column that holds nothing but 1 and 0
+DELIMITERS = ",;\t| "
+# A number, digits grouped or not: by decimal sign.
+NUMBERS = {
+    decimal: re.compile(
+        rf"[+-]?(?:\d*|[1-9]\d{{0,2}}(?:[{grouping}'’\s]\d{{3}})+)(?:[{decimal}]\d*)?(?:e[+-]?\d+)?|[+-]?inf(?:inity)?",
+        re.IGNORECASE,
+    )
+    for decimal, grouping in (".,", ",.")
+}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a table as text, by column, and the line of the file that each row ends on. decimal: "." or ","."""
+
+    place: str  # the file, for messages
+    columns: Mapping[str, Sequence[str]]
+    lines: Sequence[int]
+    decimal: str
+
+    def refused(self, row: int, reason: str) -> Refused:
+        return Refused(f"{self.place}, line {self.lines[row]}: {reason}")
+
+
+def read_results(path: Path | str) -> "pd.DataFrame":
+    """A results.csv, with exactly the columns and types of COLUMNS.
+
+    Refused, naming file and column or line: what is no results table; a cell that is no number; an accuracy that is
+    no fraction of 1; a row whose columns do not spell its network.
+    """
+    import pandas as pd
+
+    cells = _cells(path)
+    columns: dict[str, Sequence[str | float]] = {**_named(cells)}
+    for column, kind in COLUMNS.items():
+        if column not in NAMED:
+            columns[column] = _texts(cells.columns[column]) if kind is str else _numbers(cells, column, kind)
+    return pd.DataFrame({column: pd.Series(columns[column], dtype=kind) for column, kind in COLUMNS.items()})
+
+
+def _texts(column: Sequence[str]) -> list[str]:
+    """A column of text, without the words for nothing."""
+    texts = {cell: "" if _is_nothing(cell) else as_windows_text(cell.strip()) for cell in {*column}}
+    return [texts[cell] for cell in column]
+
+
+def _named(cells: Cells) -> dict[str, list[str | float]]:
+    """The columns NAMED, as the networks' names spell them. Refused, with its line: a row that says otherwise."""
+    networks = _texts(cells.columns["network"])
+    spelled: dict[str, tuple[str | float, ...]] = {}
+    checked = set()
+    for row, (network, *values) in enumerate(zip(networks, *(cells.columns[name] for name in NAMED), strict=True)):
+        if (network, *values) in checked:
+            continue
+        checked.add((network, *values))
+        try:
+            right = spelled[network] = _spelled(network)
+        except Refused as error:
+            raise cells.refused(row, str(error)) from None
+        for column, cell, value in zip(NAMED, values, right, strict=True):
+            if not _says(cell, str(value), cells.decimal):
+                raise cells.refused(
+                    row, f"{column} is {cell!r}, but the network is {network}, whose {column} is {str(value)!r}"
+                )
+    return {column: [spelled[network][i] for network in networks] for i, column in enumerate(NAMED)}
+
+
+def _spelled(network: str) -> tuple[str | float, ...]:
+    """The values of NAMED that a network's name spells."""
+    text, *endings = network.split("@")
+    treatment = treatments.parse(text)
+    images = endings.pop(0) if endings and endings[0].isdigit() else ""
+    variant = "@".join(endings)
+    own = (treatment.kind, treatment.source, treatment.target, treatment.n, treatment.preserved, treatment.plus)
+    return (*own, images, variant)
+
+
+def _says(cell: str, value: str, decimal: str) -> bool:
+    """Whether a cell says `value`: to the letter, or as another spelling of the same number or of nothing."""
+    number = _number(cell, decimal)
+    if value == "":
+        return _is_nothing(cell) or number == 0
+    return cell.strip() == value or (number is not None and value[0].isdigit() and number == float(value))
+
+
+def _numbers(cells: Cells, column: str, kind: type) -> list[float]:
+    """A column of int or float. Refused, with its line: what is no number, no whole one, or no fraction of 1."""
+    text = cells.columns[column]
+    try:
+        numbers = [float(cell or "nan") for cell in text] if cells.decimal == "." else []
+    except ValueError:
+        numbers = []
+    for row, cell in enumerate(text if not numbers else ()):
+        number = _number(cell, cells.decimal)
+        if number is None:
+            raise cells.refused(row, f"{column} is {cell!r}, not a number")
+        numbers.append(number)
+    if kind is int:
+        for row, number in enumerate(numbers):
+            if not number.is_integer():
+                raise cells.refused(row, f"{column} is {text[row]!r}, not a whole number")
+    elif column in ACCURACIES:
+        for row, number in enumerate(numbers):
+            if number < 0 or number > 1:  # neither holds for NaN
+                raise cells.refused(row, f"{column} is {text[row]!r}; accuracies are fractions, from 0 to 1")
+    return numbers
+
+
+def _number(cell: str, decimal: str) -> float | None:
+    """The number in a cell, NaN for nothing; None if there is something else."""
+    text = TRUTH.get(cell.strip().lower(), cell.strip()).replace("\N{MINUS SIGN}", "-")
+    if _is_nothing(text):
+        return math.nan
+    if not NUMBERS[decimal].fullmatch(text):
+        return None
+    plain = re.sub("['’\\s]", "", text.replace("," if decimal == "." else ".", "")).replace(",", ".")
+    try:
+        return float(plain)
+    except ValueError:  # a sign without digits
+        return None
+
+
+def _is_nothing(cell: str) -> bool:
+    return cell.strip().lower() in NOTHING
+
+
+def _cells(path: Path | str) -> Cells:
+    """The cells of a table that has all COLUMNS. Refused, naming the file, if it is no such table."""
+    lines, place = io.StringIO(_text(path), newline=""), shown(path)
+    first, skipped = lines.readline(), 1
+    if re.fullmatch(r'"?sep=.?"?\s*', first, re.IGNORECASE):  # for spreadsheets: the delimiter
+        first, skipped = lines.readline(), 2
+    headings = {sign: next(csv.reader([first], delimiter=sign), []) for sign in DELIMITERS}
+    names = {sign: [name.strip().lower() for name in heading] for sign, heading in headings.items()}
+    delimiter = max(names, key=lambda sign: len(COLUMNS.keys() & names[sign]))
+    header, heading = names[delimiter], headings[delimiter]
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise Refused(f"{place} is no results table: it lacks the column {listed(missing)}")
+    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+        raise Refused(f"{place} has two columns {twice[0]}: leave one of them out")
+
+    rows, numbers = [], []
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        for row in reader:
+            if any(row) and row != heading:  # the heading again: tables that were put together
+                rows.append(row)
+                numbers.append(skipped + reader.line_num)
+    except csv.Error as error:
+        raise Refused(f"{place}, line {skipped + reader.line_num}: {error}") from None
+    if rows and all(len(row) == len(header) + 1 for row in rows):
+        # Row names that have no header (R), or a delimiter at the end of each line.
+        own = slice(1, None) if any(row[-1] for row in rows) else slice(-1)
+        rows = [row[own] for row in rows]
+    for row, number in zip(rows, numbers, strict=True):
+        if len(row) != len(header):
+            raise Refused(f"{place}, line {number}: {len(row)} cells under {len(header)} columns; is it complete?")
+    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+    return Cells(place, columns, numbers, _decimal(columns))
+
+
+def _decimal(columns: Mapping[str, Sequence[str]]) -> str:
+    """The decimal sign: a comma if a number can be read in no other way."""
+    for column, kind in COLUMNS.items():
+        for cell in columns[column] if kind is not str or column in ("plus", "images_per_class") else ():
+            if "," in cell and NUMBERS[","].fullmatch(cell) and not NUMBERS["."].fullmatch(cell):
+                return ","
+    return "."
+
+
+def _text(path: Path | str) -> str:
+    """The text of a table's file, whatever its encoding. Refused if there is none, or it is no text."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{shown(path)} does not exist; `transferability results EXPERIMENT` writes it") from None
+    if content.startswith(SPREADSHEETS):
+        raise Refused(f"{shown(path)} is a spreadsheet, not a results table: save it as CSV")
+    return decoded(content)
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """The first names of a list, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
