@@ -96,7 +96,7 @@ def commands(programs: Path) -> list[list[str]]:
     """What is run, in this order, in a folder of its own."""
     python, program = str(programs / "python"), str(programs / "transferability")
     results, curves = "runs/smoke/results.csv", "runs/smoke/curves.csv"
-    plots = [path for path in sorted((PROJECT / "plots").glob("*.py")) if path.stem not in ("all", "style")]
+    plots = [path for path in sorted((PROJECT / "plots").glob("*.py")) if path.stem not in ("all", "_clone")]
     own = {"figure1": [], "training_curves": [curves], "filters": ["runs/smoke"]}
     # The smoke study has not all that these two draw; the paper's table has.
     own |= {"reduced_data": ["--paper"], "preserved": ["--paper"]}

@@ -313,9 +313,8 @@ def bars(axes: Axes, means: pd.DataFrame, look: Look, shift: float = 0.0) -> Non
 
 def width_of(axes: Axes) -> float:
     """The width of the figure that the panel is in, in inches."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return float(figure.get_figwidth())
+    figure: Any = axes.figure  # or a part of it; get_figure(root=True) came with matplotlib 3.10
+    return float(figure.figure.get_figwidth())
 
 
 def layer_axis(axes: Axes, label: str = LAYER) -> None:

@@ -32,6 +32,7 @@ from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.status import NetworkStatus, at_chance, statuses
 from transferability.study import Study
 from transferability.training.tracking import (
+    entity,
     keep_files_in,
     last_logged,
     open_run,
@@ -789,7 +790,7 @@ def save_dashboard(study: Study, file: Path | None) -> str:
         import wandb
 
         try:
-            workspace = dashboard(study, os.environ.get("WANDB_ENTITY") or wandb.Api().default_entity or "")
+            workspace = dashboard(study, entity() or wandb.Api().default_entity or "")
             return str(workspace.save().url)
         except Refused:
             raise
@@ -798,7 +799,7 @@ def save_dashboard(study: Study, file: Path | None) -> str:
             raise Refused(
                 f"W&B does not take the dashboard ({words}); `wandb login`, or write it with --file"
             ) from None
-    workspace = dashboard(study, os.environ.get("WANDB_ENTITY") or "")
+    workspace = dashboard(study, entity())
     with write_atomically(file, "w") as handle:
         json.dump(json.loads(workspace._to_model().model_dump_json(by_alias=True, exclude_none=True)), handle, indent=1)
         handle.write("\n")

@@ -215,11 +215,14 @@ def _numbers(cells: Cells, column: str, kind: type) -> list[float]:
         if number is None:
             raise cells.refused(row, f"{column} is {cell!r}, not a number")
         numbers.append(number)
-    for row, number in enumerate(numbers):
-        if kind is int and not number.is_integer():
-            raise cells.refused(row, f"{column} is {text[row]!r}, not a whole number")
-        if column in ACCURACIES and not (0 <= number <= 1 or math.isnan(number)):
-            raise cells.refused(row, f"{column} is {text[row]!r}; accuracies are fractions, from 0 to 1")
+    if kind is int:
+        for row, number in enumerate(numbers):
+            if not number.is_integer():
+                raise cells.refused(row, f"{column} is {text[row]!r}, not a whole number")
+    elif column in ACCURACIES:
+        for row, number in enumerate(numbers):
+            if number < 0 or number > 1:  # neither holds for NaN
+                raise cells.refused(row, f"{column} is {text[row]!r}; accuracies are fractions, from 0 to 1")
     return numbers
 
 

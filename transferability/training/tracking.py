@@ -139,6 +139,11 @@ def project() -> str:
     return name
 
 
+def entity() -> str:
+    """Whose project it is; empty for the default of one's account."""
+    return os.environ.get("WANDB_ENTITY", "")
+
+
 # ------------------------------------------------------------------------------------------ before training
 
 
