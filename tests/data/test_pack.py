@@ -1,5 +1,6 @@
 """Packing: equal bytes whatever the workers and interruptions; nothing half-written; every fault by name."""
 
+import errno
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pictures import encoded, folder, picture, pixels, png, put, somebody
 from PIL import Image
 
 from transferability.data import pack as module
+from transferability.data.listing import ImageLists, ImageRef
 from transferability.data.pack import pack
 from transferability.data.packed import FILES, describe, open_packed, verify
 from transferability.files import Refused
@@ -33,6 +35,9 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
 """
+
+
+PINNED_IDENTITY = "c647623ffb1683c7c4618e40988402f2adddb2fa26b0430040f8ab67750a338a"
 
 
 def bytes_of(packed: Path) -> dict[str, bytes]:
@@ -139,6 +144,28 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
     assert bytes_of(tmp_path / "packed") == undisturbed
 
 
+def test_ctrl_c_does_not_break_into_the_pool_of_workers(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised in `wait`, KeyboardInterrupt could leave a lock held, for which the pool's shutdown would wait for ever."""
+    returned, wait = [], module.wait
+
+    def press(*args: object, **options: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        returned.append(wait(*args, **options))  # type: ignore[call-overload]
+        return returned[-1]
+
+    monkeypatch.setattr(module, "wait", press)
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pack(str(many), tmp_path / "packed", 256, workers=2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert len(returned) == 1 and not (tmp_path / "packed").exists()
+
+
 def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))"
     run = start(many, tmp_path / "packed", 2, limit)
@@ -193,6 +220,51 @@ def test_a_source_that_changed_while_stopped(tmp_path: Path, monkeypatch: pytest
     assert np.array_equal(packed.train.images[5], pixels(77)) and len(packed.val.labels) == 5
     assert bytes_of(tmp_path / "packed") == bytes_of(tmp_path / "fresh") and packed.checksum == fresh.checksum
     verify(packed)
+
+
+def test_what_older_versions_packed_is_still_the_same(tmp_path: Path) -> None:
+    """Pinned: another identity would make "packed already" into "holds another data set" for every folder there is."""
+    lists = ImageLists(
+        "folder of class folders",
+        {
+            "b": [ImageRef("file", "/x", "train/b/0.png", 0, 100, 7)],
+            "a": [ImageRef("zip", "y.zip", "a/1.png", 0, 5, 9)],
+        },
+        {"a": [ImageRef("slice", "t.tar", "a/2.png", 512, 100, 8)], "b": [ImageRef("cifar", "c", "test[3]", 3, 9, 8)]},
+    )
+    classes = module.class_table(lists, None)
+    rule = module.Rule(256, True, exact=False, stamp="")
+    assert module.identity_of(lists, classes, rule) == PINNED_IDENTITY
+
+
+def test_a_destination_that_is_a_link_to_an_empty_folder(tmp_path: Path) -> None:
+    """As people make it who have a larger disk elsewhere: what is unfinished lies there, too."""
+    (tmp_path / "large disk" / "empty").mkdir(parents=True)
+    (tmp_path / "packed").symlink_to(tmp_path / "large disk" / "empty")
+    packed = pack(str(folder(tmp_path / "set")), tmp_path / "packed", None)
+    assert packed.name == "packed" and os.listdir(tmp_path / "large disk") == ["empty"]
+    assert open_packed(tmp_path / "packed").checksum == packed.checksum
+
+
+def test_a_file_system_that_cannot_sync_folders_or_make_sparse_files_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder(tmp_path / "set")
+    expected = pack(str(source), tmp_path / "expected", None)
+    original = os.fsync
+
+    def fsync(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        original(handle)
+
+    def allocate(path: Path, header: bytes, size: int) -> None:  # as if truncate had failed
+        path.touch()
+        path.write_bytes(header)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(module, "allocate", allocate)
+    assert pack(str(source), tmp_path / "packed", None).checksum == expected.checksum
 
 
 def test_packed_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
