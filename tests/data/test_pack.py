@@ -147,7 +147,7 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
 def test_ctrl_c_does_not_break_into_the_pool_of_workers(
     many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Raised in `wait`, KeyboardInterrupt could leave a lock held, for which the pool's shutdown would wait for ever."""
+    """Raised in `wait`, KeyboardInterrupt could leave a lock held, and the pool would never shut down."""
     returned, wait = [], module.wait
 
     def press(*args: object, **options: object) -> object:
