@@ -21,22 +21,33 @@ from transferability.data.pack import pack
 from transferability.data.packed import FILES, describe, open_packed, verify
 from transferability.files import Refused
 
+BLOCK = 21  # images of 256x256 pixels per block
 RUN = """
-import sys
+import sys, time
 from pathlib import Path
+from transferability.data import pack as module
 from transferability.files import Refused
-from transferability.data.pack import pack
+
+load, gate = module.load, Path(sys.argv[4])
+
+def load_allowed(image):  # in the workers, too: they import this file
+    which, class_name, file = image.name.split("/")
+    rank = sorted(str(i) for i in range(26)).index(file.removesuffix(".jpg"))
+    place = 26 * int(class_name.split()[1]) + rank + (1000 if which == "val" else 0)
+    while place >= int(gate.read_text() or 0):
+        time.sleep(0.002)
+    return load(image)
+
+module.load = load_allowed
 if __name__ == "__main__":
-    {before}
+    {setup}
     try:
-        pack(sys.argv[1], Path(sys.argv[2]), 256, workers=int(sys.argv[3]))
+        module.pack(sys.argv[1], Path(sys.argv[2]), 256, workers=int(sys.argv[3]))
     except Refused as error:
         sys.exit(f"refused: {{error}}")
     except KeyboardInterrupt:
         sys.exit(130)
 """
-
-
 PINNED_IDENTITY = "c647623ffb1683c7c4618e40988402f2adddb2fa26b0430040f8ab67750a338a"
 
 
@@ -64,11 +75,22 @@ def undisturbed(many: Path) -> dict[str, bytes]:
     return bytes_of(destination)
 
 
-def start(source: Path, destination: Path, workers: int, before: str = "") -> subprocess.Popen[str]:
-    script = put(destination.parent / "run.py", RUN.format(before=before).encode())
+def start(source: Path, destination: Path, workers: int, images: int, setup: str = "") -> subprocess.Popen[str]:
+    """Packs `many` in a process of its own, which stops before the image number `images` until `allow` allows more."""
+    allow(destination, images)
+    script = put(destination.parent / "run.py", RUN.format(setup=setup).encode())
     environment = os.environ | {"PYTHONPATH": str(Path(module.__file__).parents[2])}
-    command = [sys.executable, str(script), str(source), str(destination), str(workers)]
+    command = [sys.executable, str(script), str(source), str(destination), str(workers), str(gate(destination))]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True)
+
+
+def gate(destination: Path) -> Path:
+    return destination.parent / "images-allowed"
+
+
+def allow(destination: Path, images: int) -> None:
+    unfinished = put(destination.parent / "images-allowed.new", str(images).encode())
+    unfinished.rename(gate(destination))
 
 
 def wait_for_blocks(run: subprocess.Popen[str], destination: Path, blocks: int) -> None:
@@ -94,7 +116,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
 ) -> None:
     destination = tmp_path / "packed"
     for blocks in (2, 5, 9):
-        run = start(many, destination, workers)
+        run = start(many, destination, workers, blocks * BLOCK)
         wait_for_blocks(run, destination, blocks)
         children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
         pids = children.read_text().split() if children.exists() else []
@@ -125,8 +147,8 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
     many: Path, undisturbed: dict[str, bytes], tmp_path: Path, moment: str
 ) -> None:
     # Started from a background job, this process ignores Ctrl-C, and what it starts would too.
-    before = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    run = start(many, tmp_path / "packed", 2, before)
+    setup = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    run = start(many, tmp_path / "packed", 2, 2 * BLOCK if moment == "workers pack" else 0, setup)
     if moment == "workers pack":
         wait_for_blocks(run, tmp_path / "packed", 2)
     else:  # the child that Python counts its semaphores with, and two workers, which import what they need
@@ -134,6 +156,7 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
             time.sleep(0.001)
         time.sleep(0.15)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: every process of the group
+    allow(tmp_path / "packed", 10_000)  # workers finish the block that they have begun
     _, errors = run.communicate(timeout=60)
     lines = errors.splitlines()
     assert run.returncode == 130 and len(lines) == 2
@@ -168,7 +191,7 @@ def test_ctrl_c_does_not_break_into_the_pool_of_workers(
 
 def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000_000, 30_000_000))"
-    run = start(many, tmp_path / "packed", 2, limit)
+    run = start(many, tmp_path / "packed", 2, 10_000, limit)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 1 and errors.splitlines()[-1].startswith("refused: ")
     assert "cannot be written (File too large)" in errors and "Traceback" not in errors
@@ -180,7 +203,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict
 def test_a_block_damaged_between_two_runs_is_done_again(
     many: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    run = start(many, tmp_path / "packed", 1)
+    run = start(many, tmp_path / "packed", 1, 3 * BLOCK)
     wait_for_blocks(run, tmp_path / "packed", 3)
     run.kill()
     run.wait()
@@ -238,7 +261,7 @@ def test_what_older_versions_packed_is_still_the_same(tmp_path: Path) -> None:
 
 
 def test_a_destination_that_is_a_link_to_an_empty_folder(tmp_path: Path) -> None:
-    """As people make it who have a larger disk elsewhere: what is unfinished lies there, too."""
+    """Made by people who have a larger disk elsewhere: the unfinished set lies on that disk, too."""
     (tmp_path / "large disk" / "empty").mkdir(parents=True)
     (tmp_path / "packed").symlink_to(tmp_path / "large disk" / "empty")
     packed = pack(str(folder(tmp_path / "set")), tmp_path / "packed", None)
@@ -270,11 +293,11 @@ def test_a_file_system_that_cannot_sync_folders_or_make_sparse_files_will_do(
 def test_packed_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = folder(tmp_path / "set")
     first = pack(str(source), tmp_path / "packed", None)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()}
     again = pack(os.path.relpath(source), tmp_path / "packed", None)
     assert "is packed already: nothing to do" in capsys.readouterr().err
     assert again.checksum == first.checksum
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()} == times
 
 
 def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
@@ -301,7 +324,7 @@ def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
 
 
 def test_two_at_once(many: Path, tmp_path: Path) -> None:
-    run = start(many, tmp_path / "packed", 1)
+    run = start(many, tmp_path / "packed", 1, BLOCK)
     wait_for_blocks(run, tmp_path / "packed", 1)
     with pytest.raises(Refused, match=r"is being written by another process"):
         pack(str(many), tmp_path / "packed", 256)
@@ -348,7 +371,7 @@ def test_an_unreadable_picture_stops_the_packing_by_name(many: Path, tmp_path: P
 def test_skipped_pictures_leave_no_trace_but_in_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # two pictures a block
+    monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # two images per block
     source = folder(tmp_path / "set", train=5)
     clean = pack(str(source), tmp_path / "clean", None)
     put(source / "train" / "bus" / "0 first.png", b"")
@@ -406,7 +429,7 @@ def test_pictures_and_folders_without_permission_are_named() -> None:
 
 
 def odd_pictures() -> dict[str, tuple[bytes, np.ndarray | str]]:
-    """File name → (content, the picture as it has to come out, or the reason that has to be said)."""
+    """File name → (content, the expected pixels, or the expected reason for a refusal)."""
     rgb = pixels(3, 40, 40)
     colours = Image.fromarray(rgb)
     sixteen = np.repeat((rgb[:, :, 0].astype(np.uint16) << 8)[:, :, None], 3, axis=2)
@@ -445,8 +468,8 @@ def test_an_odd_picture_is_right_or_refused_by_name(name: str, tmp_path: Path) -
         said = str(refused.value)
         assert f"train/ant/{name} cannot be read as a picture: it {expected}" in said and "\n" not in said
     else:
-        found = pack(str(source), tmp_path / "packed", 40).train.images[0]
-        assert np.abs(found.astype(int) - expected).mean() < 5
+        image = pack(str(source), tmp_path / "packed", 40).train.images[0]
+        assert np.abs(image.astype(int) - expected).mean() < 5
 
 
 # ------------------------------------------------------------------------------------------------- sizes

@@ -104,7 +104,7 @@ def test_a_changed_byte_in_a_small_file_is_seen_when_opening(tmp_path: Path, nam
 
 
 def test_a_changed_byte_in_an_image_is_seen_when_verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images a block
+    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images per block
     packed = make(tmp_path / "set")
     change_byte(packed.folder / "train-images.npy", -1)
     packed = open_packed(packed.folder)
