@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from outcomes import whole_study, write_results
+from waiting import LIMIT
 
 from transferability.files import Refused, read_json, write_json
 from transferability.results import collect as collecting
@@ -139,7 +140,7 @@ def test_the_caller_has_something_done_while_others_read(
 
 def test_collecting_needs_neither_pandas_nor_torch() -> None:
     command = "import sys, transferability.results.collect; sys.exit(bool({'pandas', 'torch'} & {*sys.modules}))"
-    assert subprocess.run([sys.executable, "-c", command], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", command], timeout=LIMIT).returncode == 0
 
 
 def test_a_killed_reader_is_refused(roots: Path, several: None, monkeypatch: pytest.MonkeyPatch) -> None:

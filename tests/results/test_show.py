@@ -18,6 +18,7 @@ from outcomes import whole_study, write_results
 from project import EXPERIMENTS, HELPERS, PROJECT
 from rich.console import Console
 from tiny import write_table
+from waiting import LIMIT
 
 from transferability import results
 from transferability.results.show import Column, fit, footnotes, points, print_columns, print_table, summary_tables
@@ -146,7 +147,7 @@ def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes
     command = [sys.executable, "-m", "transferability.cli", *map(str, words)]
     clean = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "PYTHONIOENCODING")}
     return subprocess.run(
-        command, capture_output=True, cwd=PROJECT, env=clean | environment, timeout=120, stdin=subprocess.DEVNULL
+        command, capture_output=True, cwd=PROJECT, env=clean | environment, timeout=LIMIT, stdin=subprocess.DEVNULL
     )
 
 

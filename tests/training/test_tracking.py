@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from project import EXPERIMENTS, HELPERS
 from tiny import RECIPE, tiny_study
 from typer.testing import CliRunner
-from waiting import LIMIT
+from waiting import LIMIT, wait_for
 
 from transferability.cli import app
 from transferability.data.packed import PackedImages
@@ -26,7 +26,7 @@ from transferability.files import Refused, read_json
 from transferability.runs.paths import study_folder
 from transferability.study import Study, fleets
 from transferability.training import tracking
-from transferability.training.tracking import fragments, history, in_short, ready, run_id, track
+from transferability.training.tracking import fragments, history, in_short, last_logged, ready, run_id, track
 
 pytest.importorskip("wandb")
 COURSE = replace(RECIPE, steps=240, validate_every=60)
@@ -42,11 +42,13 @@ from tiny import RECIPE, tiny_study
 from transferability.runs.machine import Machine, follow_launcher, settle_rank
 from transferability.runs.paths import data_root, study_folder
 from transferability.study import fleets
+from transferability.training import tracking
 from transferability.training.fleet import FleetModule
 from transferability.training.train import FleetTraining, train_fleet
 from transferability.training.trainer import quiet
 
 def main(kill_at, devices):
+    tracking.PATIENCE = {limit}
     study = tiny_study({names!r}, replace(RECIPE, steps=240, validate_every=60))
     start = FleetModule.on_train_batch_start
 
@@ -71,16 +73,25 @@ if __name__ == "__main__":
 def train_apart(folder: Path, kill_at: int = -1, devices: int = 1) -> int:
     """Trains the fleet in a process of its own; its exit status."""
     script = folder / "script.py"
-    script.write_text(SCRIPT.format(tests=str(HELPERS), names=NAMES))
+    script.write_text(SCRIPT.format(tests=str(HELPERS), names=NAMES, limit=LIMIT))
     command = [sys.executable, str(script), str(kill_at), str(devices)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_API_KEY": KEY}
     environment.pop("WANDB_SERVICE", None)  # that of this process, which would outlive the other
     return subprocess.run(command, env=environment, timeout=LIMIT, check=False).returncode
 
 
-def rows_of(study: Study) -> dict[str, list[list[tuple[int, dict[str, Any]]]]]:
-    """Name of each network → what each of its fragments holds."""
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training waits for wandb until it is done, however busy the machine is."""
+    monkeypatch.setattr(tracking, "PATIENCE", LIMIT)
+    monkeypatch.setattr(tracking, "wait_for", partial(tracking.wait_for, seconds=LIMIT))
+
+
+def rows_of(study: Study, last: int = 0) -> dict[str, list[list[tuple[int, dict[str, Any]]]]]:
+    """Name of each network → what each of its fragments holds, once all have a row of step `last`."""
     folder = study_folder(study.name)
+    places = [folder.network(network.name) for network in study.networks]
+    wait_for("rows", lambda: all(last_logged(place) >= last for place in places))
     return {n.short_name: [list(history(f)) for f in fragments(folder.network(n.name))] for n in study.networks}
 
 
@@ -118,11 +129,11 @@ def test_a_fleet_that_fails_and_is_killed_logs_every_step_once(
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="on fire"):
         patch.setattr(FleetModule, "on_train_batch_start", fail)
         train_fleet(study, fleet, Machine("cpu", wandb="offline"))
-    assert all([step for step, _ in parts[0]] == STEPS[:5] for parts in rows_of(study).values())
+    assert all([step for step, _ in parts[0]] == STEPS[:5] for parts in rows_of(study, 150).values())
     # Killed, with rows on their way to the files: wandb writes them every 15 seconds or so.
     assert train_apart(roots, kill_at=205) == -9
     train_fleet(study, fleet, Machine("cpu", wandb="offline"))
-    rows = rows_of(study)
+    rows = rows_of(study, 240)
     for network in study.networks:
         parts = rows[network.short_name]
         assert len(parts) in (2, 3)  # the second process may have been too short to begin a file
@@ -158,7 +169,7 @@ def packed_images(packed: PackedImages) -> int:
 def test_two_processes_log_once(packed: PackedImages, roots: Path) -> None:
     study = tiny_study(NAMES, COURSE)
     assert train_apart(roots, devices=2) == 0
-    for network, parts in rows_of(study).items():
+    for network, parts in rows_of(study, 240).items():
         assert len(parts) == 1, network
         assert [step for step, _ in parts[0]] == STEPS
         # Half of the images of a batch each: the loss in between is the first process's, and a number.
@@ -369,14 +380,21 @@ def test_an_outage_does_not_stop_training(
     """closed: no run can be opened. down: after they were, at the first validation."""
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(tracking, "PATIENCE", 2.0)
-    validated = tracking.Tracker.validated
+    import wandb
+
+    validated, init = tracking.Tracker.validated, wandb.init
+
+    def patient_init(mode: str, settings: Any, **identity: Any) -> Any:
+        if mode == "offline" or state == "down":  # this run can be opened, be it slowly
+            settings.init_timeout = LIMIT
+        return init(mode=mode, settings=settings, **identity)
 
     def then_down(tracker: tracking.Tracker, module: Any) -> None:
         validated(tracker, module)
-        until = time.monotonic() + 20
-        while module.step == 60 and tracker.opened < 2 and time.monotonic() < until:
-            time.sleep(0.05)
+        wait_for("two runs", lambda: tracker.opened == 2)
         Server.state = "down"
+
+    monkeypatch.setattr(wandb, "init", patient_init)
 
     if state == "closed":
         Server.state = "closed"
@@ -386,8 +404,7 @@ def test_an_outage_does_not_stop_training(
     train_all(study, wandb=ready("online"))
     for network in study.networks:
         assert study_folder("tiny").result(network.name).exists()
-        tracking.wait_for(study_folder("tiny").network(network.name), 240, 20.0)
-    for parts in rows_of(study).values():
+    for parts in rows_of(study, 240).values():
         assert [step for part in parts for step, _ in part] == STEPS
     printed = capsys.readouterr().err
     assert printed.count("W&B:") == 1 and "wandb sync" in printed
