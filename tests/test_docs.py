@@ -28,7 +28,7 @@ COMMANDS = vars(get_command(app))["commands"]
 # First parts of paths that have to exist, below the project and below the package. The packed sets, the runs and the
 # figures that a command makes lie elsewhere: data/, runs/, figures/.
 FOLDERS = {path.name for path in PROJECT.iterdir() if path.is_dir()} - {"data", "runs", "figures", "wandb"}
-MODULES = re.compile(r"(networks|data|runs|training|launch|results|report)/\w+\.(py|css)")
+MODULES = re.compile(r"(networks|data|runs|training|launch|results|plots|report)/\w+\.(py|css)")
 
 
 def code(text: str) -> Iterator[str]:
@@ -56,8 +56,9 @@ def wrong_command(line: str) -> str:
         script = PROJECT / rest[0]
         if not script.is_file():
             return f"there is no {rest[0]}"
-        shared = PROJECT / "plots" / "style.py"  # the options that all plots have
-        source = script.read_text() + (shared.read_text() if script.parent == shared.parent else "")
+        source = script.read_text()
+        if script.parent == PROJECT / "plots":  # its options, and those that all plots have
+            source = "".join((PACKAGE / "plots" / name).read_text() for name in (script.name, "command.py"))
         absent = [word for word in rest if word.startswith("--") and f'"{word.partition("=")[0]}"' not in source]
         return f"{rest[0]} has no {absent[0]}" if absent else ""
     if program == "make" and rest:
@@ -194,8 +195,12 @@ def test_a_table_that_is_out_of_date_is_noticed() -> None:
 
 def test_the_map_names_every_file_of_the_package_once() -> None:
     text = (PROJECT / "docs" / "design.md").read_text()
-    listed = re.findall(r"^\| `([\w/]+\.(?:py|css))` \|", text.partition("## Files of the package")[2], re.MULTILINE)
-    files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".css") and path.name != "__init__.py"]
+    listed = re.findall(
+        r"^\| `([\w/]+\.(?:py|css|html))` \|", text.partition("## Files of the package")[2], re.MULTILINE
+    )
+    files = [
+        path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".css", ".html") and path.name != "__init__.py"
+    ]
     assert sorted(listed) == sorted(path.relative_to(PACKAGE).as_posix() for path in files)
 
 
