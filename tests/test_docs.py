@@ -28,7 +28,7 @@ COMMANDS = vars(get_command(app))["commands"]
 # First parts of paths that have to exist, below the project and below the package. The packed sets, the runs and the
 # figures that a command makes lie elsewhere: data/, runs/, figures/.
 FOLDERS = {path.name for path in PROJECT.iterdir() if path.is_dir()} - {"data", "runs", "figures", "wandb"}
-MODULES = re.compile(r"(networks|data|runs|training|launch|results|plots|report)/\w+\.(py|css)")
+MODULES = re.compile(r"(networks|data|runs|training|launch|results|report)/\w+\.(py|css)")
 
 
 def code(text: str) -> Iterator[str]:
@@ -57,8 +57,9 @@ def wrong_command(line: str) -> str:
         if not script.is_file():
             return f"there is no {rest[0]}"
         source = script.read_text()
-        if script.parent == PROJECT / "plots":  # its options, and those that all plots have
-            source = "".join((PACKAGE / "plots" / name).read_text() for name in (script.name, "command.py"))
+        if rest[0].startswith("plots/"):  # a script for a figure of the package; all of them share options
+            figures = PROJECT / "transferability" / "plots"
+            source = (figures / script.name).read_text() + (figures / "command.py").read_text()
         absent = [word for word in rest if word.startswith("--") and f'"{word.partition("=")[0]}"' not in source]
         return f"{rest[0]} has no {absent[0]}" if absent else ""
     if program == "make" and rest:
@@ -87,7 +88,8 @@ def wrong_paths(line: str) -> list[str]:
     paths = [word for word in words if "/" in word and not re.search(r"[*…{<$]", word)]
     named = {word: PROJECT / word for word in paths if word.partition("/")[0] in FOLDERS}
     named |= {word: PACKAGE / word for word in paths if MODULES.fullmatch(word)}
-    return [word for word, path in named.items() if not path.exists()]
+    # A figure's code and the script that draws it have the same name: plots/ is a folder of both.
+    return [word for word, path in named.items() if not path.exists() and not (PACKAGE / word).exists()]
 
 
 def anchors(page: Path) -> set[str]:
@@ -194,13 +196,10 @@ def test_a_table_that_is_out_of_date_is_noticed() -> None:
 
 
 def test_the_map_names_every_file_of_the_package_once() -> None:
-    text = (PROJECT / "docs" / "design.md").read_text()
-    listed = re.findall(
-        r"^\| `([\w/]+\.(?:py|css|html))` \|", text.partition("## Files of the package")[2], re.MULTILINE
-    )
-    files = [
-        path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".css", ".html") and path.name != "__init__.py"
-    ]
+    rows = (PROJECT / "docs" / "design.md").read_text().partition("## Files of the package")[2]
+    listed = re.findall(r"^\| `([\w/]+\.(?:py|css|html))` \|", rows, re.MULTILINE)
+    kinds = (".py", ".css", ".html")
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in kinds and path.name != "__init__.py"]
     assert sorted(listed) == sorted(path.relative_to(PACKAGE).as_posix() for path in files)
 
 
