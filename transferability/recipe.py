@@ -115,7 +115,7 @@ PAPER = Recipe(
     scale=1.0,
     initialisation="paper",
 )
-# The reduced-data networks of the supplement, the one with all 1,300 images a class included.
+# The reduced-data networks of the supplement, including the one with all 1,300 images per class.
 PAPER_REDUCED = replace(PAPER, name="paper-reduced", steps=200_000, rate=0.0125, drop_every=64_000)
 
 
