@@ -86,12 +86,12 @@ def test_arrays_and_tensors_give_the_same_mask() -> None:
 
 
 def test_a_key_in_a_tensor_is_the_same_key() -> None:
-    """A graph reads it where it lies, anew in each step."""
-    x, rows, there = torch.ones(64, 300), torch.arange(64), torch.zeros(2, dtype=torch.int32)
+    """A CUDA graph reads the key from a tensor, which each step fills anew."""
+    x, rows, buffer = torch.ones(64, 300), torch.arange(64), torch.zeros(2, dtype=torch.int32)
     for step in range(20):
-        its_key = mask_key("dropout", "owner", "fc6", step)
-        there.copy_(torch.tensor(its_key))
-        assert torch.equal(dropout(x, 0.5, rows, there), dropout(x, 0.5, rows, its_key))
+        halves = mask_key("dropout", "owner", "fc6", step)
+        buffer.copy_(torch.tensor(halves))
+        assert torch.equal(dropout(x, 0.5, rows, buffer), dropout(x, 0.5, rows, halves))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

@@ -1,26 +1,18 @@
 """The halves are the paper's, class for class, and the same rules divide any other data set."""
 
-import csv
 import hashlib
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from waiting import LIMIT
+from project import SHARED
 
-from transferability.classes import TABLES, ImageClass, class_groups, ilsvrc_classes, wordnet_group
+from transferability.classes import ImageClass, ilsvrc_classes
 from transferability.files import Refused
 from transferability.splits import PAPER_SPLITS, group_title, sorted_groups, split_group, split_tasks, task_classes
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-DATA_NOUN = Path("/usr/share/wordnet/data.noun")
 
-
-def some_classes(count: int, group: str = "") -> tuple[ImageClass, ...]:
+def numbered_classes(count: int, group: str = "") -> tuple[ImageClass, ...]:
     return tuple(ImageClass(i, f"class{i:04d}", f"name {i}", group) for i in range(count))
 
 
@@ -62,54 +54,6 @@ def test_manmade_natural_has_551_and_449_classes() -> None:
     assert mashed_potato in a
 
 
-def test_the_wordnet_rule_gives_all_ilsvrc_classes_but_mashed_potato() -> None:
-    classes = ilsvrc_classes()
-    assert [c.id for c in classes] == sorted(c.id for c in classes)
-    assert [c.name for c in classes if wordnet_group(c.id) != c.group] == ["mashed potato"]
-
-
-def test_packed_ilsvrc_has_the_papers_groups_whoever_filled_the_column() -> None:
-    table = ilsvrc_classes()
-    for fill in (lambda c: "", lambda c: wordnet_group(c.id)):
-        packed = [ImageClass(c.index, c.id, c.name, fill(c)) for c in table]
-        assert class_groups(packed) == [c.group for c in table]
-
-
-@pytest.mark.parametrize(
-    ("class_id", "group"),
-    [
-        ("n00004258", "natural"),  # living thing, the first id of the table
-        ("n00001740", "man-made"),  # entity, before the first range
-        ("n01440764", "natural"),  # tench
-        ("n07745940", "natural"),  # strawberry
-        ("n09193705", "natural"),  # alp
-        ("n02992529", "man-made"),  # cellular telephone
-        ("n99999999", "man-made"),
-        ("n0144076", ""),
-        ("apple", ""),
-    ],
-)
-def test_wordnet_group(class_id: str, group: str) -> None:
-    assert wordnet_group(class_id) == group
-
-
-@pytest.mark.skipif(not DATA_NOUN.exists(), reason="WordNet is not installed")
-def test_the_table_of_natural_synsets_is_rebuilt_from_wordnet(tmp_path: Path) -> None:
-    rebuilt = tmp_path / "table.csv"
-    command = [sys.executable, str(ROOT / "tools/make_wordnet_table.py"), str(DATA_NOUN), str(rebuilt)]
-    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
-    assert rebuilt.read_bytes() == (TABLES / "natural_synsets.csv").read_bytes()
-
-
-@pytest.mark.skipif(not (SHARED / "reference").exists(), reason="the reference lists are not here")
-def test_the_groups_are_the_references() -> None:
-    with (SHARED / "reference/ilsvrc2012_classes.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
-    assert [(int(r["index"]), r["wnid"], r["name"], r["group"]) for r in rows] == [
-        (c.index, c.id, c.name, c.group) for c in ilsvrc_classes()
-    ]
-
-
 TINY = SHARED / "data/tiny-imagenet-200-subset.zip"
 
 
@@ -123,7 +67,7 @@ def test_tiny_imagenet_has_127_manmade_and_73_natural_classes() -> None:
 
 def test_any_number_of_classes_is_halved_by_the_same_generator() -> None:
     for count in (4, 5, 40, 200):
-        classes = some_classes(count)
+        classes = numbered_classes(count)
         a, b = task_classes(classes, "random-7", "A"), task_classes(classes, "random-7", "B")
         drawn = np.random.RandomState([7]).choice(count, count // 2, replace=False)
         assert list(a) == sorted(drawn)
@@ -131,54 +75,48 @@ def test_any_number_of_classes_is_halved_by_the_same_generator() -> None:
 
 
 def test_whole_is_all_classes() -> None:
-    assert list(task_classes(some_classes(5), "whole", "W")) == [0, 1, 2, 3, 4]
+    assert list(task_classes(numbered_classes(5), "whole", "W")) == [0, 1, 2, 3, 4]
 
 
-def test_groups_are_the_users_where_ids_are_not_wordnets() -> None:
+def test_manmade_and_natural_classes_are_found_by_their_groups() -> None:
     classes = [
         ImageClass(0, "gear", "gear", "man-made"),
         ImageClass(1, "leaf", "leaf", "natural"),
         ImageClass(2, "n01440764", "tench", ""),
         ImageClass(3, "wall", "wall", "man-made"),
     ]
-    assert class_groups(classes) == ["man-made", "natural", "natural", "man-made"]
     assert list(task_classes(classes, "manmade-natural", "A")) == [0, 3]
     assert list(task_classes(classes, "manmade-natural", "B")) == [1, 2]
 
 
 def test_an_unknown_group_is_refused_by_name() -> None:
-    classes = [*some_classes(4, "natural"), ImageClass(4, "oddity", "oddity", "")]
+    classes = [*numbered_classes(4, "natural"), ImageClass(4, "oddity", "oddity", "")]
     with pytest.raises(Refused, match="oddity"):
         task_classes(classes, "manmade-natural", "A")
-
-
-def test_a_group_that_contradicts_wordnet_is_refused_by_name() -> None:
-    with pytest.raises(Refused, match="n01440764"):
-        class_groups([ImageClass(0, "n01440764", "tench", "man-made")])
 
 
 @pytest.mark.parametrize("split", ["random", "random--1", "random-01", "random-x", "manmade", "", "random-4294967296"])
 def test_an_unknown_split_is_refused_by_name(split: str) -> None:
     with pytest.raises(Refused, match=f"unknown split '{split}'"):
-        task_classes(some_classes(10), split, "A")
+        task_classes(numbered_classes(10), split, "A")
 
 
 @pytest.mark.parametrize(("split", "task"), [("whole", "A"), ("random-0", "W"), ("manmade-natural", "C")])
 def test_a_task_that_the_split_lacks_is_refused_by_name(split: str, task: str) -> None:
     with pytest.raises(Refused, match=f"split {split} has no task '{task}'"):
-        task_classes(some_classes(10, "natural"), split, task)
+        task_classes(numbered_classes(10, "natural"), split, task)
 
 
 def test_a_task_of_fewer_than_two_classes_is_refused_by_name() -> None:
     with pytest.raises(Refused, match="task A of split random-0 would have 1 of the data set's 3 classes"):
-        task_classes(some_classes(3), "random-0", "A")
+        task_classes(numbered_classes(3), "random-0", "A")
     with pytest.raises(Refused, match="task A of split manmade-natural would have 0"):
-        task_classes(some_classes(6, "natural"), "manmade-natural", "A")
+        task_classes(numbered_classes(6, "natural"), "manmade-natural", "A")
 
 
 def test_classes_out_of_order_are_an_error() -> None:
     with pytest.raises(ValueError, match="order"):
-        task_classes(some_classes(6)[::-1], "random-0", "A")
+        task_classes(numbered_classes(6)[::-1], "random-0", "A")
 
 
 def test_the_papers_splits_are_splits() -> None:

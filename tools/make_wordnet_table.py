@@ -1,18 +1,18 @@
-"""Make transferability/tables/natural_synsets.csv, the natural half of WordNet 3.0.
+"""Makes transferability/tables/natural_synsets.csv, the natural half of WordNet 3.0.
 
     python tools/make_wordnet_table.py [DATA_NOUN] [TABLE]
 
-DATA_NOUN is WordNet 3.0's noun file, by default that of Debian's package `wordnet-base`. Nothing but Python
-is needed; it takes a second. tests/test_splits.py runs this wherever WordNet is installed and compares.
+DATA_NOUN is WordNet 3.0's noun file, by default that of Debian's package `wordnet-base`. The script needs nothing but
+Python and takes a second. tests/test_classes.py runs it where WordNet is installed, and compares the tables.
 
-The rule behind the man-made and natural lists of Yosinski et al. 2014 (section 4.2, supplement): a synset
-is natural if it lies under one of the five ROOTS below (hyponyms, and instances, such as a named canyon).
-It gives 999 of the 1,000 classes of ILSVRC 2012 as the authors have them; the exception is mashed potato
-(n07711569), which WordNet files under produce and the paper under man-made (transferability/splits.py takes
-that from the paper's list). The byte offset of a synset in data.noun is the number in its ImageNet id, so
-the table needs only the ids. Ids sort as the synsets lie in the file, where relatives are neighbours; so
-the table is a list of ranges. Row `first,last,name`: every synset from n<first> to n<last> is natural;
-`name` is that of the first one and is there for the reader.
+The rule behind the man-made and natural lists of Yosinski et al. 2014 (section 4.2, supplement): a synset is natural if
+it lies under one of the five ROOTS below (as a hyponym, or as an instance, such as a named canyon). It gives 999 of the
+1,000 classes of ILSVRC 2012 the group that the authors give them. The exception is mashed potato (n07711569), which
+WordNet files under produce and the paper under man-made (transferability/classes.py follows the paper).
+
+The byte offset of a synset in data.noun is the number in its ImageNet id, so the table needs only the ids. Related
+synsets are neighbours in the file, so the table is a list of ranges. Row `first,last,name`: every synset from n<first>
+to n<last> is natural; `name`, for readers, is that of the first one.
 """
 
 import sys
@@ -28,7 +28,7 @@ ROOTS = {
 
 
 def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Name and hyponyms (instances too) of every noun synset, by its eight-digit offset; see wndb(5WN)."""
+    """Name, and hyponyms and instances, of every noun synset, by its eight-digit offset. Format: wndb(5WN)."""
     names: dict[str, str] = {}
     hyponyms: dict[str, list[str]] = {}
     with path.open(encoding="latin-1") as lines:
@@ -67,9 +67,9 @@ def natural_ranges(names: dict[str, str], hyponyms: dict[str, list[str]]) -> lis
 
 
 def main() -> None:
-    here = Path(__file__).resolve().parent.parent
+    project = Path(__file__).resolve().parent.parent
     data_noun = Path(sys.argv[1] if len(sys.argv) > 1 else "/usr/share/wordnet/data.noun")
-    table = Path(sys.argv[2]) if len(sys.argv) > 2 else here / "transferability/tables/natural_synsets.csv"
+    table = Path(sys.argv[2]) if len(sys.argv) > 2 else project / "transferability/tables/natural_synsets.csv"
     if not data_noun.is_file():
         raise SystemExit(f"{data_noun} is missing: install Debian's wordnet-base, or name WordNet 3.0's data.noun")
     names, hyponyms = read_nouns(data_noun)

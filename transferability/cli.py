@@ -560,21 +560,22 @@ def report(
     ] = None,
 ) -> None:
     """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
-    from transferability.report.page import gather, track_study, write_report
+    from transferability.report.dashboard import track_study
+    from transferability.report.gather import gather
+    from transferability.report.page import write_page
     from transferability.study import load_study
     from transferability.training.tracking import ready
 
     mode = ready(wandb)
     study = load_study(experiment)
-    console = _console()
+    say = _say(_console())
     while True:
-        found = gather(study)
-        for line in found.not_drawn:
-            console.print(line, soft_wrap=True, markup=False)
-        console.print(str(write_report(found)), soft_wrap=True, markup=False)
+        gathered = gather(study, study_folder(study.name))
+        for line in [*gathered.not_drawn, str(write_page(gathered))]:
+            say(line)
         if mode != "disabled":
-            track_study(found, mode)
-        if every is None or found.is_over:
+            track_study(gathered, mode)
+        if every is None or gathered.is_over:
             return
         time.sleep(60 * every)
 
@@ -598,7 +599,7 @@ def dashboard(
     file: Annotated[Path | None, typer.Option(help="Write it here instead; needs no login.")] = None,
 ) -> None:
     """Save the study's W&B dashboard: a section for each split, single networks, throughput, failures."""
-    from transferability.report.page import save_dashboard
+    from transferability.report.dashboard import save_dashboard
     from transferability.study import load_study
     from transferability.training.tracking import ready_for_dashboard
 

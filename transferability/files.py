@@ -164,7 +164,8 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
     text = text[hint.end() :] if hint else text
     for separator in hint[1] if hint else ",;\t":
         try:
-            cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=separator)]
+            lines = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+            cells = [[cell.strip() for cell in line] for line in lines]
         except csv.Error as error:
             raise Refused(f"{place} cannot be read as a table: {error}") from None
         rows = [row for row in cells if any(row)]

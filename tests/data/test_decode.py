@@ -167,3 +167,39 @@ def test_decompression_bombs_are_refused_unread(tmp_path: Path) -> None:
     for side in (11_000, 60_000):
         with pytest.raises(Unreadable, match="pixels"):
             decode(png(side, side, 8, 2, b""))
+
+
+@pytest.mark.parametrize("error", [AttributeError("no such attribute"), TypeError("no such argument"), NameError("x")])
+@pytest.mark.parametrize("place", ["_upright", "_rgb", "Image"])
+def test_a_mistake_in_the_program_is_no_damage(error: Exception, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a Pillow of another version: it would be said of every image."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    if place == "Image":
+        monkeypatch.setattr(Image, "open", fail)
+    else:
+        monkeypatch.setattr(module, place, fail)
+    with pytest.raises(type(error)):
+        decode(encoded(RGB))
+
+
+def test_an_attribute_that_pillow_lacks_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Image.Image, "has_transparency_data")
+    with pytest.raises(AttributeError, match="has_transparency_data"):
+        decode(encoded(RGB))
+
+
+def test_a_damaged_tiff_over_which_pillow_itself_stumbles_is_damaged() -> None:
+    """StripOffsets as a floating-point number: in Pillow's reader, a TypeError."""
+    data = bytearray(encoded(RGB, "TIFF"))
+    directory = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[directory : directory + 2], "little")
+    for at in range(directory + 2, directory + 2 + 12 * count, 12):
+        if int.from_bytes(data[at : at + 2], "little") == 273:
+            data[at + 2 : at + 4] = (11).to_bytes(2, "little")
+    with pytest.raises(TypeError):
+        Image.open(BytesIO(bytes(data))).load()
+    with pytest.raises(Unreadable, match="is damaged"):
+        decode(bytes(data))

@@ -38,11 +38,11 @@ def nearest_mean_accuracy(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def test_forty_classes_in_two_groups_with_ids_in_text_order() -> None:
-    ids = [one.id for one in demo.CLASSES]
+    ids = [c.id for c in demo.CLASSES]
     assert len(set(ids)) == 40 and ids == sorted(ids)
-    assert len({one.name for one in demo.CLASSES}) == 40
-    assert [one.group for one in demo.CLASSES].count("man-made") == 20
-    assert [one.group for one in demo.CLASSES].count("natural") == 20
+    assert len({c.name for c in demo.CLASSES}) == 40
+    assert [c.group for c in demo.CLASSES].count("man-made") == 20
+    assert [c.group for c in demo.CLASSES].count("natural") == 20
     assert demo.VAL_PER_CLASS * 20 >= 4000
     assert not set(demo.TRAIN_NUMBERS) & set(demo.VAL_NUMBERS)
 

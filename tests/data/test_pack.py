@@ -1,5 +1,6 @@
 """Packing: equal bytes whatever the workers and interruptions; nothing half-written; every fault by name."""
 
+import errno
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from project import HELPERS
 from waiting import LIMIT, wait_for
 
 from transferability.data import pack as module
+from transferability.data.listing import ImageLists, ImageRef
 from transferability.data.pack import pack
 from transferability.data.packed import FILES, describe, open_packed, verify
 from transferability.files import Refused
@@ -71,6 +73,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
 """
+PINNED_IDENTITY = "c647623ffb1683c7c4618e40988402f2adddb2fa26b0430040f8ab67750a338a"
 
 
 def bytes_of(packed: Path) -> dict[str, bytes]:
@@ -169,6 +172,28 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
     assert bytes_of(tmp_path / "packed") == undisturbed
 
 
+def test_ctrl_c_does_not_break_into_the_pool_of_workers(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised in `wait`, KeyboardInterrupt could leave a lock held, and the pool would never shut down."""
+    returned, wait = [], module.wait
+
+    def press(*args: object, **options: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        returned.append(wait(*args, **options))  # type: ignore[call-overload]
+        return returned[-1]
+
+    monkeypatch.setattr(module, "wait", press)
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pack(str(many), tmp_path / "packed", 256, workers=2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert len(returned) == 1 and not (tmp_path / "packed").exists()
+
+
 def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     run = start(many, tmp_path / "packed", 2, "file too large", 30_000_000)
     _, errors = run.communicate(timeout=LIMIT)
@@ -223,14 +248,59 @@ def test_a_source_that_changed_while_stopped(tmp_path: Path, monkeypatch: pytest
     verify(packed)
 
 
+def test_what_older_versions_packed_is_still_the_same(tmp_path: Path) -> None:
+    """Pinned: another identity would make "packed already" into "holds another data set" for every folder there is."""
+    lists = ImageLists(
+        "folder of class folders",
+        {
+            "b": [ImageRef("file", "/x", "train/b/0.png", 0, 100, 7)],
+            "a": [ImageRef("zip", "y.zip", "a/1.png", 0, 5, 9)],
+        },
+        {"a": [ImageRef("slice", "t.tar", "a/2.png", 512, 100, 8)], "b": [ImageRef("cifar", "c", "test[3]", 3, 9, 8)]},
+    )
+    classes = module.class_table(lists, None)
+    rule = module.Rule(256, True, exact=False, stamp="")
+    assert module.identity_of(lists, classes, rule) == PINNED_IDENTITY
+
+
+def test_a_destination_that_is_a_link_to_an_empty_folder(tmp_path: Path) -> None:
+    """Made by people who have a larger disk elsewhere: the unfinished set lies on that disk, too."""
+    (tmp_path / "large disk" / "empty").mkdir(parents=True)
+    (tmp_path / "packed").symlink_to(tmp_path / "large disk" / "empty")
+    packed = pack(str(folder(tmp_path / "set")), tmp_path / "packed", None)
+    assert packed.name == "packed" and os.listdir(tmp_path / "large disk") == ["empty"]
+    assert open_packed(tmp_path / "packed").checksum == packed.checksum
+
+
+def test_a_file_system_that_cannot_sync_folders_or_make_sparse_files_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = folder(tmp_path / "set")
+    expected = pack(str(source), tmp_path / "expected", None)
+    original = os.fsync
+
+    def fsync(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        original(handle)
+
+    def allocate(path: Path, header: bytes, size: int) -> None:  # as if truncate had failed
+        path.touch()
+        path.write_bytes(header)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(module, "allocate", allocate)
+    assert pack(str(source), tmp_path / "packed", None).checksum == expected.checksum
+
+
 def test_packed_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = folder(tmp_path / "set")
     first = pack(str(source), tmp_path / "packed", None)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()}
     again = pack(os.path.relpath(source), tmp_path / "packed", None)
     assert "is packed already: nothing to do" in capsys.readouterr().err
     assert again.checksum == first.checksum
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()} == times
 
 
 def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
@@ -303,7 +373,7 @@ def test_an_unreadable_picture_stops_the_packing_by_name(many: Path, tmp_path: P
 def test_skipped_pictures_leave_no_trace_but_in_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # two pictures a block
+    monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # two images per block
     source = folder(tmp_path / "set", train=5)
     clean = pack(str(source), tmp_path / "clean", None)
     put(source / "train" / "bus" / "0 first.png", b"")
@@ -361,7 +431,7 @@ def test_pictures_and_folders_without_permission_are_named() -> None:
 
 
 def odd_pictures() -> dict[str, tuple[bytes, np.ndarray | str]]:
-    """File name → (content, the picture as it has to come out, or the reason that has to be said)."""
+    """File name → (content, the expected pixels, or the expected reason for a refusal)."""
     rgb = pixels(3, 40, 40)
     colours = Image.fromarray(rgb)
     sixteen = np.repeat((rgb[:, :, 0].astype(np.uint16) << 8)[:, :, None], 3, axis=2)
@@ -400,8 +470,8 @@ def test_an_odd_picture_is_right_or_refused_by_name(name: str, tmp_path: Path) -
         said = str(refused.value)
         assert f"train/ant/{name} cannot be read as a picture: it {expected}" in said and "\n" not in said
     else:
-        found = pack(str(source), tmp_path / "packed", 40).train.images[0]
-        assert np.abs(found.astype(int) - expected).mean() < 5
+        image = pack(str(source), tmp_path / "packed", 40).train.images[0]
+        assert np.abs(image.astype(int) - expected).mean() < 5
 
 
 # ------------------------------------------------------------------------------------------------- sizes

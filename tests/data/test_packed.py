@@ -1,6 +1,8 @@
 """Packed sets: what was written is read, and nothing damaged is taken for whole."""
 
+import errno
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -10,13 +12,14 @@ import numpy as np
 import pytest
 from waiting import LIMIT
 
-from transferability.classes import ImageClass
+from transferability.classes import ImageClass, ilsvrc_classes
 from transferability.data import packed as module
 from transferability.data.packed import (
     FILES,
     ImageSet,
     PackedImages,
     describe,
+    known_classes,
     open_packed,
     verify,
     verify_at_first_use,
@@ -102,7 +105,7 @@ def test_a_changed_byte_in_a_small_file_is_seen_when_opening(tmp_path: Path, nam
 
 
 def test_a_changed_byte_in_an_image_is_seen_when_verifying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images a block
+    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 8 * 8 * 3)  # three images per block
     packed = make(tmp_path / "set")
     change_byte(packed.folder / "train-images.npy", -1)
     packed = open_packed(packed.folder)
@@ -160,3 +163,52 @@ def test_opening_needs_neither_torch_nor_pandas() -> None:
     code = "import sys, transferability.data.packed; print({'torch', 'pandas', 'PIL'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT, check=True)
     assert run.stdout.strip() == "set()"
+
+
+# ------------------------------------------------------------------------------------- what others lack
+
+
+@pytest.mark.parametrize("code", [errno.ENODEV, errno.EINVAL])
+def test_a_file_system_without_shared_maps_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """FUSE with direct_io: a private map is then the same, and is as read-only."""
+    expected, original = np.array(make(tmp_path / "set").train.images), mmap.mmap
+
+    def shared_map_fails(*args: object, access: int, **options: object) -> mmap.mmap:
+        if access == mmap.ACCESS_READ:
+            raise OSError(code, os.strerror(code))
+        return original(*args, access=access, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(mmap, "mmap", shared_map_fails)
+    packed = open_packed(tmp_path / "set")
+    assert np.array_equal(packed.train.images, expected) and verify(packed)
+    with pytest.raises(ValueError, match="read-only"):
+        packed.train.images[0, 0, 0, 0] = 1
+
+
+def test_a_file_system_without_any_maps_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "set")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(mmap, "mmap", fail)
+    with pytest.raises(Refused, match=r"train-images.npy cannot be mapped into memory \(No such device\).*copy the"):
+        open_packed(tmp_path / "set")
+
+
+# ------------------------------------------------------------------------------------------ known classes
+
+
+def test_the_classes_of_a_set_are_known_once_it_is_packed(tmp_path: Path) -> None:
+    assert known_classes(tmp_path / "flowers") is None
+    packed = make(tmp_path / "flowers")
+    assert known_classes(tmp_path / "flowers") == packed.classes
+    make(tmp_path / "ilsvrc2012")
+    assert known_classes(tmp_path / "ilsvrc2012") == packed.classes  # those that are packed, whatever the name
+
+
+def test_the_classes_of_the_demo_and_of_ilsvrc_are_known_before(tmp_path: Path) -> None:
+    for name in ("ilsvrc2012", "imagenet-64"):
+        assert known_classes(tmp_path / name) == ilsvrc_classes()
+    demo = known_classes(tmp_path / "demo")
+    assert demo is not None and len(demo) == 40 and demo[0] == ImageClass(0, "d00_gear", "gear", "man-made")

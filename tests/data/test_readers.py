@@ -24,7 +24,7 @@ from transferability.files import Refused
 PICTURES = SHARED / "data"
 
 
-def packed(source: Path | str, tmp_path: Path, **options: object) -> PackedImages:
+def packed_set(source: Path | str, tmp_path: Path, **options: object) -> PackedImages:
     return pack(str(source), tmp_path / "packed", options.pop("size", None), workers=1, **options)  # type: ignore
 
 
@@ -36,15 +36,15 @@ def test_folder_of_class_folders(tmp_path: Path, kind: str) -> None:
     source = folder(tmp_path / "set")
     if kind != "folder":
         source = zipped(source, tmp_path / "set.zip", "set/" if "below" in kind else "")
-    found = packed(source, tmp_path)
-    assert [c.id for c in found.classes] == ["ant", "bus", "cat"] and found.size == 16
-    assert [c.name for c in found.classes] == ["ant", "bus", "cat"] and {c.group for c in found.classes} == {""}
+    packed = packed_set(source, tmp_path)
+    assert [c.id for c in packed.classes] == ["ant", "bus", "cat"] and packed.size == 16
+    assert [c.name for c in packed.classes] == ["ant", "bus", "cat"] and {c.group for c in packed.classes} == {""}
     seeds = {"cat": 0, "ant": 1000, "bus": 2000}
     expected = [pixels(seeds[c] + i) for c in ("ant", "bus", "cat") for i in range(4)]
-    assert np.array_equal(found.train.images, expected)
-    assert found.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert np.array_equal(packed.train.images, expected)
+    assert packed.train.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     expected = [pixels(seeds[c] + 500 + i) for c in ("ant", "bus", "cat") for i in range(2)]
-    assert np.array_equal(found.val.images, expected)
+    assert np.array_equal(packed.val.images, expected)
 
 
 def test_pictures_below_the_class_folder_hidden_files_and_any_extension(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_pictures_below_the_class_folder_hidden_files_and_any_extension(tmp_path
         put(source / "train" / "ant" / clutter, b"clutter")
     put(source / "train" / ".hidden" / "0.png", b"clutter")
     put(source / "README.txt", b"about")
-    found = packed(source, tmp_path)
-    assert found.train.labels.tolist() == [0, 0, 1, 2]
-    assert np.array_equal(found.train.images[1], pixels(7))
+    packed = packed_set(source, tmp_path)
+    assert packed.train.labels.tolist() == [0, 0, 1, 2]
+    assert np.array_equal(packed.train.images[1], pixels(7))
 
 
 def test_odd_names_and_links(tmp_path: Path) -> None:
@@ -66,27 +66,27 @@ def test_odd_names_and_links(tmp_path: Path) -> None:
     outside = put(tmp_path / "elsewhere" / "picture.png", picture(9))
     (source / "train" / "new\nline" / "link\n1.png").symlink_to(outside)
     os.rename(source / "train" / "new\nline" / "0.png", os.fsencode(source / "train" / "new\nline") + b"/\xfe.png")
-    found = list_images(str(source))
-    assert sorted(found.train) == sorted(("with space", "new\nline", "not \udcff utf-8"))
-    assert len(found.train["new\nline"]) == 2
+    lists = list_images(str(source))
+    assert sorted(lists.train) == sorted(("with space", "new\nline", "not \udcff utf-8"))
+    assert len(lists.train["new\nline"]) == 2
     again = list_images(str(source))
-    assert again == found
+    assert again == lists
     good = pack(str(source), tmp_path / "good", None, workers=1)
-    assert {c.id for c in open_packed(good.folder).classes} == set(found.train)
-    assert len(good.train.labels) == sum(map(len, found.train.values())) and verify(good)
+    assert {c.id for c in open_packed(good.folder).classes} == set(lists.train)
+    assert len(good.train.labels) == sum(map(len, lists.train.values())) and verify(good)
     put(source / "train" / "new\nline" / "bad", b"")
     with pytest.raises(Refused) as refused:
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     assert "new\\nline/bad" in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_folders_linked_all_to_all_end(tmp_path: Path) -> None:
     source = folder(tmp_path / "set", classes=tuple(f"c{i:02d}" for i in range(12)), train=1, val=1)
-    for one in (source / "train").iterdir():
+    for linking in (source / "train").iterdir():
         for other in sorted((source / "train").iterdir()):
-            (one / f"to {other.name}").symlink_to(other)
-    found = list_images(str(source))
-    assert {len(pictures) for pictures in found.train.values()} == {12}
+            (linking / f"to {other.name}").symlink_to(other)
+    lists = list_images(str(source))
+    assert {len(pictures) for pictures in lists.train.values()} == {12}
 
 
 def test_a_loop_of_links_alone_is_named(tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def test_a_loop_of_links_alone_is_named(tmp_path: Path) -> None:
     (source / "train" / "ant" / "a").symlink_to("b")
     (source / "train" / "ant" / "b").symlink_to("a")
     with pytest.raises(Refused, match=r"train/ant/a .*broken link"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     (source / "train" / "ant" / "a").unlink()
     (source / "train" / "ant" / "b").unlink()
     os.mkfifo(source / "train" / "ant" / "pipe")  # reading it would wait for ever
     with pytest.raises(Refused, match=r"train/ant/pipe .*no regular file"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         elif change == "stray":
             put(source / "train" / "0.png", picture(0))
         with pytest.raises(Refused, match=message):
-            packed(source, tmp_path)
+            packed_set(source, tmp_path)
         assert not (tmp_path / "packed").exists() and not (tmp_path / "packed.partial").exists()
 
     refused("no val", "has no folder val/")
@@ -128,9 +128,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     refused("class only in train", "class dog has training but no validation pictures")
     refused("stray", "train/0.png lies beside the class folders")
     with pytest.raises(Refused, match=r"does not exist"):
-        packed(tmp_path / "nowhere", tmp_path)
+        packed_set(tmp_path / "nowhere", tmp_path)
     with pytest.raises(Refused, match=r"neither a folder nor a whole zip"):
-        packed(put(tmp_path / "file.zip", b"PK no zip"), tmp_path)
+        packed_set(put(tmp_path / "file.zip", b"PK no zip"), tmp_path)
 
 
 def test_a_zip_whose_names_lead_outside_writes_nothing_there(tmp_path: Path) -> None:
@@ -139,10 +139,10 @@ def test_a_zip_whose_names_lead_outside_writes_nothing_there(tmp_path: Path) -> 
     with zipfile.ZipFile(archive, "a") as handle:
         handle.writestr("../../evil.png", picture(0))
         handle.writestr("train/ant/../../../../evil2.png", picture(3))
-    before = sorted(tmp_path.parent.rglob("*evil*"))
-    found = packed(archive, tmp_path)
-    assert sorted(tmp_path.parent.rglob("*evil*")) == before == []
-    assert len(found.train.labels) == 12  # a name with '..' is no picture of the class
+    outside = sorted(tmp_path.parent.rglob("*evil*"))
+    packed = packed_set(archive, tmp_path)
+    assert sorted(tmp_path.parent.rglob("*evil*")) == outside == []
+    assert len(packed.train.labels) == 12  # a name with '..' is no picture of the class
 
 
 def test_a_damaged_zip_names_the_picture(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_damaged_zip_names_the_picture(tmp_path: Path) -> None:
     data[at] ^= 255
     archive.write_bytes(data)
     with pytest.raises(Refused, match=r"set.zip/train/bus/2.png cannot be read"):
-        packed(archive, tmp_path)
+        packed_set(archive, tmp_path)
 
 
 @pytest.mark.parametrize("honest", [True, False])
@@ -172,7 +172,7 @@ def test_bombs_in_a_zip_are_refused_unread(honest: bool, tmp_path: Path, monkeyp
         Refused,
         match=r"set.zip/train/bus/bomb.png cannot be read as a picture: it (has 16,000,000 bytes, more than|.*CRC)",
     ):
-        packed(archive, tmp_path)
+        packed_set(archive, tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 8_000_000
     tracemalloc.stop()
 
@@ -191,9 +191,9 @@ def test_many_classes_of_one_picture_each(tmp_path: Path) -> None:
         for which in ("train", "val"):
             for c in range(2_000):
                 handle.writestr(f"{which}/class {c}/one", data)
-    found = packed(archive, tmp_path)
-    assert len(found.classes) == 2_000 and found.train.labels.tolist() == list(range(2_000))
-    assert [c.id for c in found.classes] == sorted(c.id for c in found.classes)
+    packed = packed_set(archive, tmp_path)
+    assert len(packed.classes) == 2_000 and packed.train.labels.tolist() == list(range(2_000))
+    assert [c.id for c in packed.classes] == sorted(c.id for c in packed.classes)
 
 
 @pytest.mark.parametrize("packing", ["folder", "zip"])
@@ -206,10 +206,10 @@ def test_of_two_train_folders_as_deep_neither_is_taken(tmp_path: Path, packing: 
     with pytest.raises(
         Refused, match=r"annotations/train and .*images/train: .*the folder that holds the one you mean"
     ):
-        packed(given, tmp_path)
+        packed_set(given, tmp_path)
     os.rename(source / "annotations" / "val", source / "annotations" / "other")  # then only one has both
     given = source if packing == "folder" else zipped(source, tmp_path / "second.zip", "set/")
-    assert len(packed(given, tmp_path).train.labels) == 12
+    assert len(packed_set(given, tmp_path).train.labels) == 12
 
 
 @pytest.mark.parametrize("packing", ["folder", "zip"])
@@ -218,21 +218,21 @@ def test_the_train_folder_least_deep_is_taken_wherever_it_is(tmp_path: Path, pac
     source = tmp_path / "outer"
     folder(source / "inner", classes=("train", "val", "car"))
     folder(source / "more" / "old")
-    found = packed(source if packing == "folder" else zipped(source, tmp_path / "set.zip"), tmp_path)
-    assert [c.id for c in found.classes] == ["car", "train", "val"]
+    packed = packed_set(source if packing == "folder" else zipped(source, tmp_path / "set.zip"), tmp_path)
+    assert [c.id for c in packed.classes] == ["car", "train", "val"]
 
 
 def test_train_and_val_in_other_letters(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     os.rename(source / "train", source / "Train")
     os.rename(source / "val", source / "VAL")
-    assert len(packed(source, tmp_path).train.labels) == 12
+    assert len(packed_set(source, tmp_path).train.labels) == 12
 
 
 def test_a_folder_of_a_zip_names_the_zip(tmp_path: Path) -> None:
     zipped(folder(tmp_path / "set"), put(tmp_path / "download" / "set.zip", b""))
     with pytest.raises(Refused, match=r"download has no folder train/: .*; it holds set.zip: give that"):
-        packed(tmp_path / "download", tmp_path)
+        packed_set(tmp_path / "download", tmp_path)
 
 
 def test_accents_may_be_composed_differently_in_train_and_val(tmp_path: Path) -> None:
@@ -240,15 +240,15 @@ def test_accents_may_be_composed_differently_in_train_and_val(tmp_path: Path) ->
     source = folder(tmp_path / "set", classes=("cafe\u0301", "bus"))
     os.rename(source / "val" / "cafe\u0301", source / "val" / "caf\u00e9")
     table = put(tmp_path / "groups.csv", "id,group\ncaf\u00e9,man-made\nbus,man-made\n".encode())
-    found = packed(source, tmp_path, groups=table)
-    assert [(c.id, c.group) for c in found.classes] == [("bus", "man-made"), ("cafe\u0301", "man-made")]
-    assert found.val.labels.tolist() == [0, 0, 1, 1]
+    packed = packed_set(source, tmp_path, groups=table)
+    assert [(c.id, c.group) for c in packed.classes] == [("bus", "man-made"), ("cafe\u0301", "man-made")]
+    assert packed.val.labels.tolist() == [0, 0, 1, 1]
 
 
 def test_the_archive_that_a_class_was_unpacked_from_may_stay(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     put(source / "train" / "ant.tar", tar_of({"0.png": picture(0)}))
-    assert len(packed(source, tmp_path).train.labels) == 12
+    assert len(packed_set(source, tmp_path).train.labels) == 12
     put(source / "train" / "dog.tar", tar_of({"0.png": picture(0)}))
     with pytest.raises(Refused, match=r"dog.tar lies beside the class folders"):
         list_images(str(source))
@@ -285,7 +285,7 @@ def test_groups_from_wordnet_ids_and_from_the_users_table(tmp_path: Path) -> Non
 )
 def test_tables_of_groups_that_do_not_fit(tmp_path: Path, table: str, message: str) -> None:
     with pytest.raises(Refused, match=message):
-        packed(folder(tmp_path / "own"), tmp_path, groups=put(tmp_path / "groups.csv", table.encode()))
+        packed_set(folder(tmp_path / "own"), tmp_path, groups=put(tmp_path / "groups.csv", table.encode()))
 
 
 # --------------------------------------------------------------------------------------- Tiny ImageNet
@@ -312,37 +312,37 @@ def test_tiny_imagenet(tmp_path: Path, kind: str) -> None:
     source = tiny_imagenet(tmp_path / "tiny-imagenet-200")
     if kind == "zip":
         source = zipped(source, tmp_path / "t.zip", "tiny-imagenet-200/")
-    found = packed(source, tmp_path)
-    assert [(c.id, c.name, c.group) for c in found.classes] == [
+    packed = packed_set(source, tmp_path)
+    assert [(c.id, c.name, c.group) for c in packed.classes] == [
         ("n01440764", "tench", "natural"),
         ("n01443537", "goldfish", "natural"),
         ("n03000134", "n03000134", "man-made"),
     ]  # fmt: skip
-    assert found.train.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
-    assert found.val.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert packed.train.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert packed.val.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     order = [i for c in range(3) for i in range(c, 12, 3)]
-    assert np.array_equal(found.val.images, [pixels(1000 + i) for i in order])
+    assert np.array_equal(packed.val.images, [pixels(1000 + i) for i in order])
 
 
 def test_tiny_imagenet_that_does_not_fit_together(tmp_path: Path) -> None:
     source = tiny_imagenet(tmp_path / "tiny")
     extra = put(source / "val" / "images" / "val_12.JPEG", picture(0))
     with pytest.raises(Refused, match=r"val_12.JPEG is not in val_annotations.txt"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     extra.unlink()
     os.rename(source / "val" / "images" / "val_3.JPEG", tmp_path / "val_3.JPEG")
     with pytest.raises(Refused, match=r"val_3.JPEG of val_annotations.txt is not in val/images"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     os.rename(tmp_path / "val_3.JPEG", source / "val" / "images" / "val_3.JPEG")
     annotations = source / "val" / "val_annotations.txt"
     lines = annotations.read_text()
     put(annotations, f"{lines}val_12.JPEG\n".encode())
     with pytest.raises(Refused, match=r"val_annotations.txt gives val_12.JPEG no class"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     put(annotations, lines.encode())
     put(source / "wnids.txt", "\n".join((*WNIDS, "n07711569")).encode())
     with pytest.raises(Refused, match=r"class n07711569 has no folder in train/"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
 
 
 @pytest.mark.parametrize("place", ["val", "val/images", "val with images/", "val, val/images left"])
@@ -363,28 +363,28 @@ def test_tiny_imagenet_with_val_sorted_by_hand(tmp_path: Path, place: str, annot
         images.rmdir()
     if not annotations:
         (source / "val" / "val_annotations.txt").unlink()
-    found = packed(source if packing == "folder" else zipped(source, tmp_path / "t.zip"), tmp_path)
-    assert [c.name for c in found.classes] == ["tench", "goldfish", "chainlink fence"]
-    assert found.train.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3  # without the tables of boxes
+    packed = packed_set(source if packing == "folder" else zipped(source, tmp_path / "t.zip"), tmp_path)
+    assert [c.name for c in packed.classes] == ["tench", "goldfish", "chainlink fence"]
+    assert packed.train.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3  # without the tables of boxes
     order = [i for c in range(3) for i in sorted(range(c, 12, 3), key=str)]  # of the names as text
-    assert np.array_equal(found.val.images, [pixels(1000 + i) for i in order])
+    assert np.array_equal(packed.val.images, [pixels(1000 + i) for i in order])
 
 
 def test_tiny_imagenet_with_val_copied_into_folders_is_as_published(tmp_path: Path) -> None:
     source = tiny_imagenet(tmp_path / "tiny")
-    before = list_images(str(source))
+    published = list_images(str(source))
     put(source / "val" / WNIDS[0] / "val_0.JPEG", picture(1000))
-    assert list_images(str(source)) == before and len(before.val) == 3
+    assert list_images(str(source)) == published and len(published.val) == 3
 
 
 def test_the_real_tiny_imagenet() -> None:
     archive = PICTURES / "tiny-imagenet-200-subset.zip"
     if not archive.exists():
         pytest.skip("Tiny ImageNet is not here")
-    found = list_images(str(archive))
-    assert found.arrangement == "Tiny ImageNet as published"
-    assert {len(p) for p in found.train.values()} == {200} and {len(p) for p in found.val.values()} == {50}
-    assert len(found.train) == 200 and found.names["n01443537"] == "goldfish"
+    lists = list_images(str(archive))
+    assert lists.arrangement == "Tiny ImageNet as published"
+    assert {len(p) for p in lists.train.values()} == {200} and {len(p) for p in lists.val.values()} == {50}
+    assert len(lists.train) == 200 and lists.names["n01443537"] == "goldfish"
 
 
 # ----------------------------------------------------------------------------------------------- CIFAR
@@ -417,13 +417,13 @@ def cifar(root: Path, fine: int = 10) -> Path:
 @pytest.mark.parametrize("inside", [False, True])
 def test_cifar(tmp_path: Path, fine: int, inside: bool) -> None:
     source = cifar(tmp_path / "data", fine)
-    found = packed(next(source.iterdir()) if inside else source, tmp_path)
+    packed = packed_set(next(source.iterdir()) if inside else source, tmp_path)
     per_class = 10 if fine == 10 else 2
-    assert found.train.labels.tolist() == [c for c in range(fine) for _ in range(per_class)]
-    assert len(found.val.labels) == 2 * fine and found.size == 32 and found.classes[3].id == "class 03"
+    assert packed.train.labels.tolist() == [c for c in range(fine) for _ in range(per_class)]
+    assert len(packed.val.labels) == 2 * fine and packed.size == 32 and packed.classes[3].id == "class 03"
     first = pickle.loads((next(source.iterdir()) / ("data_batch_1" if fine == 10 else "train")).read_bytes())
     row = first["labels" if fine == 10 else "fine_labels"].index(3)
-    image = found.train.images[3 * per_class]
+    image = packed.train.images[3 * per_class]
     assert np.array_equal(image, first["data"][row].reshape(3, 32, 32).transpose(1, 2, 0))
 
 
@@ -437,8 +437,8 @@ def test_cifar_in_the_tar_that_is_downloaded(tmp_path: Path, fine: int, suffix: 
     name = f"cifar-{fine}-python{suffix}"
     archive = put(tmp_path / "download" / name, tar_of(files, "w:gz" if suffix == ".tar.gz" else "w"))
     expected = pack(str(unpacked), tmp_path / "expected", None)
-    found = packed(archive if give == "the tar" else archive.parent, tmp_path)
-    assert found.checksum == expected.checksum
+    packed = packed_set(archive if give == "the tar" else archive.parent, tmp_path)
+    assert packed.checksum == expected.checksum
 
 
 def test_a_damaged_tar_of_cifar_is_named(tmp_path: Path) -> None:
@@ -471,7 +471,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
 
     (source / "cifar-10-batches-py" / "data_batch_2").write_bytes(pickle.dumps({"data": Evil()}))
     with pytest.raises(Refused, match=r"data_batch_2 is no batch of CIFAR .*mkdir"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     assert not (tmp_path / "evil").exists()
 
 
@@ -480,10 +480,10 @@ def test_a_missing_or_truncated_batch_is_named(tmp_path: Path) -> None:
     batch = source / "cifar-10-batches-py" / "data_batch_4"
     batch.write_bytes(batch.read_bytes()[:-100])
     with pytest.raises(Refused, match=r"data_batch_4 is no batch of CIFAR"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
     batch.unlink()
     with pytest.raises(Refused, match=r"data_batch_4 is missing"):
-        packed(source, tmp_path)
+        packed_set(source, tmp_path)
 
 
 # ----------------------------------------------------------------------------------------- ILSVRC 2012
@@ -498,27 +498,27 @@ def ilsvrc_tars(root: Path) -> Path:
     return root
 
 
-def check_ilsvrc(found: PackedImages) -> None:
-    assert [(c.id, c.name) for c in found.classes] == list(
+def check_ilsvrc(packed: PackedImages) -> None:
+    assert [(c.id, c.name) for c in packed.classes] == list(
         zip(WNIDS, ("tench", "goldfish", "chainlink fence"), strict=True)
     )
-    assert [c.group for c in found.classes] == ["natural", "natural", "man-made"]
-    assert found.size == 256 and found.val.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert [c.group for c in packed.classes] == ["natural", "natural", "man-made"]
+    assert packed.size == 256 and packed.val.labels.tolist() == [0, 0, 1, 1, 2, 2]
 
     def squashed(seed: int) -> np.ndarray:
         return np.asarray(Image.fromarray(pixels(seed, 20, 30)).resize((256, 256), Image.Resampling.BICUBIC))
 
     for row, n in enumerate((10, 100, 9)):  # in the order of the names as text, as in the authors' lists
-        assert np.array_equal(found.train.images[6 + row], squashed(200 + n))
+        assert np.array_equal(packed.train.images[6 + row], squashed(200 + n))
     for row, i in enumerate((2, 3, 1, 5, 0, 4)):
-        assert np.array_equal(found.val.images[row], squashed(1000 + i))
+        assert np.array_equal(packed.val.images[row], squashed(1000 + i))
 
 
 def test_ilsvrc_from_the_official_tar_files(tmp_path: Path) -> None:
     source = ilsvrc_tars(tmp_path / "official")
-    before = sorted(source.iterdir())
-    check_ilsvrc(packed(source, tmp_path))
-    assert sorted(source.iterdir()) == before
+    files = sorted(source.iterdir())
+    check_ilsvrc(packed_set(source, tmp_path))
+    assert sorted(source.iterdir()) == files
 
 
 @pytest.mark.parametrize("truth", ["by class", "devkit", "devkit.tar.gz", "kaggle"])
@@ -540,7 +540,7 @@ def test_ilsvrc_unpacked(tmp_path: Path, truth: str) -> None:
     elif truth == "devkit.tar.gz":
         put(root / "ILSVRC2012_devkit_t12.tar.gz", tar_of(devkit(TRUTH), "w:gz"))
     # Three classes sorted by class do not look like ILSVRC: there the size must be given.
-    check_ilsvrc(packed(source, tmp_path, size=256 if truth == "by class" else None))
+    check_ilsvrc(packed_set(source, tmp_path, size=256 if truth == "by class" else None))
 
 
 def kaggle(root: Path) -> Path:
@@ -565,9 +565,9 @@ def kaggle(root: Path) -> Path:
 def test_ilsvrc_as_kaggle_publishes_it_from_any_of_its_folders(tmp_path: Path, give: str) -> None:
     source = kaggle(tmp_path / "imagenet-object-localization-challenge")
     if give.startswith("zip"):
-        check_ilsvrc(packed(zipped(source, tmp_path / "k.zip", "" if give == "zip" else "challenge/"), tmp_path))
+        check_ilsvrc(packed_set(zipped(source, tmp_path / "k.zip", "" if give == "zip" else "challenge/"), tmp_path))
     else:
-        check_ilsvrc(packed(source / give, tmp_path))
+        check_ilsvrc(packed_set(source / give, tmp_path))
 
 
 @pytest.mark.parametrize("kit", ["tar.gz", "tgz", "tar", "folder"])
@@ -584,7 +584,7 @@ def test_the_development_kit_may_lie_beside(tmp_path: Path, kit: str, place: str
             put(at / name, data)
     else:
         put(at / f"ILSVRC2012_devkit_t12.{kit}", tar_of(devkit(TRUTH), "w" if kit == "tar" else "w:gz"))
-    check_ilsvrc(packed(zipped(source, at / "images.zip") if place == "beside the zip" else source, tmp_path))
+    check_ilsvrc(packed_set(zipped(source, at / "images.zip") if place == "beside the zip" else source, tmp_path))
 
 
 def torchvision_root(root: Path) -> Path:
@@ -604,7 +604,7 @@ def test_ilsvrc_as_torchvision_leaves_it_without_some_tar_files(tmp_path: Path, 
     source = torchvision_root(tmp_path / "imagenet")
     for file in source.glob(f"ILSVRC2012_{thrown_away}"):
         file.unlink()
-    check_ilsvrc(packed(source, tmp_path, size=256))
+    check_ilsvrc(packed_set(source, tmp_path, size=256))
 
 
 def test_with_all_tar_files_and_folders_the_tar_files_are_read(tmp_path: Path) -> None:
@@ -620,7 +620,7 @@ def test_clutter_in_the_official_tar_files_is_left_out(tmp_path: Path) -> None:
     put(source / "ILSVRC2012_img_train.tar", tar_of({"./._n01440764.tar": b"", **tars}))
     put(source / "ILSVRC2012_img_val.tar", tar_of({"._ILSVRC2012_val_00000001.JPEG": b"", "Thumbs.db": b"", **val}))
     put(source / "ILSVRC2012_devkit_t12.tar.gz", tar_of({"._meta.mat": b"", **devkit(TRUTH)}, "w:gz"))
-    check_ilsvrc(packed(source, tmp_path))
+    check_ilsvrc(packed_set(source, tmp_path))
 
 
 def test_one_of_the_official_tar_files_alone_names_their_folder(tmp_path: Path) -> None:
@@ -678,7 +678,7 @@ def test_broken_ilsvrc_is_refused_by_name(tmp_path: Path) -> None:
         if data is not None:
             put(source / name, data)
         with pytest.raises(Refused, match=message):
-            packed(source, tmp_path)
+            packed_set(source, tmp_path)
         put(source / name, good)
 
     train = (source / "ILSVRC2012_img_train.tar").read_bytes()
@@ -701,7 +701,7 @@ def test_broken_ilsvrc_is_refused_by_name(tmp_path: Path) -> None:
     refused("ILSVRC2012_img_val.tar", val[:1000], "ILSVRC2012_img_val.tar is (truncated|damaged)")
     twice = tar_of({f"{WNIDS[0]}.tar": tar_of({"x": b""}), f"a/{WNIDS[0]}.tar": tar_of({"x": b""})})
     refused("ILSVRC2012_img_train.tar", twice, "not the tar of one more class")
-    check_ilsvrc(packed(source, tmp_path))
+    check_ilsvrc(packed_set(source, tmp_path))
 
 
 def test_flat_validation_without_ground_truth(tmp_path: Path) -> None:
@@ -711,7 +711,7 @@ def test_flat_validation_without_ground_truth(tmp_path: Path) -> None:
     for name, data in val.items():
         put(tmp_path / "set" / "val" / name, data)
     with pytest.raises(Refused, match=r"not sorted by class; put ILSVRC2012_devkit_t12.tar.gz"):
-        packed(tmp_path / "set", tmp_path)
+        packed_set(tmp_path / "set", tmp_path)
 
 
 def test_real_ilsvrc_pictures_in_tar_files(tmp_path: Path) -> None:
@@ -731,10 +731,10 @@ def test_real_ilsvrc_pictures_in_tar_files(tmp_path: Path) -> None:
     val = {f"ILSVRC2012_val_{i + 1:08d}.JPEG": data[w] for i, w in enumerate(ids)}
     put(source / "ILSVRC2012_img_val.tar", tar_of(val))
     put(source / "ILSVRC2012_devkit_t12.tar.gz", tar_of(devkit([1, 2, 3], tuple(ids)), "w:gz"))
-    found = packed(source, tmp_path)
-    assert [c.id for c in found.classes] == ids and found.train.images.shape == (3, 256, 256, 3)
+    packed = packed_set(source, tmp_path)
+    assert [c.id for c in packed.classes] == ids and packed.train.images.shape == (3, 256, 256, 3)
     for row, wnid in enumerate(ids):
         image = Image.open(io.BytesIO(data[wnid])).convert("RGB")
         expected = np.asarray(image.resize((256, 256), Image.Resampling.BICUBIC))
-        assert np.array_equal(found.train.images[row], expected)
-        assert np.array_equal(found.val.images[row], expected)
+        assert np.array_equal(packed.train.images[row], expected)
+        assert np.array_equal(packed.val.images[row], expected)

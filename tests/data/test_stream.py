@@ -1,4 +1,4 @@
-"""The stream: every image once an epoch, the same from any start and in any number of processes."""
+"""The stream: every image once per epoch, the same from any start and in any number of processes."""
 
 import threading
 from collections import Counter
@@ -51,10 +51,10 @@ def equal(a: Batch, b: Batch) -> bool:
 
 
 @pytest.mark.parametrize(("count", "batch"), [(40, 8), (37, 8), (5, 8), (8, 8), (6, 10)])
-def test_every_image_once_an_epoch(count: int, batch: int) -> None:
+def test_every_image_once_per_epoch(count: int, batch: int) -> None:
     """Also where an epoch ends inside a batch, and where a batch is larger than the set."""
     stream = TrainingBatches(numbered(count), replace(RECIPE, batch=batch), "owner", 0, 4 * count)
-    seen = [image for each in stream for image in which(each)]
+    seen = [image for batch in stream for image in which(batch)]
     assert len(seen) == 4 * count * batch
     epochs = [seen[start : start + count] for start in range(0, len(seen), count)]
     assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
@@ -94,7 +94,7 @@ def test_processes_share_the_batch(world: int) -> None:
     shares = [TrainingBatches(numbered(37), RECIPE, "owner", 3, 15, rank, world) for rank in range(world)]
     for whole, *parts in zip(alone, *shares, strict=True):
         assert [len(part.rows) for part in parts] == [8 // world] * world
-        assert equal(Batch(*(torch.cat(each) for each in zip(*parts, strict=True))), whole)
+        assert equal(Batch(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))), whole)
 
 
 def test_crops_and_mirrors_are_uniform_and_independent() -> None:
@@ -133,7 +133,7 @@ def test_every_validation_image_once_in_any_number_of_processes(count: int, worl
         for batch in made:
             assert 1 <= len(batch.labels) <= VALIDATION_BATCH
             assert batch.labels.tolist() == [image // 10 for image in which(batch)]
-            assert batch.rows.tolist() == which(batch)  # here: the place is the number
+            assert batch.rows.tolist() == which(batch)  # an image's place is its number
             assert not batch.mirror.any()
             assert {*batch.ys.tolist(), *batch.xs.tolist()} == {1}  # centre of 16 for 14
     assert sorted(seen) == list(range(count))
@@ -149,9 +149,9 @@ def test_centre_crop_of_the_paper() -> None:
 # ---------------------------------------------------------------------------------------------- images of a task
 
 
-def image_set(classes: int = 6, each: int = 5, size: int = 8) -> ImageSet:
+def image_set(classes: int = 6, per_class: int = 5, size: int = 8) -> ImageSet:
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(classes), each)
+    labels = np.repeat(np.arange(classes), per_class)
     return ImageSet(rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), labels)
 
 
@@ -173,7 +173,7 @@ def test_images_per_class_are_the_first() -> None:
 
 @pytest.mark.parametrize("shrink", [2, 4])
 def test_shrinking_is_a_box_average_rounded(shrink: int) -> None:
-    images = image_set(classes=300, each=5)  # more than the block of 1,024
+    images = image_set(classes=300, per_class=5)  # more than the block of 1,024
     chosen = np.arange(1, 300)
     task = task_images(images, chosen, None, shrink)
     side = 8 // shrink
@@ -250,30 +250,30 @@ def test_prefetched_batches_are_the_same(threads: int) -> None:
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_prefetching_stops_with_its_reader_and_passes_errors_on(threads: int) -> None:
-    before = threading.active_count()
+    threads_at_start = threading.active_count()
     reader = iter(Prefetched(TrainingBatches(numbered(37), RECIPE, "owner", 0, 10_000), CPU, threads))
     next(reader)
     reader.close()  # type: ignore[attr-defined]
     broken = TaskImages(numbered(37).images[:5], np.arange(37), np.zeros(37, np.int64))
     with pytest.raises(IndexError):
         list(Prefetched(TrainingBatches(broken, RECIPE, "owner", 0, 10), CPU, threads))
-    assert threading.active_count() == before
+    assert threading.active_count() == threads_at_start
 
 
 def test_what_is_copied_into_a_buffer_is_what_the_window_gather_takes() -> None:
     """The form for page-locked memory."""
     images = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
     rows, ys, xs = np.array([8, 0, 3, 3]), np.array([0, 2, 1, 2]), np.array([2, 0, 1, 1])
-    out = np.full((4, 14, 14, 3), 7, np.uint8)
-    copy_windows(images, rows, ys, xs, out)
-    np.testing.assert_array_equal(out.transpose(0, 3, 1, 2), windows(images, rows, ys, xs, 14))
+    buffer = np.full((4, 14, 14, 3), 7, np.uint8)
+    copy_windows(images, rows, ys, xs, buffer)
+    np.testing.assert_array_equal(buffer.transpose(0, 3, 1, 2), windows(images, rows, ys, xs, 14))
 
 
 # ---------------------------------------------------------------------------------------------- held on the device
 
 
 def test_pictures_in_the_devices_memory_give_the_same_batches() -> None:
-    """More than go there in one block; scattered over the packed set, and shrunk."""
+    """Of more images than a block, of images scattered over the packed set, and of shrunk ones."""
     packed = np.random.default_rng(0).integers(0, 256, (2600, 16, 16, 3), dtype=np.uint8)
     labels = np.repeat(np.arange(26), 100)
     scattered = task_images(ImageSet(packed, labels), np.array([1, 2, 5, *range(7, 26, 2)]), None, 1)

@@ -66,10 +66,10 @@ def zipped(root: Path, archive: Path, prefix: str = "") -> Path:
 @contextmanager
 def somebody(user: int = 65534) -> Iterator[None]:
     """Inside, a process of root's is that user's; others stay who they are."""
-    before = os.geteuid()
-    if before == 0:
+    user_at_start = os.geteuid()
+    if user_at_start == 0:
         os.seteuid(user)
     try:
         yield
     finally:
-        os.seteuid(before)
+        os.seteuid(user_at_start)

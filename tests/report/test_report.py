@@ -19,7 +19,10 @@ from waiting import LIMIT
 
 from transferability.cli import app
 from transferability.files import write_json
-from transferability.report import page as reports
+from transferability.report.dashboard import over_n, track_study
+from transferability.report.figures import FIGURES, Figure
+from transferability.report.gather import Report, gather
+from transferability.report.page import page
 from transferability.runs.paths import study_folder
 from transferability.study import Study
 from transferability.training.tracking import fragments, history
@@ -66,6 +69,10 @@ def study(roots: Path) -> Study:
     return whole_study()
 
 
+def gathered(study: Study, draw: bool = True) -> Report:
+    return gather(study, study_folder(study.name), draw)
+
+
 def failed(study: Study, name: str, reason: str) -> None:
     file = study_folder(study.name).fleet(name.replace("/", ".")).failed
     write_json(file, {"networks": [name], "reason": reason, "time": time.time()})
@@ -75,43 +82,83 @@ def test_the_page_has_the_results_and_what_is_missing_and_why(study: Study) -> N
     missing = ("manmade-natural/baseA/seed-0", "manmade-natural/baseB/seed-0", "manmade-natural/B1A/seed-0")
     write_results(study, (*missing, "random-0/A1B/seed-2"))
     failed(study, "manmade-natural/baseB/seed-0", "the <disk> is full")
-    text = reports.page(reports.gather(study, draw=False))
-    page = Page(text)
-    assert all(link.startswith(("data:", "#")) for link in page.links)
+    text = page(gathered(study, draw=False))
+    parsed = Page(text)
+    assert all(link.startswith(("data:", "#")) for link in parsed.links)
     assert "@import" not in text and "url(" not in text
 
-    rows = {tuple(row[:2]): row for row in page.rows}
-    assert rows["base", ""][2:5] == ["6", "3", "50.0 ± 0.0"]
+    rows = {tuple(row[:2]): row for row in parsed.rows}
+    assert rows["base", ""][2:5] == ["6", "3", "50.0 ±0.0"]
     # Seeds -3, -4, -5 points: the t interval of three is 4.303 standard errors, 1 / sqrt(3) each; n = 1 lacks one.
-    assert rows["AnB", "3"][2:8] == ["6", "3", "38.0 ± 2.5", "−12.0 ± 2.5", "below", "+0.0 ± 0.0"]
-    assert rows["AnB", "3"][8] == "−12.0 ± 2.5"
+    assert rows["AnB", "3"][2:8] == ["6", "3", "38.0 ±2.5", "−12.0 ±2.5", "below", "+0.0 ±0.0"]
+    assert rows["AnB", "3"][8] == "−12.0 ±2.5"
     assert rows["AnB", "1"][2:4] == ["5", "3"]
-    assert rows["AnB+", "2"][5:7] == ["+0.0 ± 0.0", "same"]
+    assert rows["AnB+", "2"][5:7] == ["+0.0 ±0.0", "same"]
 
-    state = {row[2]: row for row in page.rows if len(row) == 4}
+    state = {row[2]: row for row in parsed.rows if len(row) == 4}
     assert state["manmade-natural/baseB"] == ["failed", "1", "manmade-natural/baseB", "the <disk> is full"]
     assert state["manmade-natural/B1A"][0] == "blocked" and "disk" in state["manmade-natural/B1A"][3]
     assert state["random-0/A1B/seed-2, manmade-natural/baseA"][0] == "missing"
     assert "small &lt;b&gt;" in text and "small <b>" not in text
     assert "abc123" in text and COMMIT in text and "A processor" in text
-    verdicts = {row[0]: row[-1] for row in page.rows if len(row) == 8}
+    verdicts = {row[0]: row[-1] for row in parsed.rows if len(row) == 8}
     assert verdicts["C16"] != "" and verdicts["C13"] != ""
 
 
 def test_a_study_without_results_has_a_page(study: Study) -> None:
-    page = Page(text := reports.page(reports.gather(study)))
+    parsed = Page(text := page(gathered(study)))
     assert "0 of 81 networks trained" in text
     assert "No network is trained yet" in text
-    assert any(row[0] == "missing" and row[1] == "8" for row in page.rows)
+    assert any(row[0] == "missing" and row[1] == "8" for row in parsed.rows)
 
 
-def test_without_the_plots_the_page_says_so(study: Study, roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_figures_of_a_page(study: Study) -> None:
+    """Every figure is drawn or has a reason, with its title; a figure that fails costs the page no other."""
+    write_results(study, ("random-0/A3B/seed-1",))
+    report = gathered(study)
+    plots = {figure.file.stem.partition("-")[0] for figure in report.figures}
+    reasons = {line.partition(": ")[0] for line in report.not_drawn}
+    assert plots | reasons == set(FIGURES)
+    assert {"figure1", "figure2", "figure3", "paired", "table1", "training_curves", "trained_twice"} == plots
+    titles = {figure.file.name: figure.title for figure in report.figures}
+    assert titles["figure2.png"].endswith("(Figure 2 of the paper): random splits")
+    assert titles["figure1.png"] == "The treatments (Figure 1 of the paper)"
+    assert [figure.file for figure in report.figures if not figure.file.with_suffix(".pdf").exists()] == []
+
+
+def test_a_figure_that_fails_costs_the_page_no_other(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     write_results(study)
-    monkeypatch.setenv("TRANSFERABILITY_PLOTS", str(roots / "nowhere"))
-    found = reports.gather(study)
-    assert found.figures == []
-    assert "there is no plots/" in reports.page(found)
-    assert found.is_over
+
+    def fail(table: object) -> None:
+        raise ValueError("no such <colour>")
+
+    monkeypatch.setattr("transferability.plots.paired.draw", fail)
+    report = gathered(study)
+    assert "paired: ValueError: no such <colour>" in report.not_drawn
+    assert len(report.figures) >= 5 and "no such &lt;colour&gt;" in page(report)
+
+
+def test_facts_about_the_paper_are_no_findings(study: Study) -> None:
+    write_results(study)
+    parsed = Page(page(gathered(study, draw=False)))
+    verdicts = {row[0]: row[-1] for row in parsed.rows if len(row) == 8}
+    assert "C24" not in verdicts and "C04" not in verdicts and len(verdicts) > 20
+
+
+def test_the_page_of_the_demo_says_that_it_is_no_evidence(study: Study) -> None:
+    write_results(study)
+    assert "no evidence" not in page(gathered(study, draw=False))
+    demo = replace(study, name="demo_of_mine")
+    write_results(demo)
+    assert "no evidence" in page(gathered(demo, draw=False))
+
+
+def test_groups_of_splits_that_the_paper_does_not_have_are_on_the_page(study: Study) -> None:
+    write_results(study)
+    report = gathered(study, draw=False)
+    split = report.table["split"].where(report.table["split"] != "manmade-natural", "photo-<sketch>")
+    text = page(replace(report, table=report.table.assign(split=split)))
+    assert text.count("<h3>photo-&lt;sketch&gt;") == 2  # in the findings and in the results
 
 
 def test_the_command_draws_and_a_browser_shows_it(study: Study, roots: Path) -> None:
@@ -146,12 +193,12 @@ def test_the_study_has_a_run_of_its_own_that_is_refreshed(study: Study) -> None:
     pytest.importorskip("wandb")
     write_results(study, ("random-0/A3B/seed-1",))
     folder = study_folder(study.name).root
-    reports.track_study(reports.gather(study, draw=False), "offline")
+    track_study(gathered(study, draw=False), "offline")
     write_results(study)
     picture = folder / "figures" / "figure2.png"
     picture.parent.mkdir()
     Image.new("RGB", (20, 10), "white").save(picture)
-    reports.track_study(replace(reports.gather(study, draw=False), figures=[picture]), "offline")
+    track_study(replace(gathered(study, draw=False), figures=[Figure(picture, "Figure 2")]), "offline")
     assert [file.stem for file in fragments(folder)] == [f"run-{study.name}"] * 2
     rows = [row for file in fragments(folder) for row in history(file)]
     assert [step for step, _ in rows] == [0, 1]
@@ -162,7 +209,7 @@ def test_the_study_has_a_run_of_its_own_that_is_refreshed(study: Study) -> None:
     assert after["headline/random/AnB at n = 3, minus base"] == pytest.approx(-0.12)
     assert logged(after, "results/nrows") == len(study.networks)
     assert logged(after, "figures/figure2/_type") == "image-file"
-    assert any(key.startswith(reports.over_n("random-0")) for key in after)
+    assert any(key.startswith(over_n("random-0")) for key in after)
 
 
 def logged(row: dict[str, Any], name: str) -> Any:

@@ -22,6 +22,7 @@ BATCHES = {  # the pickles of images, by set
     "CIFAR-10": {"train": [f"data_batch_{i}" for i in range(1, 6)], "val": ["test_batch"]},
     "CIFAR-100": {"train": ["train"], "val": ["test"]},
 }
+NUMPY_CORE = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
 Pickle = dict[str, Any]
 
 
@@ -122,7 +123,7 @@ class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it wants to load {module}.{name}, which no CIFAR file does")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        return super().find_class(module.replace("numpy._core", "numpy.core").replace("numpy.core", NUMPY_CORE), name)
 
 
 @lru_cache(maxsize=6)
@@ -156,6 +157,8 @@ def _unpickled(handle: IO[bytes], place: str) -> Pickle:
     """One pickle of CIFAR, read without running code from it."""
     try:
         content = _ArraysOnly(handle, encoding="latin1").load()
+    except ImportError:  # of this installation
+        raise
     except Exception as error:  # a damaged pickle can raise anything
         raise Refused(f"{shown(place)} is no batch of CIFAR ({error}): download it again") from None
     if not isinstance(content, dict):

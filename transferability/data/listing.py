@@ -223,15 +223,22 @@ def tar_entries(path: Path) -> Entries:
 def _archive_entries(files: Entries) -> Entries:
     """The files of an archive and the folders that their paths imply, without clutter."""
     entries: Entries = {}
-    for name, image in files.items():
-        parts = name.split("/")
-        folders = parts if image is None else parts[:-1]
-        if any(is_clutter(part, folder=True) for part in folders) or (image and is_clutter(parts[-1], folder=False)):
-            continue
-        for depth in range(1, len(folders) + 1):
-            entries["/".join(parts[:depth])] = None
-        if image:
-            entries[name] = image
+    wanted: dict[str, bool] = {"": True}  # by folder: whether none of its parts is clutter
+
+    def is_wanted(folder: str) -> bool:
+        if folder not in wanted:
+            parent, _, name = folder.rpartition("/")
+            wanted[folder] = is_wanted(parent) and not is_clutter(name, folder=True)
+            if wanted[folder]:
+                entries[folder] = None
+        return wanted[folder]
+
+    for path, image in files.items():
+        folder, _, name = path.rpartition("/")
+        if image is None:
+            is_wanted(path)
+        elif is_wanted(folder) and not is_clutter(name, folder=False):
+            entries[path] = image
     return entries
 
 
@@ -254,12 +261,12 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     """The path of a member. Python reads names without the flag for UTF-8 as IBM's code page 437, as the standard has
     it; but macOS and others write UTF-8 without the flag, and many programs add the name in UTF-8 as an extra field.
     """
-    if info.flag_bits & 0x800:
-        return info.filename
     extra = info.extra
+    if info.flag_bits & 0x800 or (info.filename.isascii() and b"up" not in extra):
+        return info.filename
     while len(extra) >= 4:
         kind, length = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
-        if kind == 0x7075 and length > 5:  # Info-ZIP's Unicode path: version, CRC of the other name, name
+        if kind == 0x7075 and length > 5:  # "up", Info-ZIP's Unicode path: version, CRC of the other name, name
             return extra[9 : 4 + length].decode("utf-8", "replace")
         extra = extra[4 + length :]
     try:
@@ -270,6 +277,8 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
 
 def _without_dots(name: str) -> str:
     """`./a//b` as `a/b`. Parts `..` stay, and are clutter: nothing outside of the archive is meant."""
+    if "//" not in name and "./" not in name and not name.startswith("/"):
+        return name
     folder = "/" if name.endswith("/") else ""
     return "/".join(part for part in name.split("/") if part not in ("", ".")) + folder
 

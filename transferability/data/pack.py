@@ -505,31 +505,65 @@ def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[Outcome]
     """Does the blocks in `workers` new processes, with only a few blocks submitted at any time."""
     # Spawned: a fork would copy locks that threads of this process (the progress bar's) may hold.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
+    pending: set[Future[Outcome]] = set()
+    with _delayed_ctrl_c() as check:
+        try:
+            for block in blocks:
+                with _without_ctrl_c():
+                    pending.add(pool.submit(pack_block, block))
+                if len(pending) >= 3 * workers:
+                    pending = _note_ready(pending, note)
+                check()
+            while pending:
+                pending = _note_ready(pending, note)
+                check()
+        except BrokenProcessPool:
+            raise Refused(
+                "a packing process was killed (out of memory?): run the same command again to go on, perhaps with"
+                " fewer --workers"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _note_ready(pending: set[Future[Outcome]], note: Callable[[Outcome], None]) -> set[Future[Outcome]]:
+    """Waits for a block and notes those that are ready. Returns the others."""
+    ready, rest = wait(pending, return_when=FIRST_COMPLETED)
+    for future in ready:
+        note(future.result())
+    return rest
+
+
+@contextmanager
+def _delayed_ctrl_c() -> Iterator[Callable[[], None]]:
+    """Inside, Ctrl-C takes effect when the function that is yielded is called: it raises KeyboardInterrupt.
+
+    An exception at any other point could leave a lock of the pool held, and its shutdown would wait for ever.
+    """
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield check  # a caller's own handling of Ctrl-C stays
+        return
+    signal.signal(signal.SIGINT, press)
     try:
-        pending: set[Future[Outcome]] = set()
-        for block in blocks:
-            with _without_ctrl_c():
-                pending.add(pool.submit(pack_block, block))
-            if len(pending) >= 3 * workers:
-                ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in ready:
-                    note(future.result())
-        while pending:
-            ready, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in ready:
-                note(future.result())
-    except BrokenProcessPool:
-        raise Refused(
-            "a packing process was killed (out of memory?): run the same command again to go on, perhaps with"
-            " fewer --workers"
-        ) from None
+        yield check
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """Delays Ctrl-C. A process that is started inside inherits this and never receives it.
+    """Holds Ctrl-C back. A process that is started inside inherits this and never receives it.
 
     A terminal sends Ctrl-C to every process; only the parent should react.
     """

@@ -1,13 +1,13 @@
 """The command line that all figures share, and how figures are saved."""
 
 import argparse
-import signal
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transferability.files import Refused, in_words, write_atomically
+from transferability.files import Refused, in_words, print_any_character, write_atomically
 from transferability.plots import style
 from transferability.plots.style import Page
 from transferability.plots.tables import Drawn, NotDrawn, read_table
@@ -123,13 +123,12 @@ def save(drawn: Drawn, folder: Path, formats: Sequence[str] = DEFAULT) -> list[P
 
 def run(main: Callable[[], None]) -> None:
     """Run a figure's `main` as a program: an error for people is one line and exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal's encoding need not have every character of a name
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that has seen enough (`| head`) is no error
+    print_any_character()
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader that has seen enough (`| head`) is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Refused, OSError) as error:  # a full disk, a folder of somebody else's
         if isinstance(error, OSError) and error.filename is None:
             raise

@@ -151,7 +151,7 @@ def draw_bar(axes: Axes, x: float, mean: Mean, face: str, gid: str, page: Page) 
     axes.bar(x, mean.value, width=0.36, color=face, edgecolor="black", linewidth=0.8, gid=gid)
     if not math.isnan(mean.low):
         axes.vlines(x, mean.low, mean.high, color="#888888" if face == PAIRED else "black", lw=1.2)
-    text = style.points(mean.value, sign="") + (f"\n{mean.networks} ({mean.units})" if page.counts else "")
+    text = style.points(mean.value, signed=False) + (f"\n{mean.networks} ({mean.units})" if page.counts else "")
     axes.annotate(
         text,
         (x, max(mean.value if math.isnan(mean.high) else mean.high, 0)),

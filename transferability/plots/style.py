@@ -18,6 +18,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 
 from transferability.files import Refused
+from transferability.results.show import points as in_percent
 from transferability.splits import GROUP_TITLES, group_title
 
 # Type 42 embeds the fonts as TrueType, which publishers ask for.
@@ -44,6 +45,7 @@ WIDE = 6.5  # inches: of figures with panels side by side
 PANEL = 2.4  # inches: panels narrower than this stand below each other
 SMALL = 6.5  # points: counts, captions, notes
 GREY = "#555555"
+MINUS = "\N{MINUS SIGN}"
 ORANGE = "#ff8800"
 YELLOW = "#f2c400"
 INTERVALS = "bars: 95 % t interval over units (split × seed), from three units on"
@@ -270,7 +272,7 @@ def caption(figure: Figure, page: Page, studies: Iterable[str] = (), notes: Sequ
     if not parts:
         return
     width, height = figure.get_size_inches()
-    lines = [line for part in "\n".join(parts).split("\n") for line in textwrap.wrap(part, int(width * 21)) or [""]]
+    lines = [line for part in "\n".join(parts).split("\n") for line in textwrap.wrap(part, int(width * 19)) or [""]]
     figure.set_size_inches(width, height + 0.125 * len(lines) + 0.05)
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=SMALL, color=GREY, linespacing=1.25)
 
@@ -329,16 +331,14 @@ def accuracy_axis(axes: Axes) -> None:
     axes.set_ylim(max(0.0, low), min(1.0, high))
 
 
-def points(value: float, sign: str = "+", minus: str = "\N{MINUS SIGN}") -> str:
-    """A difference of 0.0123 as "+1.2" percentage points; `sign=""` leaves the plus out. Never "-0.0"."""
-    return f"{round(100 * value, 1) + 0.0:{sign}.1f}".replace("-", minus)
+def points(fraction: float, signed: bool = True, minus: str = MINUS) -> str:
+    """A difference of 0.0123 as "+1.2" percentage points; "1.2" if not `signed`."""
+    return in_percent(fraction, sign=signed).replace("-", minus)
 
 
 def in_points(axis: Axis) -> None:
     """Label an axis of differences in percentage points: 0.01 is 1."""
-    axis.set_major_formatter(
-        lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", "\N{MINUS SIGN}")
-    )
+    axis.set_major_formatter(lambda value, _: "0" if abs(value) < 1e-9 else f"{100 * value:+.3g}".replace("-", MINUS))
 
 
 def points_axis(axes: Axes, label: str = "Difference (points)") -> None:

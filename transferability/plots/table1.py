@@ -63,7 +63,7 @@ def cell(mean: Mean, counts: bool = True, minus: str = "−") -> list[str]:
     """The lines of a cell: a mean in percentage points, its interval if it has one, its networks (units)."""
     if math.isnan(mean.value):
         return ["no pair"]
-    lines = [style.points(mean.value, "", minus)]
+    lines = [style.points(mean.value, False, minus)]
     if not math.isnan(mean.low):
         lines.append(f"[{style.points(mean.low, minus=minus)}, {style.points(mean.high, minus=minus)}]")
     return lines + ([f"of {mean.networks} ({mean.units})"] if counts else [])

@@ -11,6 +11,7 @@ from transferability.files import Refused
 from transferability.results import statistics as results
 from transferability.results.claims import statistic_of
 from transferability.results.paper import paper_results
+from transferability.results.table import full_names, in_spans, read_results
 
 HIGHEST = "the mean of the ten highest validations"
 FINAL = "the final accuracy"
@@ -73,14 +74,14 @@ def table_of(own: pd.DataFrame | None, paper: bool = False) -> Table:
     One's own accuracies are the final ones. Beside the paper's they are by its statistic, the mean of the ten highest
     validations, if every network has enough validations for that.
     """
-    published = results.networks(paper_results(), "val_top1_best10") if paper or own is None else None
+    published = results.networks(paper_results(), results.BEST) if paper or own is None else None
     if own is None:
         assert published is not None
         return Table(published)
     if published is None:
         return Table(results.networks(own), diverged=tuple(results.diverged(own)))
     statistic = statistic_of(own)
-    if statistic == "val_top1_best10":
+    if statistic == results.BEST:
         accuracies = f"Accuracies are {HIGHEST}."
     else:
         fewer = f"fewer than {results.MIN_VALIDATIONS} validations"
@@ -91,7 +92,7 @@ def table_of(own: pd.DataFrame | None, paper: bool = False) -> Table:
 
 def read_table(path: Path | None, paper: bool = False) -> Table:
     """`table_of` a results.csv; without a path the paper's networks. Refused if it is no results table."""
-    return table_of(None if path is None else results.read_results(path), paper)
+    return table_of(None if path is None else read_results(path), paper)
 
 
 # ------------------------------------------------------------------------------------------ choosing rows
@@ -166,47 +167,34 @@ def not_shown(name: str, rows: pd.DataFrame, treatments: Sequence[str]) -> list[
 
 def lacking(name: str, networks: Sequence[str]) -> list[str]:
     """The line that names the networks which a figure would show and the table lacks; none if there are none."""
-    return [f"{name}: not in the table, so not drawn: {', '.join(networks)}"] if networks else []
+    return [f"{name}: not in the table, so not drawn: {', '.join(in_spans(networks))}"] if networks else []
 
 
 def missing(rows: pd.DataFrame, treatments: Sequence[str]) -> list[str]:
-    """Names of the networks that a figure would show and the table lacks; A{1..7}B+ stands for A1B+ to A7B+.
+    """Full names of the networks that a figure would show and the table lacks.
 
     Expected is, for each split and seed of the table, each of `treatments` for each task as target, at each n of the
     table at which something is left to train.
     """
     if rows.empty:
         return []
-    present = set(results.full_names(rows))
-    ns = sorted(set(rows[(rows["n"] > 0) & (rows["plus"] == "")]["n"]))
+    ns = sorted({int(n) for n in rows[(rows["n"] > 0) & (rows["plus"] == "")]["n"]})
     depth = int((rows["n"] + rows["preserved"]).max())
     names = []
     for split, seed in sorted(set(zip(rows["split"], rows["seed"], strict=True))):
-        tasks = {"W": ""} if split == "whole" else {"A": "B", "B": "A"}
         for treatment in treatments:
-            for target, other in tasks.items():
-                if treatment[0] == "A" and not other:
-                    continue  # no transfer within all classes
-                pattern = f"{split}/{_network(treatment, target, other)}/seed-{seed}"
-                preserved = int(treatment[4:]) if "p" in treatment else 0
-                grid = [n for n in ns if n + preserved <= depth] if "%" in pattern else [0]
-                lacks = [n for n in grid if pattern.replace("%", str(n)) not in present]
-                names += [pattern.replace("%", _braced(lacks))] if lacks else []
-    return names
+            for target in "W" if split == "whole" else "AB":
+                networks = [f"base{target}"] if treatment == "base" else _networks(treatment, target, ns, depth)
+                names += [f"{split}/{network}/seed-{seed}" for network in networks]
+    present = set(full_names(rows))
+    return [name for name in names if name not in present]
 
 
-def _network(treatment: str, target: str, other: str) -> str:
-    """The name of a treatment's network for one target, with % for n: A%B+ of AnB+."""
-    if treatment == "base":
-        return f"base{target}"
-    source = {"A": other, "B": target, "R": "R"}[treatment[0]]
-    return f"{source}%{treatment[2:].replace('B', target, 1)}"
-
-
-def _braced(numbers: Sequence[int]) -> str:
-    """Ascending numbers as 3, {3,5} or {3..6}."""
-    if len(numbers) == 1:
-        return str(numbers[0])
-    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
-        return f"{{{numbers[0]}..{numbers[-1]}}}"
-    return "{" + ",".join(map(str, numbers)) + "}"
+def _networks(treatment: str, target: str, ns: Sequence[int], depth: int) -> list[str]:
+    """The names of a treatment's networks for one target, within split and seed: A1B+ to A7B+ of AnB+."""
+    source = {"A": {"A": "B", "B": "A", "W": ""}[target], "B": target, "R": "R"}[treatment[0]]
+    preserved = int(treatment[4:]) if "p" in treatment else 0
+    if not source:
+        return []  # no transfer within all classes
+    ending = treatment[2:].replace("B", target, 1)
+    return [f"{source}{n}{ending}" for n in ns if n + preserved <= depth]

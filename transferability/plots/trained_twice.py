@@ -142,7 +142,7 @@ def printed(comparison: Comparison) -> str:
     text += style.points(mean.value, minus="-")
     if not math.isnan(mean.low):
         text += f" [{style.points(mean.low, minus='-')}, {style.points(mean.high, minus='-')}]"
-        text += f", shows {style.points(comparison.shows, '', '-')}"
+        text += f", shows {style.points(comparison.shows, False, '-')}"
     networks = f"{mean.networks} network{'' if mean.networks == 1 else 's'}"
     return f"{text}, {networks} ({mean.units} unit{'' if mean.units == 1 else 's'})"
 
@@ -213,7 +213,7 @@ def cells(line: Comparison, page: Page) -> list[str]:
     mean = line.mean
     texts = [style.points(mean.value), "", "–"]
     if not math.isnan(mean.low):
-        texts[1:] = [f"± {style.points(mean.high - mean.value, '')}", style.points(line.shows, "")]
+        texts[1:] = [f"± {style.points(mean.high - mean.value, False)}", style.points(line.shows, False)]
     return texts + ([f"{mean.networks} ({mean.units})"] if page.counts else [])
 
 

@@ -23,7 +23,8 @@ from transferability.files import Refused
 from transferability.plots import command, style
 from transferability.plots.style import LOOKS, PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, file_name, groups, means
-from transferability.results import statistics as results
+from transferability.results.statistics import networks
+from transferability.results.table import read_results
 from transferability.splits import group_title, split_group
 from transferability.treatment import in_letters, parse
 
@@ -174,7 +175,7 @@ def read_rows(options: argparse.Namespace) -> pd.DataFrame | None:
     if not path.exists() and options.results is None:
         print(f"no {path}: the final training loss by n is left out")
         return None
-    return results.networks(results.read_results(path))
+    return networks(read_results(path))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,62 +1,45 @@
-"""One page about a study, `<runs>/<study>/report.html`, that needs nothing else; and the same for W&B.
+"""One page about a study, `<runs>/<study>/report.html`.
 
 The page has the figures, the results by split and treatment with n and intervals, the paper's claims, what is missing,
-blocked or failed and why, recipes and provenance. It loads nothing from anywhere, so it can be mailed. Everything on
-it is read from the study's files; nothing here needs torch.
+blocked or failed and why, recipes and provenance. It loads nothing from anywhere, so it can be mailed. Its template is
+page.html, its style page.css. Nothing here needs torch.
 """
 
 import base64
 import datetime
-import json
-import math
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
-import pandas as pd
-
 from transferability import __version__
-from transferability.files import Refused, read_json, write_atomically
+from transferability.files import write_atomically
 from transferability.networks.caffenet import shapes
-from transferability.results import statistics as results
-from transferability.results.claims import NOT_REPRODUCED, NOT_SUPPORTED, REPRODUCED, Claim, claims, statistic_of
-from transferability.results.collect import collect
-from transferability.results.statistics import MARGIN, MIN_UNITS, NOT_ENOUGH, STATISTICS, Mean, mean_of
-from transferability.runs.paths import StudyFolder, study_folder
-from transferability.runs.status import NetworkStatus, at_chance, statuses
-from transferability.study import Study
-from transferability.training.tracking import (
-    entity,
-    keep_files_in,
-    last_logged,
-    open_run,
-    project,
-    remove_empty,
-    say,
-    treatment_of,
-    wait_for,
+from transferability.plots.style import caution
+from transferability.report.gather import Effect, Report, effects
+from transferability.results.claims import (
+    FACT,
+    NOT_REPRODUCED,
+    NOT_SUPPORTED,
+    REPRODUCED,
+    ClaimResult,
+    claim_value,
+    claims,
+    statistic_of,
 )
+from transferability.results.show import SummaryTable, footnotes, points, summary_tables
+from transferability.results.statistics import MIN_UNITS, NOT_ENOUGH, STATISTICS, networks
+from transferability.results.table import full_names, in_spans
+from transferability.runs.result import Result, read_result
+from transferability.runs.status import NetworkStatus, at_chance
+from transferability.splits import group_title
 
-TITLES = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
-# In the page's order: the file's name (and, after a hyphen, a split's) → what it shows.
-FIGURES = {
-    "figure2": "Top-1 accuracy over the number of copied layers n, by treatment (Figure 2 of the paper)",
-    "paired": "The same networks paired with the base of their own split, target and seed",
-    "figure3": "Transfer from similar and dissimilar tasks, and random features (Figure 3 of the paper)",
-    "table1": "What fine-tuned transfer adds to a base, pooled as in the paper's Table 1 and paired",
-    "reduced_data": "Accuracy with fewer images per class (the paper's supplement)",
-    "preserved": "Further layers copied and trained on above the frozen ones",
-    "training_curves": "Losses over training, by treatment, and the final training loss over n",
-    "filters": "First-layer filters of the bases",
-    "figure1": "The treatments (Figure 1 of the paper)",
-}
-STATE_WORDS = {
+FOLDER = Path(__file__).parent
+# State of a network → what it means, in the order of the page's bar.
+STATES = {
     "done": "trained",
     "diverged": "trained, but the loss was not a number",
     "running": "being trained now",
@@ -65,427 +48,270 @@ STATE_WORDS = {
     "failed": "stopped by an error",
     "blocked": "its base failed or diverged",
 }
+MINUS = "\N{MINUS SIGN}"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What the page and the study's own run of W&B are made from. figures: files, in the page's order."""
-
-    study: Study
-    folder: StudyFolder
-    table: pd.DataFrame
-    found: list[NetworkStatus]
-    figures: list[Path]
-    not_drawn: list[str]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing will come any more without somebody's doing."""
-        return all(status.state in ("done", "diverged", "failed", "blocked") for status in self.found)
-
-
-def gather(study: Study, draw: bool = True) -> Report:
-    """Collects the results into results.csv and draws what can be drawn, into <runs>/<study>/figures."""
-    folder = study_folder(study.name)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    collect(study, folder)
-    table = results.read_results(folder.results)
-    figures, not_drawn = _draw(folder, table) if draw and len(table) else ([], [])
-    return Report(study, folder, table, statuses(study, folder, study.networks), figures, not_drawn)
-
-
-def write_report(report: Report) -> Path:
-    """Writes the page, atomically; where it is."""
-    path = report.folder.root / "report.html"
-    with write_atomically(path, "w") as handle:
+def write_page(report: Report) -> Path:
+    """Write the page, atomically, and return its path."""
+    with write_atomically(report.folder.page, "w") as handle:
         handle.write(page(report))
-    return path
-
-
-# ------------------------------------------------------------------------------------------ figures
-
-
-def plots_folder() -> Path | None:
-    """Where the plots are: they are scripts beside the package, not in it. None where there is no clone."""
-    chosen = os.environ.get("TRANSFERABILITY_PLOTS")
-    places = [Path(chosen)] if chosen else [Path(__file__).parents[2] / "plots", Path("plots")]
-    return next((place for place in places if (place / "figure2.py").is_file()), None)
-
-
-def _draw(folder: StudyFolder, table: pd.DataFrame) -> tuple[list[Path], list[str]]:
-    """The figures drawn now, in order, and a line for each that could not be."""
-    plots = plots_folder()
-    if plots is None:
-        return [], [
-            "no figures: there is no plots/ here; run this in a clone of the project, or set TRANSFERABILITY_PLOTS"
-        ]
-    out, began = folder.root / "figures", datetime.datetime.now().timestamp()
-    out.mkdir(exist_ok=True)
-    beside = ["--paper"] if statistic_of(table) == "val_top1_best10" else []
-    commands = [["all.py", str(folder.results), *beside], ["training_curves.py", str(folder.curves)]]
-    if any(folder.root.glob("*/base*/seed-*/weights.safetensors")):
-        commands.append(["filters.py", str(folder.root)])
-    not_drawn = []
-    for script, *words in commands:
-        command = [sys.executable, str(plots / script), *words, "--out", str(out)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        except subprocess.TimeoutExpired:
-            not_drawn.append(f"{script}: took more than ten minutes")
-            continue
-        lines = done.stdout.splitlines()
-        not_drawn += [line.replace("not drawn: ", "") for line in lines if ": not drawn: " in line]
-        if done.returncode:
-            not_drawn.append(f"{Path(script).stem}: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
-    names = list(FIGURES)
-    drawn = [file for file in out.glob("*.png") if file.stat().st_mtime >= began - 2 and _stem(file) in FIGURES]
-    return sorted(drawn, key=lambda file: (names.index(_stem(file)), len(file.stem), file.stem)), not_drawn
-
-
-def _stem(figure: Path) -> str:
-    return figure.stem.partition("-")[0]
-
-
-# ------------------------------------------------------------------------------------------ numbers
-
-
-def headlines(report: Report) -> dict[str, float]:
-    """The headline numbers by name, as they go into the summary of the study's run. Fractions; without NaN."""
-    out: dict[str, float] = {
-        "networks": float(len(report.found)),
-        **{f"networks {state}": float(n) for state, n in Counter(s.state for s in report.found).items()},
-    }
-    for group, name, mean in _effects(report):
-        out |= {f"{group}/{name}": mean.value, f"{group}/{name} low": mean.low, f"{group}/{name} high": mean.high}
-        out[f"{group}/{name} units"] = float(mean.units)
-    return {key: value for key, value in out.items() if not math.isnan(value)}
-
-
-def _effects(report: Report) -> list[tuple[str, str, Mean]]:
-    """(group, what, mean) of the few numbers that a group of splits comes down to."""
-    if not len(report.table):
-        return []
-    rows = results.networks(report.table)
-    out = []
-    for group in (each for each in TITLES if each in set(rows["group"])):
-        some = rows[rows["group"] == group]
-        out.append((group, "base top-1", mean_of(some[some["treatment"] == "base"], "accuracy")))
-        frozen = some[some["treatment"] == "AnB"]
-        if len(frozen):
-            last = int(frozen["n"].max())
-            out.append((group, f"AnB at n = {last}, minus base", mean_of(frozen[frozen["n"] == last])))
-        selffer = some[some["treatment"] == "BnB"]
-        means = {n: mean_of(selffer[selffer["n"] == n]).value for n in selffer["n"].unique().tolist()}
-        means = {n: value for n, value in means.items() if not math.isnan(value)}
-        if means:
-            lowest = min(means, key=lambda n: means[n])
-            out.append((group, f"lowest BnB, at n = {lowest}, minus base", mean_of(selffer[selffer["n"] == lowest])))
-        for treatment in ("BnB+", "AnB+"):
-            # Without the network that copies all layers: there is none of AnB+.
-            tuned = some[(some["treatment"] == treatment) & (some["n"] < len(report.study.architecture.layers))]
-            if len(tuned):
-                n = f"n = {tuned['n'].min()} to {tuned['n'].max()}"
-                out.append((group, f"{treatment}, {n}, minus base", mean_of(tuned)))
-    return [(group, name, mean) for group, name, mean in out if mean.units]
-
-
-# ------------------------------------------------------------------------------------------ the page
+    return report.folder.page
 
 
 def page(report: Report) -> str:
     """The whole page as HTML."""
-    study, found = report.study, report.found
-    done = sum(status.state in ("done", "diverged") for status in found)
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    sections = {
-        "Findings": _findings(report),
-        "Figures": _figures(report),
-        "Results": _results(report),
-        "Claims": _claims(report),
-        "State": _state(report),
-        "Recipes": _recipes(report),
-        "Provenance": _provenance(report),
-        "Networks": _networks(report),
+    contents = {
+        "Findings": findings(report),
+        "Figures": figures(report),
+        "Results": results(report),
+        "Claims": claims_of(report),
+        "State": state(report),
+        "Recipes": recipes(report),
+        "Provenance": provenance(report),
+        "Networks": all_networks(report),
     }
-    sections = {title: body for title, body in sections.items() if body}
-    links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title in sections)
-    body = "".join(
-        f'<section id="{title.lower()}"><h2>{title}</h2>{body}</section>' for title, body in sections.items()
+    contents = {title: content for title, content in contents.items() if content}
+    sections = [
+        f'<section id="{title.lower()}"><h2>{title}</h2>{content}</section>' for title, content in contents.items()
+    ]
+    study = report.study
+    done = sum(status.state in ("done", "diverged") for status in report.statuses)
+    splits = listed(dict.fromkeys(network.split for network in study.networks))
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Template((FOLDER / "page.html").read_text("utf-8")).substitute(
+        study=escape(study.name),
+        style=(FOLDER / "page.css").read_text("utf-8"),
+        lead=f"{done} of {len(report.statuses)} networks trained: {escape(study.architecture.name)} on "
+        f"{escape(study.data)}, {splits}",
+        progress=progress(report.statuses),
+        made=f"{now}, transferability {__version__}",
+        links="".join(f'<a href="#{title.lower()}">{title}</a>' for title in contents),
+        sections="".join(sections),
     )
-    title = f"{escape(study.name)}: how transferable are the features of layer n?"
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
-<p class="kicker">How transferable are the features of layer n?</p>
-<h1>{escape(study.name)}</h1>
-<p class="lead">{done} of {len(found)} networks trained: {escape(study.architecture.name)} on
-{escape(study.data)}, {_listed(dict.fromkeys(status.network.split for status in found))}</p>
-{_bar(found)}
-<p class="small">{now}, transferability {__version__}</p>
-</header>
-<nav>{links}</nav>
-<main>{body}</main>
-</body>
-</html>
-"""
 
 
-def _bar(found: Sequence[NetworkStatus]) -> str:
+def progress(statuses: Sequence[NetworkStatus]) -> str:
     """How many networks are in which state, as a bar with a legend."""
-    count = Counter(status.state for status in found)
-    present = [state for state in STATE_WORDS if count[state]]
-    parts = "".join(f'<i class="{state}" style="flex:{count[state]}"></i>' for state in present)
-    legend = "".join(f'<span><i class="{state}"></i>{count[state]} {state}</span>' for state in present)
+    count = Counter(status.state for status in statuses)
+    present = [name for name in STATES if count[name]]
+    parts = "".join(f'<i class="{name}" style="flex:{count[name]}"></i>' for name in present)
+    legend = "".join(f'<span><i class="{name}"></i>{count[name]} {name}</span>' for name in present)
     return f'<div class="bar">{parts}</div><p class="legend">{legend}</p>'
 
 
-def _findings(report: Report) -> str:
+# ------------------------------------------------------------------------------------------ findings and figures
+
+
+def findings(report: Report) -> str:
+    """A card for each headline number, by group of splits."""
     cards: dict[str, list[str]] = {}
-    for group, name, mean in _effects(report):
-        accuracy = name.endswith("top-1")
-        interval = f"95 % interval {_points(mean.low, accuracy)} to {_points(mean.high, accuracy)}"
-        if mean.units < MIN_UNITS:
-            interval = "no interval below three units"
-        cards.setdefault(group, []).append(
-            f'<div class="card"><p>{escape(name)}</p><p class="number">{_points(mean.value, accuracy)}'
-            f"<small>{' %' if accuracy else ' points'}</small></p>"
-            f'<p class="small">{interval}; {_count(mean.networks, "network")}, {_count(mean.units, "unit")}</p></div>'
-        )
+    for effect in effects(report):
+        cards.setdefault(effect.group, []).append(card(effect))
     if not cards:
         return "<p>No network is trained yet.</p>"
     note = (
         "Final top-1 accuracy on the validation images; differences in points, paired with the base of the same split, "
         "target and seed. A unit is a split with a seed, both directions averaged."
     )
-    warning = ""
-    if report.study.name.startswith("demo"):
-        warning = (
-            '<p class="warning">The demo\'s pictures were drawn, and its recipe chosen, so that the effects show: this '
-            "study illustrates the method and is no evidence for them.</p>"
-        )
-    groups = "".join(f'<h3>{TITLES[group]}</h3><div class="cards">{"".join(its)}</div>' for group, its in cards.items())
-    return f'{warning}{groups}<p class="small">{note}</p>'
+    warning = caution([report.study.name])
+    content = f'<p class="warning">{escape(warning)}</p>' if warning else ""
+    for group, shown in cards.items():
+        content += f'<h3>{escape(group_title(group))}</h3><div class="cards">{"".join(shown)}</div>'
+    return content + f'<p class="small">{note}</p>'
 
 
-def _figures(report: Report) -> str:
-    out = []
-    for file in report.figures:
-        data = base64.b64encode(file.read_bytes()).decode()
-        split = file.stem.partition("-")[2]
-        words = FIGURES[_stem(file)] + (f": {TITLES.get(split, split).lower()}" if split else "")
-        out.append(
-            f'<figure><img alt="{escape(words)}" src="data:image/png;base64,{data}"><figcaption>{escape(words)}'
-            f"</figcaption></figure>"
-        )
-    notes = _items(report.not_drawn)
-    left_out = f"<details><summary>Not drawn ({len(report.not_drawn)})</summary>{notes}</details>" if notes else ""
-    if not out:
-        return notes
-    return f'<div class="figures">{"".join(out)}</div>{left_out}'
+def card(effect: Effect) -> str:
+    mean, signed = effect.mean, not effect.is_accuracy
+    interval = f"95 % interval {number(mean.low, signed)} to {number(mean.high, signed)}"
+    if mean.units < MIN_UNITS:
+        interval = "no interval below three units"
+    unit = " points" if signed else " %"
+    return (
+        f'<div class="card"><p>{escape(effect.name)}</p>'
+        f'<p class="number">{number(mean.value, signed)}<small>{unit}</small></p>'
+        f'<p class="small">{interval}; {counted(mean.networks, "network")}, {counted(mean.units, "unit")}</p></div>'
+    )
 
 
-def _results(report: Report) -> str:
-    if not len(report.table):
+def figures(report: Report) -> str:
+    """The figures, each with what it shows, and the reasons why others are not there."""
+    shown = []
+    for figure in report.figures:
+        data = base64.b64encode(figure.file.read_bytes()).decode()
+        title = escape(figure.title)
+        image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+        shown.append(f"<figure>{image}<figcaption>{title}</figcaption></figure>")
+    reasons = items(report.not_drawn)
+    if not shown:
+        return reasons
+    summary = f"<summary>Not drawn ({len(report.not_drawn)})</summary>"
+    return f'<div class="figures">{"".join(shown)}</div>' + (
+        f"<details>{summary}{reasons}</details>" if reasons else ""
+    )
+
+
+# ------------------------------------------------------------------------------------------ results and claims
+
+
+def results(report: Report) -> str:
+    """The summary of each group of splits, of each split of a pooled group, and what the columns mean."""
+    if report.table.empty:
         return ""
-    rows = results.networks(report.table)
-    lines = results.summary(report.table)
-    out = []
-    for group in lines["group"].unique():
-        some = rows[rows["group"] == group]
-        varies = mean_of(some, "accuracy").varies
-        about = f"units differ in {varies}" if varies else "one unit, so no intervals"
-        out.append(f"<h3>{TITLES[group]} <small>{about}</small></h3>{_summary_table(lines[lines['group'] == group])}")
-    notes = [
-        f"Top-1: {STATISTICS['val_top1']}, in %. Differences in points, paired within split, target and seed. "
-        "Co-adaptation: BnB − base; specificity: AnB − BnB (AnB+ − BnB+) on the same target.",
-        f"±: half-width of the 95 % t interval over units (split × seed), from {MIN_UNITS} units on. same: it lies "
-        f"within {100 * MARGIN:g} point; above, below: it excludes 0; ?: not enough networks.",
-    ]
-    if names := results.unpaired(rows):
-        notes.append(f"No base to compare with: {', '.join(names)}.")
-    if names := results.diverged(report.table):
-        notes.append(f"Diverged, in no mean: {', '.join(names)}.")
-    splits = report.table["split"].unique()
-    if len(splits) > len(lines["group"].unique()):
-        for split in splits:
-            its = results.summary(report.table[report.table["split"] == split])
-            out.append(f"<details><summary>{escape(split)} alone</summary>{_summary_table(its)}</details>")
-    return "".join(out) + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
+    rows = networks(report.table)
+    content = ""
+    for summary in summary_tables(rows, accuracy_interval=True):
+        content += f"<h3>{escape(summary.title)} <small>{summary.about}</small></h3>{summary_table(summary)}"
+    for split in dict.fromkeys(rows["split"]):
+        chosen = rows[rows["split"] == split]
+        if rows[rows["group"] == chosen["group"].iloc[0]]["split"].nunique() > 1:
+            tables = "".join(map(summary_table, summary_tables(chosen, accuracy_interval=True)))
+            content += f"<details><summary>{escape(str(split))} alone</summary>{tables}</details>"
+    notes = footnotes(report.table, rows)
+    return content + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
 
 
-def _summary_table(lines: pd.DataFrame) -> str:
-    columns = [
-        "treatment",
-        "n",
-        "networks",
-        "units",
-        "top-1 %",
-        "− base",
-        "",
-        "co-adaptation",
-        "specificity",
-        "train loss",
-    ]
-    rows = []
-    for line in lines.to_dict("records"):
-        verdict = {NOT_ENOUGH: "?"}.get(line["verdict"], line["verdict"])
-        half = line["accuracy"] - line["accuracy_low"]
-        rows.append(
-            [
-                line["treatment"],
-                str(line["n"] or ""),
-                str(line["accuracy_networks"]),
-                str(line["accuracy_units"]),
-                _points(line["accuracy"], True) + ("" if math.isnan(half) else f" ± {100 * half:.1f}"),
-                _difference(line, "difference"),
-                verdict,
-                _difference(line, "coadaptation"),
-                _difference(line, "specificity"),
-                "" if math.isnan(line["train_loss"]) else f"{line['train_loss']:.2f}",
-            ]
-        )
-    return _table(columns, rows, left=(0, 6), groups=True)
+def summary_table(summary: SummaryTable) -> str:
+    left = [i for i, column in enumerate(summary.columns) if column.left]
+    heads = [column.head.replace("- ", f"{MINUS} ") for column in summary.columns]
+    rows = [[text if i in left else text.replace("-", MINUS) for i, text in enumerate(texts)] for texts in summary.rows]
+    return table(heads, rows, left=left, groups=True)
 
 
-def _claims(report: Report) -> str:
-    if not len(report.table):
+def claims_of(report: Report) -> str:
+    """The paper's claims that are about networks, each with its verdict; the undecided ones folded away."""
+    if report.table.empty:
         return ""
-    judged = claims(report.table)
-    count = Counter(each.verdict for each in judged)
-    colours = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_SUPPORTED: "odd"}
-    rows: list[list[str]] = []
-    open_rows: list[list[str]] = []
-    for each in judged:
-        claim = each.claim
-        row = [
-            escape(claim.id),
-            f"{escape(claim.text)}<br><small>{escape(claim.where)}; {escape(claim.rule_text)}</small>",
-            escape(claim.stated),
-            "<br>".join(escape(at.label) for at in each.measured),
-            "<br>".join(_claimed(claim, at.authors) for at in each.measured),
-            "<br>".join(_claimed(claim, at.yours) for at in each.measured),
-            "<br>".join(f"{at.yours.networks} / {at.yours.units}" for at in each.measured),
-            f'<b class="{colours.get(each.verdict, "")}">{escape(each.verdict)}</b>',
-        ]
-        (open_rows if each.verdict == NOT_ENOUGH else rows).append(row)
+    judged = [result for result in claims(report.table) if result.verdict != FACT]
     columns = ["", "claim", "paper", "", "authors, paired", "this study", "networks / units", "verdict"]
-    verdicts = ", ".join(f"{n} {verdict}" for verdict, n in count.most_common())
-    out = f"<p>{len(judged)} statements of the paper, each with a rule that was fixed before any run: {verdicts}.</p>"
-    if rows:
-        out += _table(columns, rows, left=(0, 1, 2, 3, 7), raw=True)
-    if open_rows:
-        inside = _table(columns, open_rows, left=(0, 1, 2, 3, 7), raw=True)
-        title = f"{len(open_rows)} that this study has not enough networks for"
-        out += f"<details><summary>{title}</summary>{inside}</details>"
+    left = (0, 1, 2, 3, 7)
+    count = Counter(result.verdict for result in judged)
+    verdicts = ", ".join(f"{number} {verdict}" for verdict, number in count.most_common())
+    content = f"<p>{len(judged)} claims of the paper, each with a rule that was fixed before any run: {verdicts}.</p>"
+    decided = [claim_row(result) for result in judged if result.verdict != NOT_ENOUGH]
+    undecided = [claim_row(result) for result in judged if result.verdict == NOT_ENOUGH]
+    if decided:
+        content += table(columns, decided, left=left, raw=True)
+    if undecided:
+        title = f"{len(undecided)} that this study has not enough networks for"
+        inside = table(columns, undecided, left=left, raw=True)
+        content += f"<details><summary>{title}</summary>{inside}</details>"
     note = (
         "In %, differences in points. Authors: their published networks by the mean of the ten highest validations. "
         f"This study: {STATISTICS[statistic_of(report.table)]}. Only networks by the paper's recipe are held against "
         "its values."
     )
-    return out + f'<p class="small">{escape(note)}</p>'
+    return content + f'<p class="small">{escape(note)}</p>'
 
 
-def _claimed(claim: Claim, mean: Mean) -> str:
-    if math.isnan(mean.value):
-        return "–"
-    if claim.rule == "count":
-        return f"{mean.value:.0f}"
-    half = "" if math.isnan(mean.low) else f" ± {100 * (mean.value - mean.low):.1f}"
-    return _points(mean.value, claim.quantity in ("accuracy", "error")) + half
-
-
-def _state(report: Report) -> str:
-    """What is not trained, and why: one line for the networks that share a state and a reason."""
-    reasons: dict[tuple[str, str], list[NetworkStatus]] = {}
-    for status in report.found:
-        if status.state != "done":
-            detail = status.detail or STATE_WORDS[status.state]
-            if status.state == "running" and status.steps:
-                detail = f"step {status.step:,} of {status.steps:,}" + (f", {status.detail}" if status.detail else "")
-            reasons.setdefault((status.state, detail), []).append(status)
-    rows = []
-    order = list(STATE_WORDS)
-    for (state, why), group in sorted(reasons.items(), key=lambda item: -order.index(item[0][0])):
-        names = [status.network.name.removesuffix("/seed-0") for status in group]
-        shown = escape(", ".join(names[:6]))
-        if names[6:]:
-            shown += f"<details><summary>and {len(names) - 6} more</summary>{escape(', '.join(names[6:]))}</details>"
-        rows.append([f'<i class="{state}"></i>{state}', str(len(group)), shown, escape(why)])
-    lines = at_chance(
-        report.study, report.folder, [status.network for status in report.found if status.state == "done"]
-    )
-    if not rows:
-        return "<p>Every network of the study is trained.</p>" + _items(lines)
-    return _table(["state", "networks", "which", "why"], rows, left=(0, 2, 3), raw=True) + _items(lines)
-
-
-def _recipes(report: Report) -> str:
-    recipes = Counter(status.network.recipe for status in report.found)
-    fields = [key for key in asdict(next(iter(recipes))) if key != "name"]
-    used = [field for field in fields if any(getattr(recipe, field) not in (0, None) for recipe in recipes)]
-    columns = ["recipe", *(recipe.name for recipe in recipes)]
-    rows = [["networks", *(str(n) for n in recipes.values())]]
-    rows += [[field.replace("_", " "), *(_value(getattr(recipe, field)) for recipe in recipes)] for field in used]
-    architecture = report.study.architecture
-    layers = [
-        [
-            name,
-            type(spec).__name__,
-            ", ".join(f"{k} {_value(v)}" for k, v in asdict(spec).items() if v),
-            f"{c} × {s} × {s}",
-        ]
-        for (name, spec), (c, s) in zip(architecture.layers, shapes(architecture)[1:], strict=True)
+def claim_row(result: ClaimResult) -> list[str]:
+    """The cells of a claim, as HTML: a line for each layer that it is about."""
+    claim, measured = result.claim, result.measured
+    colour = {REPRODUCED: "good", NOT_REPRODUCED: "bad", NOT_SUPPORTED: "odd"}.get(result.verdict, "")
+    return [
+        escape(claim.id),
+        f"{escape(claim.text)}<br><small>{escape(claim.where)}; {escape(claim.rule_text)}</small>",
+        escape(claim.stated),
+        "<br>".join(escape(at.label) for at in measured),
+        "<br>".join(claim_value(claim, at.authors, "–").replace("-", MINUS) for at in measured),
+        "<br>".join(claim_value(claim, at.yours, "–").replace("-", MINUS) for at in measured),
+        "<br>".join(f"{at.yours.networks} / {at.yours.units}" for at in measured),
+        f'<b class="{colour}">{escape(result.verdict)}</b>',
     ]
+
+
+# ------------------------------------------------------------------------------------------ state
+
+
+def state(report: Report) -> str:
+    """What is not trained, and why: one line for the networks that share a state and a reason."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for status in report.statuses:
+        if status.state != "done":
+            reasons.setdefault((status.state, reason(status)), []).append(status.network.name)
+    done = [status.network for status in report.statuses if status.state == "done"]
+    lines = items(at_chance(report.study, report.folder, done))
+    if not reasons:
+        return "<p>Every network of the study is trained.</p>" + lines
+    order = list(STATES)
+    rows = []
+    for (name, why), names in sorted(reasons.items(), key=lambda item: -order.index(item[0][0])):
+        spans = [span.removesuffix("/seed-0") for span in in_spans(names)]
+        which = escape(", ".join(spans[:6]))
+        if spans[6:]:
+            which += f"<details><summary>and {len(spans) - 6} more</summary>{escape(', '.join(spans[6:]))}</details>"
+        rows.append([f'<i class="{name}"></i>{name}', str(len(names)), which, escape(why)])
+    return table(["state", "networks", "which", "why"], rows, left=(0, 2, 3), raw=True) + lines
+
+
+def reason(status: NetworkStatus) -> str:
+    """Why a network is in its state, in words."""
+    if status.state == "running" and status.steps:
+        detail = f", {status.detail}" if status.detail else ""
+        return f"step {status.step:,} of {status.steps:,}{detail}"
+    return status.detail or STATES[status.state]
+
+
+# ------------------------------------------------------------------------------------------ recipes and provenance
+
+
+def recipes(report: Report) -> str:
+    """The fields of the recipes that are in use, and the layers of the architecture."""
+    count = Counter(network.recipe for network in report.study.networks)
+    fields = [field for field in asdict(next(iter(count))) if field != "name"]
+    used = [field for field in fields if any(getattr(recipe, field) not in (0, None) for recipe in count)]
+    columns = ["recipe", *(recipe.name for recipe in count)]
+    rows = [["networks", *map(str, count.values())]]
+    rows += [[field.replace("_", " "), *(value(getattr(recipe, field)) for recipe in count)] for field in used]
+    architecture = report.study.architecture
+    layers = []
+    for (name, spec), (channels, side) in zip(architecture.layers, shapes(architecture)[1:], strict=True):
+        settings = ", ".join(f"{key} {value(setting)}" for key, setting in asdict(spec).items() if setting)
+        layers.append([name, type(spec).__name__, settings, f"{channels} × {side} × {side}"])
     title = f"Architecture: {escape(architecture.name)}, {architecture.crop} × {architecture.crop} pixels"
-    table = _table(["layer", "kind", "settings", "output"], layers, left=(0, 1, 2))
-    return f"{_table(columns, rows, left=range(len(columns)))}<details><summary>{title}</summary>{table}</details>"
+    inside = table(["layer", "kind", "settings", "output"], layers, left=(0, 1, 2))
+    return f"{table(columns, rows, left=range(len(columns)))}<details><summary>{title}</summary>{inside}</details>"
 
 
-def _provenance(report: Report) -> str:
-    """Commit, versions and hardware of the results, from the files of the networks."""
-    kept: dict[str, Counter[str]] = {}
-    seconds = images = 0.0
-    sets: Counter[str] = Counter()
-    for status in report.found:
-        if status.state not in ("done", "diverged"):
-            continue
-        result = read_json(report.folder.result(status.network.name))
-        its = result["provenance"]
-        seconds += result["seconds"] / max(1, len(its["fleet"]))
-        images += result["images_seen"]
-        sets[result["record"]["data"]] += 1
-        versions, hardware = its["versions"], its["hardware"]
-        for key, value in {
-            "commit": its["git_commit"],
-            "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-            "device": f"{its['devices']} × {hardware['gpu'] if its['accelerator'] != 'cpu' else hardware['cpu']}",
-            "host": hardware["host"],
-        }.items():
-            kept.setdefault(key, Counter())[str(value)] += 1
-    if not kept:
+def provenance(report: Report) -> str:
+    """Commit, versions and hardware of the results, and what training took, from the files of the networks."""
+    trained = [status.network.name for status in report.statuses if status.state in ("done", "diverged")]
+    if not trained:
         return ""
+    count: dict[str, Counter[str]] = {}
+    seconds = images = 0.0
+    for name in trained:
+        result = read_result(report.folder.result(name))
+        seconds += result.seconds / max(1, len(result.provenance["fleet"]))
+        images += result.images_seen
+        for key, text in origin(result).items():
+            count.setdefault(key, Counter())[text] += 1
     rows = [["data", report.study.data, ""]]
-    rows += [["checksum of the data", value, str(n)] for value, n in sets.items()]
-    rows += [[key, value, str(n)] for key, count in kept.items() for value, n in count.most_common()]
+    rows += [[key, text, str(number)] for key, texts in count.items() for text, number in texts.most_common()]
     rows.append(["training time", f"{seconds / 3600:.2f} hours of fleets, {images:,.0f} images seen by networks", ""])
-    return _table(["", "", "networks"], rows, left=(0, 1))
+    return table(["", "", "networks"], rows, left=(0, 1))
 
 
-def _networks(report: Report) -> str:
-    if not len(report.table):
+def origin(result: Result) -> dict[str, str]:
+    """Where a result comes from, in words."""
+    made = result.provenance
+    device = made["hardware"]["cpu" if made["accelerator"] == "cpu" else "gpu"]
+    return {
+        "checksum of the data": str(result.record["data"]),
+        "commit": str(made["git_commit"]),
+        "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+        "device": f"{made['devices']} × {device}",
+        "host": str(made["hardware"]["host"]),
+    }
+
+
+def all_networks(report: Report) -> str:
+    """Every network that has a result, folded away."""
+    if report.table.empty:
         return ""
     columns = ["network", "top-1 %", "top-5 %", "val loss", "train loss", "train %", "steps", "images/s", "commit"]
     rows = []
-    names = results.full_names(report.table)
-    for name, row in zip(names, report.table.to_dict("records"), strict=True):
+    for name, row in zip(full_names(report.table), report.table.to_dict("records"), strict=True):
+        commit = row["git_commit"]
         rows.append(
             [
                 name,
@@ -494,30 +320,33 @@ def _networks(report: Report) -> str:
                 f"{100 * row['train_top1']:.1f}",
                 f"{row['steps']:,}",
                 f"{row['images_per_second']:,.0f}",
-                row["git_commit"][:7] + (" +" if " " in row["git_commit"] else ""),
+                commit[:7] + (" +" if " " in commit else ""),
             ]
         )
     note = '<p class="small">images/s: of the whole fleet. +: with changes that were not committed.</p>'
-    return f"<details><summary>All {len(rows)} networks</summary>{_table(columns, rows, left=(0,))}{note}</details>"
+    return f"<details><summary>All {len(rows)} networks</summary>{table(columns, rows, left=(0,))}{note}</details>"
 
 
 # ------------------------------------------------------------------------------------------ pieces of HTML
 
 
-def _table(
+def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
     left: Iterable[int] = (),
     raw: bool = False,
     groups: bool = False,
 ) -> str:
-    """left: columns of words; the others are numbers, to the right. groups: a line where the first cell changes."""
+    """A table. `left`: columns of words; the others are numbers, aligned to the right.
+
+    raw: the cells are HTML. groups: a line is drawn where the first cell changes.
+    """
     aligned = set(left)
 
-    def cells(values: Sequence[str], tag: str) -> str:
+    def cells(texts: Sequence[str], tag: str) -> str:
         return "".join(
-            f"<{tag}{' class=l' if i in aligned else ''}>{value if raw else escape(value)}</{tag}>"
-            for i, value in enumerate(values)
+            f"<{tag}{' class=l' if i in aligned else ''}>{text if raw else escape(text)}</{tag}>"
+            for i, text in enumerate(texts)
         )
 
     body, above = [], ""
@@ -529,278 +358,25 @@ def _table(
     return f'<div class="scroll"><table>{head}<tbody>{"".join(body)}</tbody></table></div>'
 
 
-def _items(lines: Sequence[str]) -> str:
+def items(lines: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
-def _listed(words: Iterable[str]) -> str:
-    every = list(words)
-    return escape(", ".join(every[:-1]) + f" and {every[-1]}" if len(every) > 1 else every[0])
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence: a, b and c."""
+    *others, last = names
+    return escape(f"{', '.join(others)} and {last}" if others else last)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _points(value: float, accuracy: bool = False) -> str:
-    if math.isnan(value):
-        return ""
-    return f"{round(100 * value, 1) + 0.0:{'' if accuracy else '+'}.1f}".replace("-", "−")
+def number(fraction: float, signed: bool) -> str:
+    return points(fraction, sign=signed).replace("-", MINUS)
 
 
-def _difference(line: Mapping[Any, Any], column: str) -> str:
-    half = line[column] - line[f"{column}_low"]
-    return _points(line[column]) + ("" if math.isnan(half) else f" ± {100 * half:.1f}")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,.6g}" if isinstance(value, (int, float)) else str(value)
-
-
-STYLE = """
-:root { --ink: #1d2430; --soft: #5c6675; --line: #e3e6eb; --page: #fff; --tint: #f6f7f9; --accent: #1f4e9e;
-  --done: #2f7d4f; --diverged: #8a2be2; --running: #2f6fd0; --missing: #c9ced6; --waiting: #9aa5b4; --failed: #c0392b;
-  --blocked: #e08e2b; }
-* { box-sizing: border-box; }
-html { scroll-behavior: smooth; scroll-padding-top: 3.2rem; }
-body { margin: 0; color: var(--ink); background: var(--page); line-height: 1.5;
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif; }
-header, main { max-width: 1080px; margin: 0 auto; padding: 0 1.5rem; }
-header { padding-top: 2.6rem; }
-.kicker { margin: 0; color: var(--soft); font-size: .85rem; letter-spacing: .02em; }
-h1 { margin: .1rem 0 .2rem; font-size: 2.1rem; line-height: 1.15; letter-spacing: -.02em; }
-.lead { margin: 0 0 1.1rem; font-size: 1.05rem; color: var(--soft); }
-h2 { margin: 0 0 1rem; font-size: 1.35rem; letter-spacing: -.01em; }
-h3 { margin: 1.8rem 0 .6rem; font-size: 1.02rem; }
-h3:first-child { margin-top: 0; }
-h3 small { color: var(--soft); font-weight: normal; margin-left: .4rem; }
-section { padding: 2.2rem 0 2rem; border-bottom: 1px solid var(--line); }
-section:last-child { border: 0; }
-nav { position: sticky; top: 0; z-index: 2; background: rgba(255, 255, 255, .95); border-bottom: 1px solid var(--line);
-  margin-top: 1.4rem; display: flex; flex-wrap: wrap; gap: .2rem 1.3rem;
-  padding: .65rem max(1.5rem, calc((100% - 1080px) / 2 + 1.5rem)); }
-nav a { color: var(--soft); text-decoration: none; font-size: .88rem; }
-nav a:hover { color: var(--accent); }
-.small, figcaption { color: var(--soft); font-size: .82rem; }
-.bar { display: flex; height: .55rem; border-radius: .3rem; overflow: hidden; gap: 1px; background: var(--line); }
-.legend { margin: .45rem 0 .2rem; font-size: .82rem; color: var(--soft); }
-.legend span { margin-right: 1.1rem; }
-i.done { background: var(--done); } i.diverged { background: var(--diverged); }
-i.running { background: var(--running); }
-i.missing { background: var(--missing); } i.waiting { background: var(--waiting); }
-i.failed { background: var(--failed); } i.blocked { background: var(--blocked); }
-.legend i, td i { display: inline-block; width: .65rem; height: .65rem; border-radius: .15rem; margin-right: .4rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: .9rem; margin-bottom: 1rem; }
-.card { border: 1px solid var(--line); border-radius: .5rem; padding: .8rem .95rem; background: var(--tint); }
-.card p { margin: 0; }
-.number { font-size: 1.75rem; font-weight: 600; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
-.number small { font-size: .85rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
-.card p:first-child { font-size: .88rem; min-height: 2.6em; line-height: 1.3; }
-.card p:last-child { margin-top: .35rem; }
-.warning { border-left: 3px solid var(--blocked); background: #fdf6ec; margin: 0 0 1.2rem; padding: .6rem .9rem;
-  font-size: .9rem; }
-.figures { columns: 2 440px; column-gap: 1.6rem; }
-figure { margin: 0 0 1.6rem; border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; break-inside: avoid; }
-figure img { display: block; width: 100%; height: auto; }
-figcaption { margin-top: .7rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; min-width: 60%; }
-th, td { text-align: right; padding: .28rem .8rem .28rem 0; vertical-align: top; white-space: nowrap; }
-th { color: var(--soft); font-weight: 500; border-bottom: 1px solid var(--ink); vertical-align: bottom; }
-td { border-bottom: 1px solid var(--line); }
-tr.group td { border-top: 1px solid #b9c0ca; }
-tbody tr:hover { background: var(--tint); }
-.l { text-align: left; }
-#claims td:nth-child(2), #state td:nth-child(3), #state td:nth-child(4), #recipes td:nth-child(3),
-#provenance td:nth-child(2) { white-space: normal; overflow-wrap: anywhere; min-width: 15rem; }
-#claims td:nth-child(8), #claims td:nth-child(3) { white-space: normal; }
-td small { color: var(--soft); }
-.good { color: var(--done); } .bad { color: var(--failed); } .odd { color: #8a6d1d; }
-b { font-weight: 600; }
-details { margin: 1rem 0 0; }
-td details { margin: 0; }
-summary { cursor: pointer; color: var(--accent); font-size: .9rem; }
-details[open] > summary { margin-bottom: .6rem; }
-ul { padding-left: 1.1rem; font-size: .9rem; }
-@media print { nav { display: none; } section { break-inside: avoid-page; } }
-"""
-
-
-# ------------------------------------------------------------------------------------------ W&B
-
-
-def track_study(report: Report, mode: str) -> None:
-    """Logs the table, the figures and the headline numbers to the study's own run; the newest call is what it shows.
-
-    Each call is one step of the run. What W&B refuses is said in one line, and stops nothing.
-    """
-    import wandb
-
-    folder = report.folder.root
-    try:
-        keep_files_in(folder)
-        remove_empty(folder)
-        step = 1 + last_logged(folder)
-        identity = {
-            "id": report.study.name,
-            "name": f"{report.study.name} (study)",
-            "job_type": "study",
-            "tags": [report.study.name, "study"],
-            "config": {
-                "study": report.study.name,
-                "data": report.study.data,
-                "architecture": report.study.architecture.name,
-                "networks": len(report.study.networks),
-            },
-        }
-        run = open_run(mode, folder, **identity)
-        if mode == "online" and run.resumed:
-            step = max(step, run.starting_step)
-        shown: dict[str, Any] = {f"figures/{file.stem}": wandb.Image(str(file)) for file in report.figures}
-        if len(report.table):
-            shown["results"] = wandb.Table(dataframe=report.table)
-            shown["summary"] = wandb.Table(dataframe=results.summary(report.table))
-            for split, its in results.networks(report.table).groupby("split"):
-                shown[over_n(str(split))] = _chart(wandb, str(split), its)
-        numbers = headlines(report)
-        run.log({**shown, **{f"headline/{key}": value for key, value in numbers.items()}}, step=step, commit=True)
-        run.summary.update(numbers)
-        run.finish()
-        wait_for(folder, step)
-    except Exception as error:
-        say(f"the study's run is not logged: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
-
-
-def over_n(split: str) -> str:
-    """The name of the chart of top-1 over n of one split, in the study's run."""
-    return f"top-1 over n/{split}"
-
-
-def _chart(wandb: Any, split: str, rows: pd.DataFrame) -> Any:
-    """Mean top-1 over n, a line for each treatment; the base is the line's start at n = 0."""
-    base = rows[rows["treatment"] == "base"]["accuracy"].mean()
-    xs, ys, keys = [], [], []
-    for treatment, its in rows[rows["n"] > 0].groupby("treatment"):
-        means = its.groupby("n")["accuracy"].mean()
-        xs.append([0, *means.index.tolist()])
-        ys.append([base, *means.tolist()])
-        keys.append(str(treatment))
-    return wandb.plot.line_series(xs or [[0]], ys or [[base]], keys or ["base"], f"{split}: top-1 over n", "n")
-
-
-def dashboard(study: Study, entity: str = "") -> Any:
-    """The study's workspace: a section for each split, then single networks, throughput and failures.
-
-    Refused without wandb-workspaces.
-    """
-    try:
-        import wandb_workspaces.expr as expr
-        import wandb_workspaces.reports.v2
-        import wandb_workspaces.workspaces as workspaces
-    except ImportError:
-        raise Refused("the dashboard needs wandb-workspaces: pip install '.[dashboard]' in the project") from None
-    panels: Any = wandb_workspaces.reports.v2
-    groups: dict[str, list[str]] = {}  # split → its treatments
-    for network in study.networks:
-        its = groups.setdefault(network.split, [])
-        if treatment_of(network) not in its:
-            its.append(treatment_of(network))
-
-    def lines(title: str, keys: Sequence[str], by_treatment: bool, log: bool = False) -> Any:
-        grouped = {"groupby": panels.Config("treatment"), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
-        return panels.LinePlot(title=title, y=list(keys), log_y=log or None, **(grouped if by_treatment else {}))
-
-    sections = [
-        workspaces.Section(
-            name="The study",
-            is_open=True,
-            panels=[panels.MediaBrowser(title="Figures", media_keys=["figures/figure2"])],
-        )
-    ]
-    for split, its in groups.items():
-        chart = panels.CustomChart(
-            query={"summaryTable": {"tableKey": f"{over_n(split)}_table"}},
-            chart_name="wandb/lineseries/v0",
-            chart_fields={"step": "step", "lineKey": "lineKey", "lineVal": "lineVal"},
-            chart_strings={"title": f"{split}: top-1 over n, by treatment", "xname": "n"},
-        )
-        now = [
-            panels.ScatterPlot(
-                title=f"{split}: {treatment}, top-1 over n",
-                x=panels.Config("n"),
-                y=panels.SummaryMetric(f"{split}/val_top1/{treatment}"),
-            )
-            for treatment in its
-        ]
-        course = [
-            lines(f"{split}: {title}", [f"{split}/{key}/{treatment}" for treatment in its], True)
-            for key, title in (
-                ("val_top1", "top-1 by treatment"),
-                ("val_loss", "validation loss by treatment"),
-                ("train_loss", "training loss by treatment"),
-            )
-        ]
-        sections.append(workspaces.Section(name=split, is_open=True, panels=[chart, *now, *course]))
-    one = {
-        "training loss": ["train_loss"],
-        "validation loss": ["val_loss"],
-        "top-1": ["val_top1"],
-        "top-5": ["val_top5"],
-        "learning rate": ["learning_rate"],
-        "epoch": ["epoch"],
-    }
-    sections += [
-        workspaces.Section(name="Networks", panels=[lines(title, keys, False) for title, keys in one.items()]),
-        workspaces.Section(
-            name="Throughput",
-            panels=[
-                lines("images/s of a network's fleet", ["images_per_second"], False),
-                lines("images/s by treatment", ["images_per_second"], True),
-            ],
-        ),
-        workspaces.Section(
-            name="Failures",
-            panels=[
-                lines("loss is not a number", ["diverged"], False),
-                panels.ScalarChart(title="networks diverged", metric=panels.Metric("diverged"), groupby_aggfunc="sum"),
-                panels.ScalarChart(title="networks failed", metric=panels.SummaryMetric("networks failed")),
-                panels.ScalarChart(title="networks blocked", metric=panels.SummaryMetric("networks blocked")),
-            ],
-        ),
-    ]
-    return workspaces.Workspace(
-        entity=entity,
-        project=project(),
-        name=f"{study.name}: how transferable are the features of layer n?",
-        sections=sections,
-        settings=workspaces.WorkspaceSettings(max_runs=100),
-        runset_settings=workspaces.RunsetSettings(
-            filters=[expr.Config("study") == study.name],
-            groupby=[],
-            pinned_columns=["summary:val_top1", "summary:diverged", "config:treatment", "config:n", "config:split"],
-        ),
-    )
-
-
-def save_dashboard(study: Study, file: Path | None) -> str:
-    """Saves the workspace at W&B, or writes it to `file` as JSON, for which no login is needed; where it is."""
-    if file is None:
-        import wandb
-
-        try:
-            workspace = dashboard(study, entity() or wandb.Api().default_entity or "")
-            return str(workspace.save().url)
-        except Refused:
-            raise
-        except Exception as error:
-            words = " ".join(str(error).split())[:200]
-            raise Refused(
-                f"W&B does not take the dashboard ({words}); `wandb login`, or write it with --file"
-            ) from None
-    workspace = dashboard(study, entity())
-    with write_atomically(file, "w") as handle:
-        json.dump(json.loads(workspace._to_model().model_dump_json(by_alias=True, exclude_none=True)), handle, indent=1)
-        handle.write("\n")
-    return str(file)
+def value(setting: Any) -> str:
+    if isinstance(setting, bool):
+        return "yes" if setting else "no"
+    return f"{setting:,.6g}" if isinstance(setting, (int, float)) else str(setting)
