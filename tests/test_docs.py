@@ -56,8 +56,10 @@ def wrong_command(line: str) -> str:
         script = PROJECT / rest[0]
         if not script.is_file():
             return f"there is no {rest[0]}"
-        shared = PROJECT / "plots" / "style.py"  # the options that all plots have
-        source = script.read_text() + (shared.read_text() if script.parent == shared.parent else "")
+        source = script.read_text()
+        if rest[0].startswith("plots/"):  # a script for a figure of the package; all of them share options
+            figures = PROJECT / "transferability" / "plots"
+            source = (figures / script.name).read_text() + (figures / "command.py").read_text()
         absent = [word for word in rest if word.startswith("--") and f'"{word.partition("=")[0]}"' not in source]
         return f"{rest[0]} has no {absent[0]}" if absent else ""
     if program == "make" and rest:
@@ -86,7 +88,8 @@ def wrong_paths(line: str) -> list[str]:
     paths = [word for word in words if "/" in word and not re.search(r"[*…{<$]", word)]
     named = {word: PROJECT / word for word in paths if word.partition("/")[0] in FOLDERS}
     named |= {word: PACKAGE / word for word in paths if MODULES.fullmatch(word)}
-    return [word for word, path in named.items() if not path.exists()]
+    # A figure's code and the script that draws it have the same name: plots/ is a folder of both.
+    return [word for word, path in named.items() if not path.exists() and not (PACKAGE / word).exists()]
 
 
 def anchors(page: Path) -> set[str]:
@@ -193,9 +196,10 @@ def test_a_table_that_is_out_of_date_is_noticed() -> None:
 
 
 def test_the_map_names_every_file_of_the_package_once() -> None:
-    text = (PROJECT / "docs" / "design.md").read_text()
-    listed = re.findall(r"^\| `([\w/]+\.(?:py|css))` \|", text.partition("## Files of the package")[2], re.MULTILINE)
-    files = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".css") and path.name != "__init__.py"]
+    rows = (PROJECT / "docs" / "design.md").read_text().partition("## Files of the package")[2]
+    listed = re.findall(r"^\| `([\w/]+\.(?:py|css|html))` \|", rows, re.MULTILINE)
+    kinds = (".py", ".css", ".html")
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in kinds and path.name != "__init__.py"]
     assert sorted(listed) == sorted(path.relative_to(PACKAGE).as_posix() for path in files)
 
 

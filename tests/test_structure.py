@@ -12,13 +12,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST, MOST_PARAMETERS = 60, 7
 # Who reads the environment: the entry points, and what speaks for a program that has variables of its own.
 ENVIRONMENT = {
-    "cli.py": "the command line",
+    "cli.py": "the command line: the width that COLUMNS gives",
     "runs/paths.py": "functions for entry points",
     "runs/machine.py": "ranks, GPUs, threads: what this process is on its machine",
     "runs/locks.py": "SLURM's number of this job",
     "launch/local.py": "what the workers find",
     "launch/slurm.py": "what sbatch finds, and the site's settings",
     "training/tracking.py": "W&B's own variables",
+    "plots/__init__.py": "matplotlib's own variable",
 }
 
 

@@ -53,7 +53,7 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
 
 def test_a_part_of_the_table(folder: Path) -> None:
     said = command(folder, "results", "smoke.py", "--only", "random-0/A?B")
-    treatments = {line.split()[0] for line in said.splitlines() if line.startswith((" AnB", " BnB"))}
+    treatments = {line.split()[0] for line in said.splitlines() if line.lstrip().startswith(("AnB", "BnB"))}
     assert treatments == {"AnB"} and "28 of 28 networks are done" in said
 
 

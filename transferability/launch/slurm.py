@@ -444,12 +444,14 @@ def _write_list(folder: StudyFolder, number: int, study: Study, experiment: Path
             pass
         write_json(beside, content)
         try:
-            os.link(beside, file)  # unlike a renaming, this replaces nothing
+            with open(file, "x"):  # claims the number, on a file system without hard links too
+                pass
+            os.replace(beside, file)
             return number
         except FileExistsError:
             number += 1
         finally:
-            beside.unlink()
+            beside.unlink(missing_ok=True)
 
 
 def _user() -> str:

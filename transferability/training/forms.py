@@ -208,6 +208,7 @@ def target_images(study: Study, fleet: Fleet, classes: int, data: Path) -> TaskI
     folder, recipe = data / study.data, fleet.recipe
     if (folder / "manifest.json").exists():
         packed = open_packed(folder)
+        recipe.refuse_size(packed.size, str(folder))
         chosen = task_classes(packed.classes, fleet.split, fleet.target)
         return task_images(packed.train, chosen, fleet.images_per_class, recipe.shrink)
     side = recipe.crop * 256 // 227
