@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 # One thread a process, and threads that sleep while they wait.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -15,12 +16,19 @@ help: ## list the targets
 
 setup: $(VENV)/ready ## make .venv and install everything into it
 
-$(VENV)/ready: pyproject.toml constraints.txt
+$(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: there is no $(PYTHON); install Python 3.11 or newer, or: make PYTHON=/path/to/python3" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old; Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv module (on Debian: apt install python3-venv)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,wandb,dashboard,dev]'
+
+$(VENV)/ready: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(INSTALL) '.[train,wandb,dashboard,dev]'
+	@touch $@
+
+# Enough for figures: no torch, no wandb, no development tools. What `setup` has installed will do, too.
+$(VENV)/figures: pyproject.toml constraints.txt | $(VENV)/bin/python
+	test -e $(VENV)/ready || $(INSTALL) .
 	@touch $@
 
 demo: setup ## draw the demo pictures, train the demo study, draw Figure 2
@@ -28,7 +36,7 @@ demo: setup ## draw the demo pictures, train the demo study, draw Figure 2
 	$(BIN)/transferability run experiments/demo.py
 	$(BIN)/python plots/figure2.py runs/demo/results.csv --out figures/demo
 
-figures: setup ## draw all that the paper's published accuracies allow, into figures/
+figures: $(VENV)/figures ## draw all that the paper's published accuracies allow, into figures/; installs no torch
 	$(BIN)/python plots/all.py
 
 check: setup ## lint, formatting, types

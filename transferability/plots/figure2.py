@@ -154,9 +154,9 @@ def annotate(axes: Axes, shown: Sequence[Annotation]) -> None:
 def broken(annotation: Annotation, characters: int) -> str:
     """The text in lines of about so many characters, with its units where they are too few for an interval."""
     units = f" ({annotation.units} unit{'s' if annotation.units > 1 else ''})"
-    words = (annotation.text + ("" if annotation.has_interval else units)).replace(" unit", "\N{NO-BREAK SPACE}unit")
+    text = (annotation.text + ("" if annotation.has_interval else units)).replace(" unit", "\N{NO-BREAK SPACE}unit")
     lines = [""]
-    for word in words.split(" "):
+    for word in text.split(" "):
         fits = not lines[-1] or len(lines[-1]) + 1 + len(word) <= characters
         lines[-1:] = [f"{lines[-1]} {word}".strip()] if fits else [lines[-1], word]
     return "\n".join(lines)
@@ -213,25 +213,25 @@ def draw_means(axes: Axes, rows: pd.DataFrame, depth: int) -> None:
         style.bars(axes, by_n, look, shift=look.offset / 3)
 
 
-def draw_paper(axes: Axes, beside: pd.DataFrame, depth: int) -> None:
+def draw_paper(axes: Axes, published: pd.DataFrame, depth: int) -> None:
     """Bottom panel: the means of the paper's networks, dotted."""
     for treatment in TREATMENTS:
-        theirs = line(beside, treatment)
-        if treatment == "base" and len(theirs):
-            theirs = pd.Series(theirs.iloc[0], index=[0, depth])
+        means_of = line(published, treatment)
+        if treatment == "base" and len(means_of):
+            means_of = pd.Series(means_of.iloc[0], index=[0, depth])
         look = {"color": LOOKS[treatment].line, "ls": ":", "lw": 1.3, "zorder": 1.5}
-        style.curve(axes, theirs.index, theirs, gid=f"paper {treatment} line", **look)
+        style.curve(axes, means_of.index, means_of, gid=f"paper {treatment} line", **look)
 
 
-def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, title: str, page: Page) -> Figure:
-    """Figure 2 of networks of one group of splits; those of `beside` are faint and dotted."""
+def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page: Page) -> Figure:
+    """Figure 2 of networks of one group of splits; those of `published` are faint and dotted."""
     rows = rows[rows["treatment"].isin(TREATMENTS)]
-    depth = int(max(table["n"].max() for table in (rows, beside) if table is not None))
+    depth = int(max(table["n"].max() for table in (rows, published) if table is not None))
     figure = style.new_figure(page, 7.0)
     top, bottom = figure.subplots(2, 1)
-    if beside is not None:
-        draw_networks(top, beside, "paper", alpha=0.25)
-        draw_paper(bottom, beside, depth)
+    if published is not None:
+        draw_networks(top, published, "paper", alpha=0.25)
+        draw_paper(bottom, published, depth)
     draw_networks(top, rows, "own", alpha=1.0)
     draw_means(bottom, rows, depth)
     for axes in (top, bottom):
@@ -256,9 +256,9 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
             drawings.append(NotDrawn("figure2", f"{group} has none of {', '.join(TREATMENTS[1:])}"))
             continue
         title = "" if group == "random" else group_title(group)
-        beside = table.beside_of(rows)
-        figure = panels(rows, beside, title, page)
-        notes = [style.counted(page), ANNOTATED, table.note if beside is not None else ""]
+        published = table.published_of(rows)
+        figure = panels(rows, published, title, page)
+        notes = [style.counted(page), ANNOTATED, table.note if published is not None else ""]
         style.caption(figure, page, rows["study"], notes)
         lines = not_shown(file_name("figure2", group), rows, TREATMENTS)
         drawings.append(Drawn("figure2", figure, group, tuple(lines)))

@@ -144,8 +144,8 @@ def finish_relative(axes: Axes, rows: pd.DataFrame, page: Page) -> None:
     style.counts(axes, page, [(entry.short, entry.means) for entry in lines])
 
 
-def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, page: Page) -> Figure:
-    """Figure 3 of networks; those of `beside` are faint and dotted. Only panels that have networks of one's own."""
+def panels(rows: pd.DataFrame, published: pd.DataFrame | None, page: Page) -> Figure:
+    """Figure 3 of networks; those of `published` are faint and dotted. Only panels that have networks of one's own."""
     depth = int(rows[rows["treatment"].isin(("AnB", "RnB"))]["n"].max())
     above = dissimilar(rows) + [RANDOM_FEATURES] * bool((rows["treatment"] == "RnB").any())
     columns = max(1, page.columns(len(above), style.WIDTH))
@@ -154,7 +154,7 @@ def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, page: Page) -> Figur
     figure = style.new_figure(page, 2.5 * len(lines) + 3.4)
     axes_of = figure.subplot_mosaic(mosaic, height_ratios=[1.0] * len(lines) + [1.25])
     others = [group for group in above if group not in (*GROUP_TITLES, RANDOM_FEATURES)]
-    for table, owner in ((beside, "paper"), (rows, "own")):
+    for table, owner in ((published, "paper"), (rows, "own")):
         if table is None:
             continue
         for name in above:
@@ -191,8 +191,8 @@ def draw(table: Table, page: Page = PLAIN) -> list[Drawn | NotDrawn]:
     present = set(rows[rows["treatment"] == "AnB"]["group"])
     absent += [f"AnB on {style.group_name(group)}" for group in ("random", "manmade-natural") if group not in present]
     absent += [] if "RnB" in kinds else ["random features"]
-    figure = panels(rows, table.beside, page)
-    lines = relative(rows) + ([] if table.beside is None else relative(table.beside))
+    figure = panels(rows, table.published, page)
+    lines = relative(rows) + ([] if table.published is None else relative(table.published))
     is_cut = any(entry.means["value"].min() < floor_of(relative(rows)) for entry in lines)
     notes = [style.counted(page, "Below the bottom panel"), CUT if is_cut else "", table.note]
     style.caption(figure, page, rows["study"], notes)

@@ -99,16 +99,16 @@ def draw_panel(
     heading: str,
     differences: Sequence[Difference],
     rows: pd.DataFrame,
-    beside: pd.DataFrame | None,
+    published: pd.DataFrame | None,
     page: Page,
 ) -> None:
     """One of the panels over n."""
     last = 1
     for difference in differences:
-        if beside is not None:
-            draw_difference(axes, beside, difference, "paper")
+        if published is not None:
+            draw_difference(axes, published, difference, "paper")
         draw_difference(axes, rows, difference, "own")
-        tables = [table for table in (rows, beside) if table is not None]
+        tables = [table for table in (rows, published) if table is not None]
         last = max([last, *(int(n) for table in tables for n in chosen(table, difference)["n"])])
     axes.set_title(heading, loc="left")
     axes.axhline(0, color="black", ls="--", lw=0.8, zorder=1)
@@ -202,8 +202,8 @@ def shown_panels(rows: pd.DataFrame) -> dict[str, tuple[Difference, ...]]:
     return {name: panel for name, panel in lines.items() if panel}
 
 
-def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, title: str, page: Page) -> Figure:
-    """The panels that one group of splits has networks for; the means of `beside` are dotted."""
+def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page: Page) -> Figure:
+    """The panels that one group of splits has networks for; the means of `published` are dotted."""
     over_n = shown_panels(rows)
     last = last_cut(rows)
     mean_gains = gains(rows, last)
@@ -217,12 +217,12 @@ def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, title: str, page: Pa
         if name == "gains":
             draw_gains(axes_of[name], mean_gains, f"({letter}) Mean gain, {span(1, last)}", page)
         else:
-            draw_panel(axes_of[name], f"({letter}) {name}", over_n[name], rows, beside, page)
+            draw_panel(axes_of[name], f"({letter}) {name}", over_n[name], rows, published, page)
     entries = [style.handle(LOOKS[t], t) for t in ("BnB+", "AnB+") if (rows["treatment"] == t).any()]
     if mean_gains:
         entries.append((Patch(facecolor=POOLED, edgecolor="black"), "pooled, as in Table 1"))
         entries.append((Patch(facecolor=PAIRED, edgecolor="black"), "paired"))
-    if beside is not None:
+    if published is not None:
         entries.append((Line2D([], [], ls=":", color="black"), "the paper's networks"))
     if entries:
         style.legend(figure, figure.get_figwidth(), entries, title)
@@ -239,10 +239,10 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
             reason = f"{style.group_name(group)}: no BnB and no fine-tuned network with its base, no AnB with its BnB"
             drawings.append(NotDrawn("paired", reason))
             continue
-        beside = table.beside_of(rows)
-        figure = panels(rows, beside, group_title(group), page)
+        published = table.published_of(rows)
+        figure = panels(rows, published, group_title(group), page)
         where = "Below each panel and on the bars"
-        notes = [f"{style.counted(page, where)} {BAND}", untied(rows), table.note if beside is not None else ""]
+        notes = [f"{style.counted(page, where)} {BAND}", untied(rows), table.note if published is not None else ""]
         style.caption(figure, page, rows["study"], notes)
         lines = lacking(file_name("paired", group), missing(rows, TREATMENTS))
         drawings.append(Drawn("paired", figure, group, tuple(lines)))

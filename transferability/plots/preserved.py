@@ -51,8 +51,8 @@ def draw_treatment(axes: Axes, networks: pd.DataFrame, treatment: str, owner: st
     return [(f"m = {m}", by_n) for m, by_n in by_m]
 
 
-def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, title: str, page: Page) -> Figure:
-    """A panel for BnB and one for AnB, where there are any; `beside` is dotted."""
+def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page: Page) -> Figure:
+    """A panel for BnB and one for AnB, where there are any; `published` is dotted."""
     treatments = [treatment for treatment in SHADES if len(comparable(rows, treatment))]
     columns = page.columns(len(treatments))
     height, width = 3.1 * -(-len(treatments) // columns), style.WIDE if columns > 1 else style.WIDTH
@@ -60,8 +60,8 @@ def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, title: str, page: Pa
     grid = figure.subplots(len(treatments) // columns, columns, sharey=True, squeeze=False)
     shown = pd.concat([comparable(rows, treatment) for treatment in treatments])
     for axes, treatment in zip(grid.ravel(), treatments, strict=True):
-        if beside is not None:
-            draw_treatment(axes, comparable(beside, treatment), treatment, "paper")
+        if published is not None:
+            draw_treatment(axes, comparable(published, treatment), treatment, "paper")
         labelled = draw_treatment(axes, comparable(rows, treatment), treatment, "own")
         axes.set_title(LOOKS[treatment].label)
         axes.set_xlabel("Frozen layers $n$")
@@ -82,17 +82,17 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
 
     The paper's networks are those of the authors' notebook.
     """
-    theirs = results.networks(paper_preserved())
+    notebook = results.networks(paper_preserved())
     alone = set(table.rows["study"]) == {results.PUBLISHED}
     # As the authors' numbers are: whatever statistic the table was read with.
-    rows = theirs if alone else table.rows.assign(accuracy=table.rows["val_top1"])
-    beside = None if alone or table.beside is None else theirs
+    rows = notebook if alone else table.rows.assign(accuracy=table.rows["val_top1"])
+    published = None if alone or table.published is None else notebook
     drawings: list[Drawn | NotDrawn] = []
     for group, chosen in groups(rows, split).items():
         units = chosen[chosen["unit"].isin(chosen[chosen["preserved"] > 0]["unit"])]
         if units.empty:
             continue
-        others = beside if group == "random" else None
+        others = published if group == "random" else None
         figure = panels(units, others, group_title(group), page)
         note = f"m: copied layers above the frozen ones, trained. {style.counted(page, 'Below each panel')}"
         notes = [ALONE if alone else "", note, BESIDE if others is not None else ""]

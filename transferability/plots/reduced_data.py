@@ -77,13 +77,13 @@ def networks_of(rows: pd.DataFrame) -> str:
     return "Networks (units) of each mean, " + "; ".join(parts) + f". {style.INTERVALS.capitalize()}."
 
 
-def panels(rows: pd.DataFrame, beside: pd.DataFrame | None, page: Page) -> Figure:
-    """Both panels for the bases of `rows`; those of `beside` are faint and dotted."""
+def panels(rows: pd.DataFrame, published: pd.DataFrame | None, page: Page) -> Figure:
+    """Both panels for the bases of `rows`; those of `published` are faint and dotted."""
     columns = page.columns(2, style.WIDTH)
     figure = style.new_figure(page, 2.75 if columns == 2 else 5.2)
     linear, logarithmic = figure.subplots(2 // columns, columns, squeeze=False).ravel()
     for axes in (linear, logarithmic):
-        for table, owner in ((beside, "paper"), (rows, "own")):
+        for table, owner in ((published, "paper"), (rows, "own")):
             if table is not None:
                 draw_panel(axes, table, owner)
         axes.set_xlabel("Training images per class")
@@ -105,7 +105,7 @@ def draw(table: Table, page: Page = PLAIN) -> list[Drawn | NotDrawn]:
     """Accuracy over images per class, of the table's bases."""
     if reduced(table.rows).empty:
         return [NotDrawn("reduced_data", "the table has no base on a part of the images (baseW@250)")]
-    figure = panels(table.rows, table.beside, page)
+    figure = panels(table.rows, table.published, page)
     style.caption(figure, page, table.rows["study"], [networks_of(table.rows) if page.counts else "", table.note])
     return [Drawn("reduced_data", figure)]
 

@@ -73,7 +73,7 @@ def read_style(path: Path) -> dict[str, Any]:
     propagates, log.propagate = log.propagate, False
     log.addHandler(listen)
     try:
-        settings = matplotlib.rc_params_from_file(str(path), fail_on_error=True, use_default_template=False)
+        values = matplotlib.rc_params_from_file(str(path), fail_on_error=True, use_default_template=False)
     except (OSError, ValueError) as error:
         warnings = [str(error.strerror if isinstance(error, OSError) else error)]
     finally:
@@ -81,7 +81,7 @@ def read_style(path: Path) -> dict[str, Any]:
         log.propagate = propagates
     if warnings:
         raise Refused(f"{path} cannot be used as a matplotlib style file ({warnings[0][:200]})")
-    return {str(name): value for name, value in settings.items()}
+    return {str(name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,8 @@ def draw(table: Table, page: Page = PLAIN) -> list[Drawn | NotDrawn]:
     if not own:
         return [NotDrawn("table1", "the table has no AnB+ network on a random split")]
     blocks = {"": own}
-    if table.beside is not None:
-        blocks = {"own networks": own, "networks of the paper": boosts_of(table.beside)}
+    if table.published is not None:
+        blocks = {"own networks": own, "networks of the paper": boosts_of(table.published)}
     figure = panel(blocks, page)
     note = GAINED + (COUNTED if page.counts else "") + f". {NOTE}"
     accuracies = table.note.partition(". ")[2]  # without the words about dotted lines

@@ -22,15 +22,15 @@ class Table:
     """The networks to draw, as `results.networks` returns them, and the paper's to set beside them, if any."""
 
     rows: pd.DataFrame
-    beside: pd.DataFrame | None = None
-    note: str = ""  # for the caption, where there is `beside`: which accuracies are compared
+    published: pd.DataFrame | None = None
+    note: str = ""  # for the caption, where there is `published`: which accuracies are compared
     diverged: tuple[str, ...] = ()  # full names with their step; they are in no figure
 
-    def beside_of(self, rows: pd.DataFrame) -> pd.DataFrame | None:
+    def published_of(self, rows: pd.DataFrame) -> pd.DataFrame | None:
         """The paper's networks of the group that `rows` are of; None if there are none."""
-        if self.beside is None:
+        if self.published is None:
             return None
-        others = self.beside[self.beside["group"].isin(set(rows["group"]))]
+        others = self.published[self.published["group"].isin(set(rows["group"]))]
         return others if len(others) else None
 
 

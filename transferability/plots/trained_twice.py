@@ -49,14 +49,14 @@ LAST = 3  # the last so many n are averaged on their own, as in the paper's n = 
 FINE_TUNED = ("AnB+", "BnB+")
 BETWEEN = Look("AnB+ − BnB+", "#1b6e53", "#1b6e53", "s", False, 0.0)
 LONG = "long"  # the variant of the base of twice the steps
-# Column → the network that is subtracted, and its name in headings.
-CONTROLS = {"difference": "base", "minus_long": f"base@{LONG}", "minus_all": "B8B+"}
+# Columns of paired differences, and the headings of their panels.
 HEADINGS = {
     "difference": "minus the base",
     "minus_long": "minus the base of twice the steps",
-    "minus_all": "minus B8B+ (all layers copied)",
+    "minus_all": "minus {all_copied} (all layers copied)",
     "specificity": "AnB+ − BnB+, same n and target",
 }
+CONTROLS = ("difference", "minus_long", "minus_all")
 NOTE = (
     'Grey band: one point, the margin of "the same". Shows: the smallest difference that so many units would have '
     "shown with a power of 80 %."
@@ -87,7 +87,7 @@ class Comparison:
 
 
 def with_controls(rows: pd.DataFrame) -> pd.DataFrame:
-    """The fine-tuned networks of one group at n = 1 .. the last cut, with the columns of CONTROLS added.
+    """The fine-tuned networks of one group at n = 1 .. the last cut, with the columns minus_long and minus_all added.
 
     rows: from `results.networks`, which gives `difference` (minus the base) and, for AnB+, `specificity` (minus
     BnB+). NaN where the control is not in the table.
@@ -112,13 +112,23 @@ def comparisons(rows: pd.DataFrame) -> list[Comparison]:
     ranges = dict.fromkeys([(1, last), (max(1, last - LAST + 1), last)])
     lines = []
     for column, treatment in [*columns, ("specificity", "AnB+")]:
-        control = "BnB+" if column == "specificity" else CONTROLS[column]
+        control = control_of(column, last)
         for first, end in ranges:
             networks = rows[(rows["treatment"] == treatment) & rows["n"].between(first, end)]
             mean = mean_of(networks, column)
             if mean.networks:
                 lines.append(Comparison(f"{treatment} − {control}", column, treatment, first, end, mean))
     return lines
+
+
+def control_of(column: str, last: int) -> str:
+    """The network that is subtracted in a column. `last`: the last cut, one below the network's depth."""
+    return {
+        "difference": "base",
+        "minus_long": f"base@{LONG}",
+        "minus_all": f"B{last + 1}B+",
+        "specificity": "BnB+",
+    }[column]
 
 
 def smallest_shown(mean: Mean, power: float = POWER) -> float:
@@ -233,7 +243,8 @@ def panels(rows: pd.DataFrame, title: str, page: Page) -> Figure:
     upper, lower = subfigures
     for column, axes in upper.subplot_mosaic(mosaic).items():
         draw_over_n(axes, rows, column, page)
-        axes.set_title(HEADINGS[column], loc="left")
+        heading = HEADINGS[column].format(all_copied=control_of("minus_all", int(rows["n"].max())))
+        axes.set_title(heading, loc="left")
     draw_means(lower.subplots(), lines, page)
     entries = [style.handle(LOOKS[t], t, line=True) for t in FINE_TUNED if (rows["treatment"] == t).any()]
     if "specificity" in over_n:
@@ -252,7 +263,8 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
             drawings.append(NotDrawn("trained_twice", reason))
             continue
         figure = panels(rows, group_title(group), page)
-        without = [f"no {CONTROLS[column]} to subtract" for column in CONTROLS if rows[column].isna().all()]
+        last = int(rows["n"].max())
+        without = [f"no {control_of(column, last)} to subtract" for column in CONTROLS if rows[column].isna().all()]
         notes = [f"{style.counted(page, 'Below each panel')} {NOTE}"]
         style.caption(figure, page, networks["study"], notes)
         file = file_name("trained_twice", group)
