@@ -1,12 +1,14 @@
 """Fixtures that several test modules use."""
 
 import gc
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tiny import write_tiny
 
-from transferability.data.packed import PackedImages
+from transferability.data.packed import PackedImages, open_packed
 
 
 @pytest.fixture
@@ -17,10 +19,26 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def module_roots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`roots` that all tests of a module share, for what is trained once."""
+    root = tmp_path_factory.mktemp("roots")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERABILITY_DATA", str(root / "data"))
+        patch.setenv("TRANSFERABILITY_RUNS", str(root / "runs"))
+        yield root
+
+
+@pytest.fixture(scope="session")
+def tiny_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny packed set, to be copied."""
+    return write_tiny(tmp_path_factory.mktemp("packed") / "tiny").folder
+
+
 @pytest.fixture
-def packed(roots: Path) -> PackedImages:
+def packed(roots: Path, tiny_set: Path) -> PackedImages:
     """The tiny packed set, in this test's data folder."""
-    return write_tiny(roots / "data" / "tiny")
+    return open_packed(shutil.copytree(tiny_set, roots / "data" / "tiny"))
 
 
 def pytest_sessionfinish() -> None:

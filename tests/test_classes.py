@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from project import PROJECT, SHARED
+from waiting import LIMIT
 
 from transferability.classes import TABLES, ImageClass, class_groups, ilsvrc_classes, read_groups, wordnet_group
 from transferability.files import Refused
@@ -49,7 +50,7 @@ def test_wordnet_group(class_id: str, group: str) -> None:
 def test_the_table_of_natural_synsets_is_rebuilt_from_wordnet(tmp_path: Path) -> None:
     rebuilt = tmp_path / "table.csv"
     command = [sys.executable, str(PROJECT / "tools/make_wordnet_table.py"), str(DATA_NOUN), str(rebuilt)]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=LIMIT)
     assert rebuilt.read_bytes() == (TABLES / "natural_synsets.csv").read_bytes()
 
 

@@ -15,6 +15,7 @@ import collections
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200"}
 
+from comparing import outcome
 from pictures import encoded, pixels, put
 from rich.console import Console
 from rich.table import Table
@@ -89,6 +91,14 @@ class Bench:
         folder = Path(tempfile.mkdtemp(prefix="runs-", dir=self.root))
         yield folder
         shutil.rmtree(folder)
+
+
+def until(row: Row, times: int) -> Iterator[int]:
+    """Numbers of trials, until so many have met a process that still ran."""
+    for number in itertools.count():
+        if row.times >= times:
+            return
+        yield number
 
 
 # ---------------------------------------------------------------------------------------------- processes
@@ -150,21 +160,21 @@ def forked(what: Callable[[], object], log: Path, **more: str) -> Process:
         os._exit(code)
 
 
-def command(words: list[str], log: Path, **more: str) -> Process:
+def command(arguments: list[str], log: Path, **more: str) -> Process:
     """The command line, forked."""
 
     def what() -> None:
-        sys.argv = ["transferability", *words]
+        sys.argv = ["transferability", *arguments]
         cli.main()
 
     return forked(what, log, **more)
 
 
-def program(words: list[str], log: Path, **more: str) -> Process:
+def program(arguments: list[str], log: Path, **more: str) -> Process:
     """The installed program, as a user starts it, in a group of its own."""
     with open(log, "wb") as handle:
         started = subprocess.Popen(
-            [PROGRAM, *words], stdout=handle, stderr=handle, start_new_session=True, env={**os.environ, **more}
+            [PROGRAM, *arguments], stdout=handle, stderr=handle, start_new_session=True, env={**os.environ, **more}
         )
     return Process(started.pid, log)
 
@@ -172,8 +182,8 @@ def program(words: list[str], log: Path, **more: str) -> Process:
 def children(pid: int) -> list[int]:
     """The processes that `pid` has started and that train: not multiprocessing's own helper."""
     with contextlib.suppress(OSError):
-        found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        return [each for each in found if "resource_tracker" not in _command_line(each)]
+        pids = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [child for child in pids if "resource_tracker" not in _command_line(child)]
     return []
 
 
@@ -217,22 +227,19 @@ def last_line(text: str) -> str:
 TIMES = ("seconds", "images_per_second", "git_commit")
 
 
-def outcome(runs: Path, study: str = "smoke") -> dict[str, str]:
+def digests(runs: Path, study: str = "smoke") -> dict[str, str]:
     """Name of each network and table → digest of all that must not depend on faults."""
-    folder, out = StudyFolder(runs / study), {}
+    folder = StudyFolder(runs / study)
+    values = {}
     for file in sorted(folder.root.glob("*/*/seed-*/result.json")):
-        found = json.loads(file.read_text())
-        for key in ("seconds", "images_per_second", "provenance"):
-            del found[key]
-        del found["series"]["seconds"]
-        digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode())
-        digest.update(file.with_name("weights.safetensors").read_bytes())
-        out[found["name"]] = digest.hexdigest()
+        name = str(file.parent.relative_to(folder.root))
+        trained = outcome(study, name, runs)
+        values[name] = hashlib.sha256(json.dumps(trained.result, sort_keys=True).encode() + trained.file).hexdigest()
     for file in (folder.results, folder.curves):
         with open(file, newline="") as handle:
             rows = [{key: row[key] for key in row if key not in TIMES} for row in csv.DictReader(handle)]
-        out[file.name] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-    return out
+        values[file.name] = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+    return values
 
 
 def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None, experiment: Path = SMOKE) -> None:
@@ -241,8 +248,8 @@ def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None, ex
     if process.wait() != 0:
         raise Wrong(f"collecting: {process.said()[-500:]}")
     study = runs / experiment.stem
-    expected, found = expected or bench.calm, outcome(runs, experiment.stem)
-    differing = [name for name in {*expected, *found} if expected.get(name) != found.get(name)]
+    expected, values = expected or bench.calm, digests(runs, experiment.stem)
+    differing = [name for name in {*expected, *values} if expected.get(name) != values.get(name)]
     if differing:
         raise Wrong(f"{len(differing)} of {len(expected)} differ, as {differing[0]}")
 
@@ -252,8 +259,8 @@ def compare(bench: Bench, runs: Path, expected: dict[str, str] | None = None, ex
 
     left = [path for path in study.rglob("lock*") if not is_done(path)]
     left += [path for pattern in ("fleets/*", ".removed-*") for path in study.glob(pattern) if path.is_dir()]
-    beside = {study, study / "means"}  # where several processes may be writing, and none can tidy
-    left += [path for path in study.rglob(".*.tmp") if path.parent not in beside and not is_done(path)]
+    shared = {study, study / "means"}  # where several processes may be writing, and none can tidy
+    left += [path for path in study.rglob(".*.tmp") if path.parent not in shared and not is_done(path)]
     if left:
         raise Wrong(f"left over: {left[0].relative_to(runs)}")
 
@@ -286,14 +293,14 @@ from dataclasses import replace
 demo = runpy.run_path({demo!r})["study"]
 recipe = replace(demo.networks[0].recipe, name="part", steps=100, batch=16, warmup=10, validate_every=50)
 chosen = demo.select(["random-0/base?", "random-0/??A", "random-0/??A+"])
-study = replace(demo, name="part", data="drawn", networks=tuple(replace(each, recipe=recipe) for each in chosen))
+study = replace(demo, name="part", data="drawn", networks=tuple(replace(network, recipe=recipe) for network in chosen))
 """
 
 
 def kill_one_study_twenty_times(bench: Bench, row: Row) -> None:
     """A part of the demo study, killed twenty times before its end; with the temporary directory here and elsewhere."""
     experiment = put(bench.root / "part.py", PART.format(demo=str(SMOKE.with_name("demo.py"))).encode())
-    words = ["train", str(experiment), "--network", "*", *OPTIONS]
+    arguments = ["train", str(experiment), "--network", "*", *OPTIONS]
     pack_demo(bench)
     kills, seconds, calm = bench.times(20), 0.0, {}
     for temporary in ("", str(bench.root), "/dev/shm"):
@@ -301,17 +308,17 @@ def kill_one_study_twenty_times(bench: Bench, row: Row) -> None:
             where = environment(bench.root, runs) | {"TMPDIR": temporary or str(bench.root)}
             began, killed = time.monotonic(), 0
             while temporary and killed < kills:
-                process = command(words, bench.root / "log", **where)
+                process = command(arguments, bench.root / "log", **where)
                 if process.wait(bench.draw.uniform(0, seconds / kills)) is not None:
                     break
                 process.kill()
                 process.wait()
                 killed += 1
-            finish(lambda: command(words, bench.root / "log", **where), row)  # noqa: B023
+            finish(lambda: command(arguments, bench.root / "log", **where), row)  # noqa: B023
             if not temporary:  # undisturbed
                 seconds = time.monotonic() - began
                 command(["results", str(experiment)], bench.root / "log", **where).wait()
-                calm = outcome(runs, "part")
+                calm = digests(runs, "part")
             compare(bench, runs, calm, experiment)
             row.times += killed
             if temporary:
@@ -358,7 +365,7 @@ def kill_at_renames(bench: Bench, row: Row) -> None:
 
 def kill_the_group(bench: Bench, row: Row) -> None:
     """`run` with two workers: all of its processes at once, or the first one alone, whose workers have to follow."""
-    for number in range(bench.times(8)):
+    for number in until(row, bench.times(16)):
         with bench.runs() as runs:
             start = lambda: program([*RUN, "--workers", "2"], bench.root / "log", **environment(bench.root, runs))  # noqa: E731
             for _ in range(2):
@@ -376,7 +383,7 @@ def kill_the_group(bench: Bench, row: Row) -> None:
 
 def kill_one_worker(bench: Bench, row: Row) -> None:
     """`run` with two workers, one of them killed: the others' work goes on."""
-    for _ in range(bench.times(8)):
+    for _ in until(row, bench.times(8)):
         with bench.runs() as runs:
             start = lambda: program([*RUN, "--workers", "2"], bench.root / "log", **environment(bench.root, runs))  # noqa: E731
             process = start()
@@ -406,30 +413,31 @@ def kill_one_rank(bench: Bench, row: Row) -> None:
         if program(train, bench.root / "log", **environment(bench.root, runs)).wait() != 0:
             raise Wrong((bench.root / "log").read_text()[-500:])
         program(["results", str(SMOKE)], bench.root / "log", **environment(bench.root, runs)).wait()
-        expected = outcome(runs)
-    for number in range(bench.times(8)):
+        expected = digests(runs)
+    for number in until(row, bench.times(8)):
         with bench.runs() as runs:
-            words = run if number % 2 else train
-            start = lambda: program(words, bench.root / "log", **environment(bench.root, runs))  # noqa: B023, E731
+            arguments = run if number % 2 else train
+            start = lambda: program(arguments, bench.root / "log", **environment(bench.root, runs))  # noqa: B023, E731
             process = start()
             wait_for_children(process)
             time.sleep(bench.draw.uniform(0, 4 + bench.seconds))
-            if ranks := children(process.pid):
-                its = ranks if words is run else [process.pid, ranks[0]]
-                os.kill(bench.draw.choice(its), signal.SIGKILL)
+            ranks = children(process.pid)
+            if ranks:
+                victims = ranks if arguments is run else [process.pid, ranks[0]]
+                os.kill(bench.draw.choice(victims), signal.SIGKILL)
                 row.times += 1
             code = process.wait(90)
             end = time.monotonic() + 90
-            while time.monotonic() < end and any(_command_line(each) for each in ranks):
+            while time.monotonic() < end and any(map(_command_line, ranks)):
                 time.sleep(0.1)
-            if code is None or any(_command_line(each) for each in ranks):
+            if code is None or any(map(_command_line, ranks)):
                 row.saw["the other one waits for more than 90 s"] += 1
             elif code:
                 row.saw["killed" if code < 0 else last_line(process.said())] += 1
             process.kill()
-            for each in ranks:
+            for rank in ranks:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGKILL)
+                    os.kill(rank, signal.SIGKILL)
             finish(start, row, most=1)
             compare(bench, runs, expected)
 
@@ -459,8 +467,8 @@ def kill_packing(bench: Bench, row: Row) -> None:
     ):
 
         def start(destination: Path) -> Process:
-            words = ["pack", source_word, str(destination), *size, "--workers", "2"]  # noqa: B023
-            return program(words, bench.root / "log")
+            arguments = ["pack", source_word, str(destination), *size, "--workers", "2"]  # noqa: B023
+            return program(arguments, bench.root / "log")
 
         with bench.runs() as folder:  # how long it takes
             began = time.monotonic()
@@ -576,13 +584,13 @@ def read_only(bench: Bench, row: Row) -> None:
             if first:
                 finish(lambda: command(bases, bench.root / "log", **where), row)  # noqa: B023
             subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
-            for words in (TRAIN, [*RUN, "--workers", "1"], ["results", str(SMOKE)], ["status", str(SMOKE)]):
-                process = program(words, bench.root / "log", **where)
+            for arguments in (TRAIN, [*RUN, "--workers", "1"], ["results", str(SMOKE)], ["status", str(SMOKE)]):
+                process = program(arguments, bench.root / "log", **where)
                 code, said = process.wait(), process.said()
                 row.times += 1
-                if "Traceback" in said or (code == 0) != (words[0] == "status"):
-                    raise Wrong(f"{words[0]}: {said[-500:]}")
-                row.saw[last_line(said) if code else "status: as ever"] += 1
+                if "Traceback" in said or (code == 0) != (arguments[0] == "status"):
+                    raise Wrong(f"{arguments[0]}: {said[-500:]}")
+                row.saw[last_line(said) if code else "status: as usual"] += 1
             subprocess.run(["mount", "-o", "remount,rw", folder], check=True)
             finish(lambda: command(TRAIN, bench.root / "log", **where), row)  # noqa: B023
             compare(bench, folder)
@@ -590,7 +598,7 @@ def read_only(bench: Bench, row: Row) -> None:
 
 def damaged_pictures(bench: Bench, row: Row) -> None:
     """A byte of a packed set is gone or another, at a random place of a random file; or the set is elsewhere."""
-    data, words = bench.root / "damaged", ["run", str(SMOKE), "--workers", "1", "--accelerator", "cpu"]
+    data, arguments = bench.root / "damaged", ["run", str(SMOKE), "--workers", "1", "--accelerator", "cpu"]
     for number in range(bench.times(40)):
         shutil.rmtree(data, ignore_errors=True)
         shutil.copytree(bench.root / "data" / "demo", data / "demo")
@@ -605,7 +613,7 @@ def damaged_pictures(bench: Bench, row: Row) -> None:
             os.truncate(file, file.stat().st_size - 1)
         with bench.runs() as runs:
             where = environment(bench.root, runs) | {"TRANSFERABILITY_DATA": str(data)}
-            process = command(words, bench.root / "log", **where)
+            process = command(arguments, bench.root / "log", **where)
             code, said = process.wait(), process.said()
             row.times += 1
             harmless = file.name == "manifest.json"  # a byte in its time or name, say, changes nothing
@@ -620,21 +628,20 @@ def damaged_pictures(bench: Bench, row: Row) -> None:
 
 def foreign_locks(bench: Bench, row: Row) -> None:
     """Locks of another machine: one whose counter moves is respected, one that stands still is taken over."""
-    words = ["train", str(SMOKE), "--network", "random-0/baseA", "--accelerator", "cpu"]
+    arguments = ["train", str(SMOKE), "--network", "random-0/baseA", "--accelerator", "cpu"]
     with bench.runs() as runs:
         lock = StudyFolder(runs / "smoke").lock("random-0/baseA/seed-0")
-        said = {**asdict(myself("t")), "host": "n7", "machine": "another"}
-        write_json(lock, said)
-        process = command(words, bench.root / "log", **environment(bench.root, runs))
-        for counter in range(1, 200):
-            if (code := process.wait(0.3)) is not None:
-                break
-            write_json(lock, {**said, "counter": counter})
+        owner, counter = {**asdict(myself("t")), "host": "n7", "machine": "another"}, 0
+        write_json(lock, owner)
+        process = command(arguments, bench.root / "log", **environment(bench.root, runs))
+        while (code := process.wait(0.3)) is None and counter < LIMIT:
+            counter += 1
+            write_json(lock, {**owner, "counter": counter})
         row.times += 1
         if code != 2 or "is being trained by host n7" not in process.said():
             raise Wrong(f"exit code {code}: {process.said()[-300:]}")
         row.saw[last_line(process.said())] += 1
-        finish(lambda: command(words, bench.root / "log", **environment(bench.root, runs)), row)  # after a minute
+        finish(lambda: command(arguments, bench.root / "log", **environment(bench.root, runs)), row)  # after a minute
         row.times += 1
 
 
@@ -669,11 +676,11 @@ def many_classes(bench: Bench, row: Row) -> None:
     if process.wait() != 0:
         raise Wrong(process.said()[-500:])
     row.times += 1
-    found = open_packed(bench.root / "many")
-    ids = [each.id for each in found.classes]
+    packed = open_packed(bench.root / "many")
+    ids = [image_class.id for image_class in packed.classes]
     if ids != sorted(f"class {number}" for number in range(bench.times(100_000))):
         raise Wrong("other classes")
-    if found.train.labels.tolist() != list(range(len(ids))) or found.val.labels.tolist() != list(range(len(ids))):
+    if packed.train.labels.tolist() != list(range(len(ids))) or packed.val.labels.tolist() != list(range(len(ids))):
         raise Wrong("other labels")
     row.saw[f"a packed set of {len(ids):,} classes"] += 1
 
@@ -691,8 +698,8 @@ def same_bits(bench: Bench, row: Row) -> None:
 
     for options in (["1"], ["2"], ["1", "--fleet-size", "1"], ["2", "--fleet-size", "3"]):
         with bench.runs() as runs:
-            words = [*RUN, "--workers", *options]
-            trial(lambda: program(words, bench.root / "log", **environment(bench.root, runs)), runs)  # noqa: B023
+            arguments = [*RUN, "--workers", *options]
+            trial(lambda: program(arguments, bench.root / "log", **environment(bench.root, runs)), runs)  # noqa: B023
     with bench.runs() as runs:  # from another folder, relative roots
         (runs / "data").symlink_to(bench.root / "data")
 
@@ -712,8 +719,8 @@ def same_bits(bench: Bench, row: Row) -> None:
             names = [name.removesuffix("/seed-0") for name in bench.calm if "/" in name]
             bench.draw.shuffle(names)
             for name in sorted(names, key=lambda name: "base" not in name):
-                words = ["train", str(SMOKE), "--network", name.replace("[", "[[]"), *OPTIONS]
-                finish(lambda: command(words, bench.root / "log", **environment(bench.root, runs)), row, most=1)  # noqa: B023
+                arguments = ["train", str(SMOKE), "--network", name.replace("[", "[[]"), *OPTIONS]
+                finish(lambda: command(arguments, bench.root / "log", **environment(bench.root, runs)), row, most=1)  # noqa: B023
             row.times += 1
             compare(bench, runs)
 
@@ -763,7 +770,7 @@ def prepare(bench: Bench) -> None:
             raise SystemExit(process.said())
         bench.seconds, bench.renames = time.monotonic() - began, len(counted.read_text())
         command(["results", str(SMOKE)], bench.root / "log", **environment(bench.root, runs)).wait()
-        bench.calm = outcome(runs)
+        bench.calm = digests(runs)
         compare(bench, runs)
 
 
@@ -771,13 +778,13 @@ def markdown(rows: list[Row], scale: float) -> str:
     """The table, with what it was made on."""
     from transferability.training.outcome import provenance
 
-    found = provenance()
+    origin = provenance()
     lines = [
         "# Torture",
         "",
-        f"`make torture` on {time.strftime('%Y-%m-%d')}, commit {found['git_commit'][:12]}"
+        f"`make torture` on {time.strftime('%Y-%m-%d')}, commit {origin['git_commit'][:12]}"
         f"{'' if scale == 1 else f', --scale {scale:g}'}: {len(os.sched_getaffinity(0))} cores of "
-        f"{found['hardware']['cpu']}, Python {found['versions']['python']}, torch {found['versions']['torch']}.",
+        f"{origin['hardware']['cpu']}, Python {origin['versions']['python']}, torch {origin['versions']['torch']}.",
         "What each row does stands in `tests/torture.py`. *Lost*: whatever differs, bit for bit, from the undisturbed "
         "run: weights, series, tables.",
         "",

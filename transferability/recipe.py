@@ -75,6 +75,19 @@ class Recipe:
         if self.schedule == "step" and self.drop_every <= 0:
             raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
 
+    def refuse_size(self, size: int, what: str) -> None:
+        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks. what: who asks."""
+        if size % self.shrink:
+            raise Refused(
+                f"{what}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
+                f"--size {self.shrink * -(-self.crop * 8 // 7)}"
+            )
+        if size // self.shrink < self.crop:
+            raise Refused(
+                f"{what}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
+                f"--size {self.crop * 8 // 7 * self.shrink} or so"
+            )
+
     @property
     def validations(self) -> int:
         """How often a network is validated; the last time after the last step."""
@@ -102,7 +115,7 @@ PAPER = Recipe(
     scale=1.0,
     initialisation="paper",
 )
-# The reduced-data networks of the supplement, the one with all 1,300 images a class included.
+# The reduced-data networks of the supplement, including the one with all 1,300 images per class.
 PAPER_REDUCED = replace(PAPER, name="paper-reduced", steps=200_000, rate=0.0125, drop_every=64_000)
 
 

@@ -229,13 +229,13 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
     for network in sorted(networks, key=lambda network: network.order):
         key = (network.stage, network.split, network.stream, network.recipe)
         groups.setdefault(key, []).append(network)
-    out = []
+    divided = []
     for group in groups.values():
         pieces = 1 if size is None else -(-len(group) // size)
         # Pieces as equal as can be: 29 networks at 7 are five fleets of 6, 6, 6, 6, 5, not four of 7 and one of 1.
         edges = [round(i * len(group) / pieces) for i in range(pieces + 1)]
-        out += [Fleet(tuple(group[a:b])) for a, b in itertools.pairwise(edges) if a < b]
-    return sorted(out, key=lambda fleet: fleet.stage)
+        divided += [Fleet(tuple(group[a:b])) for a, b in itertools.pairwise(edges) if a < b]
+    return sorted(divided, key=lambda fleet: fleet.stage)
 
 
 def grid(
@@ -252,7 +252,7 @@ def grid(
     depth). They are spelled for target B and mean the same for target A.
     """
     sources = {"BnB": "own", "AnB": "other", "RnB": RANDOM, "B8B": "own", "base": ""}
-    out = []
+    networks = []
     for kind in kinds:
         if kind.removesuffix("+") not in sources or kind in ("base+", "B8B"):
             raise Refused(f"grid: {kind!r} is no kind; write base, BnB, BnB+, AnB, AnB+, RnB or B8B+")
@@ -267,8 +267,8 @@ def grid(
                     source = {"own": target, "other": other}.get(word, word)
                     rate = 1.0 if kind.endswith("+") else 0.0
                     cuts = (0,) if kind == "base" else (depth,) if kind == "B8B+" else range(1, depth)
-                    out += [Network(split, Treatment(target, source, n, 0, rate), recipe, seed) for n in cuts]
-    return out
+                    networks += [Network(split, Treatment(target, source, n, 0, rate), recipe, seed) for n in cuts]
+    return networks
 
 
 def network(name: str, recipe: Recipe, variant: str = "") -> Network:
@@ -295,7 +295,7 @@ def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRA
     adds orphans no result. The records of the sources are inside. `draws`: None for records that were written before
     there was this field.
     """
-    out: dict[str, Any] = {
+    content: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "split": chosen.split,
         "treatment": str(chosen.treatment),
@@ -306,13 +306,13 @@ def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRA
         "data": checksum,
     }
     if draws is not None:
-        out["draws"] = draws
+        content["draws"] = draws
     if chosen.images_per_class is not None:
-        out["images_per_class"] = chosen.images_per_class
+        content["images_per_class"] = chosen.images_per_class
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
-        out["source"] = record(study, source, checksum, draws)
-    return out
+        content["source"] = record(study, source, checksum, draws)
+    return content
 
 
 @lru_cache
@@ -331,15 +331,15 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
         return None
     if isinstance(then, dict) and isinstance(now, dict):
         for key in sorted({*then, *now}):
-            found = difference(then.get(key), now.get(key), f"{path}.{key}" if path else key)
-            if found:
-                return found
+            changed = difference(then.get(key), now.get(key), f"{path}.{key}" if path else key)
+            if changed:
+                return changed
         return None
     if isinstance(then, (list, tuple)) and isinstance(now, (list, tuple)) and len(then) == len(now):
         for i, (a, b) in enumerate(zip(then, now, strict=True)):
-            found = difference(a, b, f"{path}[{i}]")
-            if found:
-                return found
+            changed = difference(a, b, f"{path}[{i}]")
+            if changed:
+                return changed
         return None
 
     def said(value: Any) -> str:
@@ -370,7 +370,7 @@ def load_study(path: Path | str) -> Study:
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)
     try:
-        found = runpy.run_path(str(path)).get("study")
+        study = runpy.run_path(str(path)).get("study")
     except Refused as error:
         raise Refused(f"{path}: {error}") from None
     except SyntaxError as error:
@@ -385,6 +385,6 @@ def load_study(path: Path | str) -> Study:
         raise Refused(f"{path}:{line}: {type(error).__name__}: {reason}") from None
     finally:
         sys.path.remove(folder)
-    if not isinstance(found, Study):
+    if not isinstance(study, Study):
         raise Refused(f"{path} defines no study; end it with `study = Study(...)`")
-    return found
+    return study

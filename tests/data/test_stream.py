@@ -185,9 +185,15 @@ def test_shrinking_is_a_box_average_rounded(shrink: int) -> None:
     assert (task_images(bright, np.array([0]), None, shrink).images == 255).all()
 
 
-def test_pictures_that_do_not_shrink_are_refused() -> None:
-    with pytest.raises(Refused, match="8 pixels do not shrink by 3"):
-        task_images(image_set(), np.array([0]), None, 3)
+def test_images_that_do_not_shrink_or_are_too_small_are_refused(tmp_path: Path) -> None:
+    packed = write_tiny(tmp_path / "tiny")
+    for changes, why in (
+        ({"shrink": 3}, "tiny: images of 16 pixels do not shrink by 3; pack them with --size 48"),
+        ({"shrink": 2}, "tiny: images of 8 pixels cannot be cropped to 14; pack them with --size 32"),
+        ({"crop": 17}, "tiny: images of 16 pixels cannot be cropped to 17; pack them with --size 19"),
+    ):
+        with pytest.raises(Refused, match=why):
+            task_sets(packed, "random-0", "A", None, replace(RECIPE, **changes))
 
 
 @pytest.mark.parametrize("shrink", [1, 2])

@@ -67,9 +67,9 @@ class Cluster:
     def __init__(self, root: Path, environment: dict[str, str]) -> None:
         self.root, self.environment = root, environment
 
-    def run(self, *words: str | Path, code: int | tuple[int, ...] = 0, **environment: str) -> str:
+    def run(self, *arguments: str | Path, code: int | tuple[int, ...] = 0, **environment: str) -> str:
         done = subprocess.run(
-            [str(word) for word in words],
+            [str(argument) for argument in arguments],
             cwd=self.root,
             env={**self.environment, **environment},
             capture_output=True,
@@ -78,11 +78,11 @@ class Cluster:
             timeout=LIMIT,
         )
         codes = code if isinstance(code, tuple) else (code,)
-        assert done.returncode in codes, f"{words}: {done.stdout}\n{done.stderr}\n{self.logs()}"
+        assert done.returncode in codes, f"{arguments}: {done.stdout}\n{done.stderr}\n{self.logs()}"
         return done.stdout + done.stderr
 
-    def transferability(self, *words: str | Path, code: int = 0, **environment: str) -> str:
-        return self.run(sys.executable, "-c", MAIN, *words, code=code, COLUMNS="300", **environment)
+    def transferability(self, *arguments: str | Path, code: int = 0, **environment: str) -> str:
+        return self.run(sys.executable, "-c", MAIN, *arguments, code=code, COLUMNS="300", **environment)
 
     def experiment(self, name: str, networks: str, steps: int, every: int) -> Path:
         file = self.root / f"{name}.py"
@@ -230,7 +230,7 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
     cluster.crash("n2")
     requeued = (limited, preempted, failed)
     jobs = [f"{job}_{element}" for element in requeued]
-    cluster.wait("three in the queue", lambda: [cluster.queue()[each] for each in jobs] == ["PENDING"] * 3)
+    cluster.wait("three in the queue", lambda: [cluster.queue()[name] for name in jobs] == ["PENDING"] * 3)
     cluster.wait("the end of the killed one", lambda: f"{job}_{killed}" not in cluster.queue())
     cluster.run("slurmd", "-N", "n2")  # and there it is again
     cluster.run("scontrol", "update", "NodeName=n2", "State=RESUME")
@@ -238,11 +238,11 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
 
     cluster.let_start(True)
     cluster.wait("three second lives", lambda: stay(requeued, life=1))
-    said = cluster.transferability("status", experiment)
-    assert "3 running" in said and ", requeued once, " in said
-    assert names[killed] not in said.partition("running:")[2].split("queue:")[0]
-    said = cluster.transferability("submit", experiment)
-    assert "1 base in 1 fleet" in said  # the killed one alone: the others are in the queue
+    output = cluster.transferability("status", experiment)
+    assert "3 running" in output and ", requeued once, " in output
+    assert names[killed] not in output.partition("running:")[2].split("queue:")[0]
+    output = cluster.transferability("submit", experiment)
+    assert "1 base in 1 fleet" in output  # the killed one alone: the others are in the queue
     (place / "go on").touch()
     cluster.wait_until_idle("long")
     assert undisturbed.wait(timeout=LIMIT) == 0
@@ -269,8 +269,8 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     across = cluster.experiment("across", '[network("random-0/baseA", recipe)]', steps=30, every=15)
     folder = cluster.folder("whole")
     cluster.let_start(False)
-    said = cluster.transferability("submit", experiment, "--devices=2", TRANSFERABILITY_GPUS="--gres=gpu:{devices}")
-    assert "2 bases in 2 fleets" in said and "8 networks in 2 fleets, after" in said
+    output = cluster.transferability("submit", experiment, "--devices=2", TRANSFERABILITY_GPUS="--gres=gpu:{devices}")
+    assert "2 bases in 2 fleets" in output and "8 networks in 2 fleets, after" in output
     # A second submission while the first is in the queue.
     assert "nothing to submit" in cluster.transferability("submit", experiment, "--devices", "2")
     two = ("--nodes=2", "--ntasks-per-node=1", "--job-name=across-1", "--output=across.log", "--array=0")
@@ -281,9 +281,9 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     cluster.let_start(True)
 
     cluster.wait_until_idle("bad")
-    said = cluster.transferability("status", bad)
-    assert "failed: random-0/baseA/seed-0: /nowhere/noise" in said
-    assert "random-0/baseA failed: /nowhere/noise" in said.partition("blocked: ")[2]
+    output = cluster.transferability("status", bad)
+    assert "failed: random-0/baseA/seed-0: /nowhere/noise" in output
+    assert "random-0/baseA failed: /nowhere/noise" in output.partition("blocked: ")[2]
     states = dict(line.split(",")[:2] for line in cluster.transferability("status", bad, "--csv").splitlines()[1:])
     assert {name for name, state in states.items() if state == "blocked"} == {
         f"random-0/{short}/seed-0" for short in ("A1A", "A1B+")
@@ -295,28 +295,28 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     # The batch script, and each of the two tasks, see the GPUs of the node.
     elements = sorted((folder.root / "logs").glob("whole-1-*_*.log"))
     assert len(elements) == 4 and all(file.read_text().count("GPUs 0,1\n") == 3 for file in elements)
-    said = cluster.transferability("status", experiment)
-    assert "10 of 10 networks done" in said
+    output = cluster.transferability("status", experiment)
+    assert "10 of 10 networks done" in output
     for name in ("baseA", "A1B+", "B2B"):
-        found = read_json(folder.result(f"random-0/{name}/seed-0"))
-        assert found["val_images"] == 28 and found["steps"] == 30  # each validation image of the half once
-        assert found["provenance"]["devices"] == 2
+        result = read_json(folder.result(f"random-0/{name}/seed-0"))
+        assert result["val_images"] == 28 and result["steps"] == 30  # each validation image of the half once
+        assert result["provenance"]["devices"] == 2
     assert "10 of 10 networks are done" in cluster.logs()
     assert (folder.root / "figures" / "figure2.png").exists()
-    said = cluster.transferability("submit", experiment, "--devices", "2")
-    assert "10 of 10 networks are done" in said and "nothing to submit" in said
+    output = cluster.transferability("submit", experiment, "--devices", "2")
+    assert "10 of 10 networks are done" in output and "nothing to submit" in output
     # Two processes, on one node or on two, trained what one trains: the same draws, rounded in another order.
     cluster.transferability("train", experiment, "--network", "random-0/baseA", TRANSFERABILITY_RUNS="alone")
     name = "random-0/baseA/seed-0"
     one = StudyFolder(cluster.root / "alone" / "whole")
     alone = read_json(one.result(name))
     for both in (folder, cluster.folder("across")):
-        found = read_json(both.result(name))
-        assert (found["provenance"]["devices"], alone["provenance"]["devices"]) == (2, 1)
+        result = read_json(both.result(name))
+        assert (result["provenance"]["devices"], alone["provenance"]["devices"]) == (2, 1)
         for series in ("train_loss", "val_loss"):
-            np.testing.assert_allclose(found["series"][series], alone["series"][series], rtol=1e-4)
-        assert found["series"]["val_images"] == alone["series"]["val_images"] == [28, 28]
-        assert found["series"]["val_top1"] == pytest.approx(alone["series"]["val_top1"], abs=1 / 28)
+            np.testing.assert_allclose(result["series"][series], alone["series"][series], rtol=1e-4)
+        assert result["series"]["val_images"] == alone["series"]["val_images"] == [28, 28]
+        assert result["series"]["val_top1"] == pytest.approx(alone["series"]["val_top1"], abs=1 / 28)
         weights = load_file(both.weights(name)), load_file(one.weights(name))
         for key in weights[0]:
             np.testing.assert_allclose(weights[0][key], weights[1][key], rtol=1e-3, atol=1e-5)
@@ -325,7 +325,7 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
 def test_refused_on_the_node(cluster: Cluster) -> None:
     experiment = cluster.experiment("few", '[network("random-0/baseA", recipe)]', steps=4, every=4)
     sbatch = ("sbatch", "--wait", "--array=0", "--output=refused-%j.log")
-    for options, devices, words in (
+    for options, devices, reason in (
         (("--ntasks-per-node=2",), 1, "SLURM started 2 tasks on 1 nodes, --devices 1 --nodes 1 needs 1 on 1"),
         (("--ntasks-per-node=2", "--job-name=bash"), 2, "a SLURM job named 'bash' is taken for a terminal"),
     ):
@@ -334,7 +334,7 @@ def test_refused_on_the_node(cluster: Cluster) -> None:
         task = (SLURM_FILES / "fleet.sbatch", experiment, f"--devices={devices}")
         cluster.run(*sbatch, *options, *task, code=codes)
         logs = [file.read_text() for file in cluster.root.glob("refused-*.log")]
-        assert any(words in log and any(f"ended with code {code}" in log for code in codes) for log in logs)
+        assert any(reason in log and any(f"ended with code {code}" in log for code in codes) for log in logs)
     assert not cluster.folder("few").root.exists()
     # A second element that gets the same fleet by mistake.
     lock = cluster.folder("few").lock("random-0/baseA/seed-0")
@@ -342,5 +342,5 @@ def test_refused_on_the_node(cluster: Cluster) -> None:
         cluster.run(*sbatch, SLURM_FILES / "fleet.sbatch", experiment, code=2)
         owner = holder(lock)
         assert owner and owner.pid == os.getpid()
-    said = f"random-0/baseA/seed-0 is being trained by {owner}; this process steps back"
-    assert any(said in file.read_text() for file in cluster.root.glob("refused-*.log"))
+    message = f"random-0/baseA/seed-0 is being trained by {owner}; this process steps back"
+    assert any(message in file.read_text() for file in cluster.root.glob("refused-*.log"))

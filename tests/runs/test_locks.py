@@ -43,9 +43,9 @@ class Process:
     def __init__(self, path: Path, stale: float = 0.6, script: str = HOLD) -> None:
         command = [sys.executable, "-c", script, str(path), str(stale)]
         self.started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self.said() == "ready"
+        assert self.line() == "ready"
 
-    def said(self) -> str:
+    def line(self) -> str:
         """Its next line."""
         assert self.started.stdout
         return self.started.stdout.readline().strip()
@@ -66,7 +66,7 @@ def holding(path: Path) -> Iterator[Process]:
     process = Process(path)
     try:
         process.go_on()
-        assert process.said() == "held"
+        assert process.line() == "held"
         yield process
     finally:
         process.started.kill()
@@ -106,10 +106,10 @@ def elsewhere(path: Path, **fields: object) -> Holder:
         "host": "n7", "machine": "b p", "pid": 12, "start": "5", "cluster": "", "job": "", "restarts": 0,
         "since": 0.0, "token": "feed", "counter": 3,
     }  # fmt: skip
-    there = Holder(**{**values, **fields})  # type: ignore[arg-type]
+    owner = Holder(**{**values, **fields})  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(there)))
-    return there
+    path.write_text(json.dumps(asdict(owner)))
+    return owner
 
 
 def test_nothing_remains_and_the_counter_rises(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_a_killed_holder_here_is_replaced_at_once_buried_or_not(tmp_path: Path, 
 
 
 def test_a_number_of_a_process_that_was_used_again_is_no_holder(tmp_path: Path, clock: Clock) -> None:
-    here = myself("feed")
-    elsewhere(lock(tmp_path), host=here.host, machine=here.machine, pid=os.getpid(), start="1")
+    this = myself("feed")
+    elsewhere(lock(tmp_path), host=this.host, machine=this.machine, pid=os.getpid(), start="1")
     with hold([lock(tmp_path)]):
         assert clock.now == 0
 
@@ -169,8 +169,7 @@ def test_the_same_job_after_its_requeue_takes_over_at_once(
     for variable in ("ARRAY_JOB_ID=7", "ARRAY_TASK_ID=3", "JOB_ID=9", "RESTART_COUNT=2"):
         monkeypatch.setenv(f"SLURM_{variable.partition('=')[0]}", variable.partition("=")[2])
     monkeypatch.delenv("SLURM_CLUSTER_NAME", raising=False)
-    before = elsewhere(lock(tmp_path), job="7_3", restarts=1)
-    assert dead(before) is True
+    assert dead(elsewhere(lock(tmp_path), job="7_3", restarts=1)) is True
     with hold([lock(tmp_path)]):
         mine = holder(lock(tmp_path))
         assert mine and (mine.job, mine.restarts) == ("7_3", 2) and clock.now == 0
@@ -195,7 +194,7 @@ def test_a_counter_that_moves_is_alive(tmp_path: Path) -> None:
     with holding(lock(tmp_path)):
         other = Process(lock(tmp_path), stale=LIMIT, script=FROM_ELSEWHERE)
         other.go_on()
-        assert other.said().startswith("Held random-0/A3B/seed-0 is being trained by host")
+        assert other.line().startswith("Held random-0/A3B/seed-0 is being trained by host")
         other.end()
 
 
@@ -214,7 +213,7 @@ def test_of_many_that_take_over_at_once_one_wins(tmp_path: Path, kind: str) -> N
     crowd = [Process(path) for _ in range(6)]
     for process in crowd:
         process.go_on()
-    answers = [process.said().split()[0] for process in crowd]  # the one that holds it goes on doing so
+    answers = [process.line().split()[0] for process in crowd]  # the one that holds it goes on doing so
     assert sorted(answers) == ["Held"] * 5 + ["held"]
     assert [process.end() for process in crowd] == ["kept\n" if answer == "held" else "" for answer in answers]
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
@@ -223,12 +222,12 @@ def test_of_many_that_take_over_at_once_one_wins(tmp_path: Path, kind: str) -> N
 def test_a_holder_that_slept_finds_its_lock_gone_and_writes_into_nobodys(tmp_path: Path) -> None:
     path = lock(tmp_path)
     with pytest.raises(Lost, match="was taken over by host n9"), hold([path], beat=3600, stale=1.0) as grip:
-        beside = path.with_name("other")
-        there = elsewhere(beside, host="n9", counter=41)
-        os.replace(beside, path)  # as a process on another machine does
+        other = path.with_name("other")
+        successor = elsewhere(other, host="n9", counter=41)
+        os.replace(other, path)  # as a process on another machine does
         grip._last -= 10  # it stood still
         grip.check()
-    assert holder(path) == there
+    assert holder(path) == successor
 
 
 def test_a_lock_that_was_removed_is_lost(tmp_path: Path) -> None:
@@ -240,23 +239,23 @@ def test_a_lock_that_was_removed_is_lost(tmp_path: Path) -> None:
 
 def test_one_that_died_while_it_took_over_blocks_nobody(tmp_path: Path, clock: Clock) -> None:
     path = lock(tmp_path)
-    here = myself("feed")
-    buried = {"host": here.host, "machine": here.machine, "pid": os.getpid(), "start": "1"}
+    this = myself("feed")
+    buried = {"host": this.host, "machine": this.machine, "pid": os.getpid(), "start": "1"}
     elsewhere(path, token="aa", **buried)
     elsewhere(path.with_name("lock.aa"), token="bb", **buried)
     elsewhere(path.with_name("lock.aa.bb"), token="cc", **buried)
     with hold([path]):
         mine = holder(path)
-        assert mine and mine.start == here.start and clock.now == 0
+        assert mine and mine.start == this.start and clock.now == 0
         assert [p.name for p in path.parent.iterdir()] == ["lock"]
     assert list(path.parent.iterdir()) == []
 
 
 def test_one_that_lives_while_it_takes_over_is_left_in_peace(tmp_path: Path, clock: Clock) -> None:
     path = lock(tmp_path)
-    here = myself("feed")
-    elsewhere(path, token="aa", host=here.host, machine=here.machine, pid=os.getpid(), start="1")
-    elsewhere(path.with_name("lock.aa"), **{**asdict(here), "token": "bb"})
+    this = myself("feed")
+    elsewhere(path, token="aa", host=this.host, machine=this.machine, pid=os.getpid(), start="1")
+    elsewhere(path.with_name("lock.aa"), **{**asdict(this), "token": "bb"})
     with pytest.raises(Held), hold([path]):
         pass
     assert clock.now == 0

@@ -1,7 +1,7 @@
 """Every fast path against the plain one (promise 9): losses and weights over a dozen steps."""
 
-from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,12 +26,8 @@ NAMES = ("baseA", "A1A", "A3A", "A2A+", "R2A")
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PackedImages]:
-    root = tmp_path_factory.mktemp("fast")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFERABILITY_DATA", str(root / "data"))
-        patch.setenv("TRANSFERABILITY_RUNS", str(root / "runs"))
-        yield write_tiny(root / "data" / "tiny")
+def packed(module_roots: Path) -> PackedImages:
+    return write_tiny(module_roots / "data" / "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from disturbed import killed_at
 from outcomes import result_of
 from pictures import somebody
 from project import HELPERS
-from tiny import EXPERIMENT, RECIPE, tiny_study, write_experiment, write_tiny
+from tiny import EXPERIMENT, RECIPE, full_name, tiny_study, write_experiment, write_tiny
 from trained import train, train_fleet
 
 from transferability import cli
@@ -61,16 +61,16 @@ Command = Callable[..., tuple[int, str, str]]
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Runs the command line in this process: (exit code, output, errors)."""
 
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["transferability", *map(str, words)])
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["transferability", *map(str, arguments)])
         capsys.readouterr()
         code = 0
         try:
             cli.main()
         except SystemExit as error:
             code = int(error.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
@@ -132,20 +132,20 @@ def test_a_runs_folder_of_another_user_is_named(command: Command, monkeypatch: p
         monkeypatch.setenv("TRANSFERABILITY_RUNS", str(root / "runs"))
         write_tiny(root / "data" / "tiny")
         train(tiny_study(["baseA"], SHORT))
-        before = tree(root)
+        files = tree(root)
         file = experiment(root, ["baseA", "A1A"], steps=4, validate_every=2)
         with somebody():
             # What the other user has trained can be read, and what is left cannot be written beside it.
-            code, _, said = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
-        assert code == 2 and said.count("\n") == 1, said
-        assert f"{root}/runs/tiny/random-0/A1A" in said and "Permission denied; change its permissions, or" in said
-        assert tree(root).keys() - before.keys() == {"mistaken.py"}
+            code, _, errors = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
+        assert code == 2 and errors.count("\n") == 1, errors
+        assert f"{root}/runs/tiny/random-0/A1A" in errors and "Permission denied; change its permissions, or" in errors
+        assert tree(root).keys() - files.keys() == {"mistaken.py"}
         file = write_experiment(
             root / "mistaken.py", ["baseA", "A1A"]
         )  # with another recipe: what is wrong is still said
         with somebody():
-            code, _, said = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
-        assert code == 2 and "recipe.steps was 4, is 12" in said
+            code, _, errors = command("train", file, "--network", "random-0/A1A", "--accelerator", "cpu")
+        assert code == 2 and "recipe.steps was 4, is 12" in errors
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two others")
@@ -166,29 +166,29 @@ def test_two_users_in_one_runs_folder(command: Command, monkeypatch: pytest.Monk
                 experiment(root, ["baseA", "A1A"], steps=4, validate_every=2),
                 study_folder("tiny"),
             )
-            words = ("train", file, "--network", "*", "--accelerator", "cpu", "--keep-weights")
-            base, next_one = (folder.lock(f"random-0/{each}/seed-0") for each in ("baseA", "A1A"))
+            arguments = ("train", file, "--network", "*", "--accelerator", "cpu", "--keep-weights")
+            base, next_one = (folder.lock(full_name(name)) for name in ("baseA", "A1A"))
             dead = {**asdict(myself("token")), "start": "1"}
             with somebody(1001):
                 with killed_at(3):
                     train(tiny_study(["baseA"], SHORT))
                 write_json(base, dead)
                 base.parent.chmod(0o1777)  # as in /tmp: nobody removes or replaces another user's file
-            before = tree(root)
+            files = tree(root)
             with somebody(1002):
-                code, _, said = command(*words)
-            assert code == 2 and said.count("\n") == 1, said
-            assert f"{base}: Operation not permitted; change its permissions, or set TRANSFERABILITY_RUNS" in said
-            assert tree(root) == before
+                code, _, errors = command(*arguments)
+            assert code == 2 and errors.count("\n") == 1, errors
+            assert f"{base}: Operation not permitted; change its permissions, or set TRANSFERABILITY_RUNS" in errors
+            assert tree(root) == files
             base.parent.chmod(0o777)
             with somebody(1001):
                 write_json(next_one, dead)
                 next_one.chmod(0o600)
             with somebody(1002):
-                assert command(*words)[0] == 0
+                assert command(*arguments)[0] == 0
             assert base.with_name("result.json").stat().st_uid == 1002
-            for each in ("baseA", "A1A"):
-                assert outcome("tiny", each) == outcome(undisturbed.name, each)
+            for trained in ("baseA", "A1A"):
+                assert outcome("tiny", trained) == outcome(undisturbed.name, trained)
             assert not list(folder.root.rglob("lock*"))
     finally:
         os.umask(umask)
@@ -201,7 +201,7 @@ def test_tables_for_which_there_is_no_room_stay_as_they_were(
     train(study)
     collect(study, study_folder(study.name))
     train(tiny_study(["R2A"], SHORT))
-    before, original = tree(roots), os.fsync
+    files, original = tree(roots), os.fsync
     file = experiment(roots, ["R1A", "R2A"], steps=4, validate_every=2)
     for name in ("results.csv", "curves.csv"):
 
@@ -212,11 +212,11 @@ def test_tables_for_which_there_is_no_room_stay_as_they_were(
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fsync)
-            code, _, said = command("results", file)
-        assert (code, said.count("\n")) == (2, 1) and f"/{name}: No space left on device; make room" in said, said
+            code, _, errors = command("results", file)
+        assert (code, errors.count("\n")) == (2, 1) and f"/{name}: No space left on device; make room" in errors, errors
         after = tree(roots)
-        assert after[f"runs/tiny/{name}"] == before[f"runs/tiny/{name}"]
-        assert after.keys() - before.keys() == {"mistaken.py"}
+        assert after[f"runs/tiny/{name}"] == files[f"runs/tiny/{name}"]
+        assert after.keys() - files.keys() == {"mistaken.py"}
     assert command("results", file)[0] == 0
 
 
@@ -225,8 +225,8 @@ def test_runs_that_cannot_be_a_folder(
 ) -> None:
     (roots / "file").write_text("mine")
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(roots / "file"))
-    code, _, said = command("train", experiment(roots, ["baseA"]), "--fleet", 0, "--accelerator", "cpu")
-    assert code == 2 and said.count("\n") == 1 and f"{roots}/file" in said, said
+    code, _, errors = command("train", experiment(roots, ["baseA"]), "--fleet", 0, "--accelerator", "cpu")
+    assert code == 2 and errors.count("\n") == 1 and f"{roots}/file" in errors, errors
     assert (roots / "file").read_text() == "mine"
 
 
@@ -234,7 +234,7 @@ def test_runs_that_cannot_be_a_folder(
 def test_pictures_that_were_damaged_or_moved(how: str, roots: Path, packed: PackedImages, command: Command) -> None:
     study = tiny_study(["baseA", "A1A"], SHORT)
     train_fleet(study, fleets(study.networks)[0])  # the first use, which was in order
-    file, before = packed.folder / "train-images.npy", tree(roots / "runs")
+    file, files = packed.folder / "train-images.npy", tree(roots / "runs")
     content = bytearray(file.read_bytes())
     if how == "moved":
         packed.folder.rename(roots / "elsewhere")
@@ -243,19 +243,19 @@ def test_pictures_that_were_damaged_or_moved(how: str, roots: Path, packed: Pack
     else:
         content[5000] ^= 1
         file.write_bytes(content)
-    why = {
+    reason = {
         "moved": f"{packed.folder} does not exist: make it with",
         "truncated": f"{file} has {len(content) - 1} bytes instead of {len(content)}: it is truncated",
         "changed": f"{file} has changed since it was packed (in images ",
     }[how]
-    code, _, said = command("run", experiment(roots, ["baseA", "A1A"], steps=4, validate_every=2), "--workers", 1)
-    assert (code, said.count("\n")) == (2, 1) and said.startswith(f"transferability: {why}"), said
+    code, _, errors = command("run", experiment(roots, ["baseA", "A1A"], steps=4, validate_every=2), "--workers", 1)
+    assert (code, errors.count("\n")) == (2, 1) and errors.startswith(f"transferability: {reason}"), errors
     with pytest.raises(Refused) as refused:  # a worker that was at it when it happened says the same
         train_fleet(study, fleets(study.networks)[1])
-    assert str(refused.value).startswith(why)
+    assert str(refused.value).startswith(reason)
     shutil.rmtree(roots / "runs" / "tiny" / "fleets")  # failed.json
     shutil.rmtree(roots / "runs" / "tiny" / "random-0" / "A1A")  # where the lock was
-    assert tree(roots / "runs") == before
+    assert tree(roots / "runs") == files
     if how == "moved":  # the records hold what the pictures are, not where they lie
         (roots / "elsewhere").rename(roots / "data" / "tiny")
         train(study)
@@ -413,33 +413,33 @@ def test_a_base_at_chance_is_said_before_others_copy_from_it(
 ) -> None:
     file = experiment(roots, ["baseA", "A1A", "A2A"], rate=1e-9)
     # 6 classes with 4 or 5 validation images each: the majority-class baseline has 5 of 27.
-    said = (
+    parts = (
         "at chance: random-0/baseA/seed-0 ends with ",
         "the majority-class baseline has ",
         "; 2 networks copy from it",
     )
-    code, out, _ = command("train", file, "--network", "random-0/baseA", "--accelerator", "cpu")
-    assert code == 0 and all(part in out for part in said), out
-    code, out, _ = command("train", file, "--network", "random-0/A?A", "--accelerator", "cpu")
-    assert code == 0 and out.startswith("at chance: "), out  # before anything else
-    _, out, _ = command("status", file)
-    assert all(part in out for part in said), out
+    code, output, _ = command("train", file, "--network", "random-0/baseA", "--accelerator", "cpu")
+    assert code == 0 and all(part in output for part in parts), output
+    code, output, _ = command("train", file, "--network", "random-0/A?A", "--accelerator", "cpu")
+    assert code == 0 and output.startswith("at chance: "), output  # before anything else
+    _, output, _ = command("status", file)
+    assert all(part in output for part in parts), output
 
 
 def test_chance_is_a_guess_of_the_largest_class_with_three_deviations(roots: Path) -> None:
     study = tiny_study(["baseA", "baseB", "A1A", "A1B", "B2A"])
     folder = study_folder("tiny")
 
-    def said(top1: float, chance: float = 0.01, images: int = 10_000, diverged_at: int | None = None) -> list[str]:
+    def lines(top1: float, chance: float = 0.01, images: int = 10_000, diverged_at: int | None = None) -> list[str]:
         changes = {"val_top1": top1, "chance": chance, "val_images": images, "diverged_at": diverged_at}
         write_result(folder.result("random-0/baseA/seed-0"), result_of(study, "random-0/baseA/seed-0", **changes))
         return at_chance(study, folder, study.networks)
 
     # 3 sqrt(0.01 x 0.99 / 10,000) is 0.003.
-    assert said(0.0129) and said(0.001) and not said(0.0131)
-    assert said(0.015, images=100)
-    assert not said(0.01, diverged_at=3)  # that is said elsewhere
-    assert "; 2 networks copy from it and will show nothing" in said(0.01)[0]
+    assert lines(0.0129) and lines(0.001) and not lines(0.0131)
+    assert lines(0.015, images=100)
+    assert not lines(0.01, diverged_at=3)  # that is said elsewhere
+    assert "; 2 networks copy from it and will show nothing" in lines(0.01)[0]
     assert not at_chance(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
 
 
@@ -452,16 +452,16 @@ def test_where_one_base_diverged_what_copies_from_the_other_is_trained(
         train_fleet(study, fleet)
     file = study_folder("tiny").result("random-0/baseA/seed-0")
     write_json(file, {**read_json(file), "diverged_at": 3})
-    words = (
+    arguments = (
         "train",
         experiment(roots, names, steps=4, validate_every=2),
         "--only",
         "random-0/*1B",
         "--accelerator",
     )
-    code, out, _ = command(*words, "cpu", "--fleet", 0)
-    assert code == 1 and "left out: 1 networks that copy from random-0/baseA/seed-0, which diverged at step 3" in out
-    assert "1 of 2 networks are done" in out
+    code, output, _ = command(*arguments, "cpu", "--fleet", 0)
+    assert code == 1 and "left out: 1 networks that copy from random-0/baseA/seed-0, which diverged at step 3" in output
+    assert "1 of 2 networks are done" in output
     assert study_folder("tiny").result("random-0/B1B/seed-0").exists()
     assert not study_folder("tiny").fleets.exists() or not list(study_folder("tiny").fleets.iterdir())
 
@@ -477,7 +477,7 @@ GOOD = EXPERIMENT.format(helpers=str(HELPERS), names=["baseA", "baseB", "A1B"], 
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "why"),
+    ("old", "new", "reason"),
     [
         ("study =", "study = =", "mistaken.py:5: invalid syntax"),
         ("**{}", "step=3", "mistaken.py:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'step'"),
@@ -500,55 +500,55 @@ GOOD = EXPERIMENT.format(helpers=str(HELPERS), names=["baseA", "baseB", "A1B"], 
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(
-    old: str, new: str, why: str, roots: Path, packed: PackedImages, command: Command
+    old: str, new: str, reason: str, roots: Path, packed: PackedImages, command: Command
 ) -> None:
     if old == "'baseB', ":
         old, new = "'baseA', 'baseB', ", "'baseB', "
     assert GOOD.count(old) == 1
     (roots / "mistaken.py").write_text(GOOD.replace(old, new))
-    code, out, said = command("run", roots / "mistaken.py", "--workers", 1)
-    assert (code, out, said.count("\n")) == (2, "", 1), said
-    assert said.startswith("transferability: ") and why in said
+    code, output, errors = command("run", roots / "mistaken.py", "--workers", 1)
+    assert (code, output, errors.count("\n")) == (2, "", 1), errors
+    assert errors.startswith("transferability: ") and reason in errors
     assert not (roots / "runs").exists()
 
 
 def test_a_split_that_leaves_a_task_with_one_class(roots: Path, command: Command) -> None:
     write_tiny(roots / "data" / "tiny", classes=3)
-    code, _, said = command("run", experiment(roots, ["baseA"]), "--workers", 1)
-    assert (code, said.count("\n")) == (2, 1)
-    assert "task A of split random-0 would have 1 of the data set's 3 classes: a task needs at least two" in said
+    code, _, errors = command("run", experiment(roots, ["baseA"]), "--workers", 1)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "task A of split random-0 would have 1 of the data set's 3 classes: a task needs at least two" in errors
     assert not (roots / "runs").exists()
 
 
-@pytest.mark.parametrize("words", [("run", "--workers", "1"), ("train", "--fleet", "0"), ("results",)])
+@pytest.mark.parametrize("arguments", [("run", "--workers", "1"), ("train", "--fleet", "0"), ("results",)])
 def test_a_recipe_that_changed_halfway_is_refused_by_the_field(
-    words: tuple[str, ...], roots: Path, packed: PackedImages, command: Command
+    arguments: tuple[str, ...], roots: Path, packed: PackedImages, command: Command
 ) -> None:
     names = ["R1A", "R2A"]  # that depend on nothing which could be seen to differ
     study = tiny_study(names, SHORT)
     train_fleet(study, fleets(study.networks, 1)[0])
     collect(study, study_folder(study.name))
-    before = tree(roots / "runs")
+    files = tree(roots / "runs")
     file = experiment(roots, names, steps=4, validate_every=2, rate=0.07)
-    code, out, said = command(words[0], file, *words[1:])
-    assert (code, out, said.count("\n")) == (2, "", 1)
-    assert "recipe.rate was 0.05, is 0.07; name the study differently, or move that folder away" in said
+    code, output, errors = command(arguments[0], file, *arguments[1:])
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert "recipe.rate was 0.05, is 0.07; name the study differently, or move that folder away" in errors
     after = tree(roots / "runs")
     after.pop("tiny/fleets/random-0.R2A.seed-0/failed.json", None)  # `train` leaves its reason for `status`
-    assert after == before
+    assert after == files
 
 
 def test_seeds_may_be_added_afterwards(roots: Path, packed: PackedImages, command: Command) -> None:
     study = tiny_study(["R1A"], SHORT)
     train(study)
-    before = tree(roots / "runs")
+    files = tree(roots / "runs")
     more = Study(
         "tiny", "tiny", study.architecture, (Network("random-0", Treatment("A", "R", 1), SHORT, 1), *study.networks)
     )
     train(more)
     assert not collect(more, study_folder(more.name))
     after = tree(roots / "runs")
-    assert {name: after[name] for name in before} == before
+    assert {name: after[name] for name in files} == files
     assert StudyFolder(roots / "runs" / "tiny").result("random-0/R1A/seed-1").exists()
 
 
@@ -562,7 +562,7 @@ def test_experiments_that_fail_leave_the_word_json(roots: Path, packed: PackedIm
     result.parent.mkdir(parents=True)
     for content in ("", "[]", json.dumps({"record": 3})):
         result.write_text(content)
-        for words in (("run", "--workers", "1"), ("results",)):
-            code, _, said = command(words[0], experiment(roots, ["baseA"]), *words[1:])
-            assert (code, said.count("\n")) == (2, 1) and str(result) in said, said
+        for arguments in (("run", "--workers", "1"), ("results",)):
+            code, _, errors = command(arguments[0], experiment(roots, ["baseA"]), *arguments[1:])
+            assert (code, errors.count("\n")) == (2, 1) and str(result) in errors, errors
         assert result.read_text() == content

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,16 +175,12 @@ def plain_training(
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, PackedImages, Path]]:
+def together(module_roots: Path) -> tuple[Study, PackedImages, Path]:
     """The study of all treatments, trained in two fleets of bases and one of all the rest."""
-    root = tmp_path_factory.mktemp("together")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRANSFERABILITY_DATA", str(root / "data"))
-        patch.setenv("TRANSFERABILITY_RUNS", str(root / "runs"))
-        packed = write_tiny(root / "data" / "tiny")
-        study = tiny_study((*BASES, *TREATED))
-        train(study)
-        yield study, packed, root
+    packed = write_tiny(module_roots / "data" / "tiny")
+    study = tiny_study((*BASES, *TREATED))
+    train(study)
+    return study, packed, module_roots
 
 
 def test_a_network_has_the_same_bits_alone_and_in_any_fleet(

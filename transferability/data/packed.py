@@ -90,6 +90,15 @@ def open_packed(folder: Path) -> PackedImages:
         raise Refused(f"{error.filename} cannot be read: permission denied") from None
 
 
+def refuse_few(images_per_class: int | None, largest: int, what: str = "") -> None:
+    """Refuses more images per class than the `largest` class has. None asks for all. what: who asks."""
+    if images_per_class is not None and largest < images_per_class:
+        raise Refused(
+            f"{what}{': ' if what else ''}no class has {images_per_class} training images, the largest has {largest}; "
+            f"write @{largest} or less"
+        )
+
+
 def known_classes(folder: Path) -> tuple[ImageClass, ...] | None:
     """The classes of the data set that is packed in `folder`, or will be: None where they are not known beforehand.
 

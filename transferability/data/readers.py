@@ -161,7 +161,7 @@ def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
         raise _lacks(path, "val" if train_name else "train", root)
     val_folder = at + val_name
     train = by_class(entries, at + train_name)
-    words = _words(entries, at)
+    descriptions = _words(entries, at)
     annotations = f"{val_folder}/val_annotations.txt"
     annotated = text_of(entries, annotations) if entries.get(annotations) else ""
     entries.pop(annotations, None)
@@ -169,7 +169,9 @@ def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
     if annotated and unsorted:
         val = tiny_imagenet_val(path, entries, val_folder, annotated)
         check_wnids(path, entries, at, train)
-        return ImageLists("Tiny ImageNet as published", train, val, {wnid: words.get(wnid, "") for wnid in train})
+        return ImageLists(
+            "Tiny ImageNet as published", train, val, {wnid: descriptions.get(wnid, "") for wnid in train}
+        )
 
     names = ilsvrc.class_names()
     flat = ilsvrc.flat_images(entries, val_folder)
@@ -180,7 +182,7 @@ def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
     if flat or set(train) == set(names):
         return ImageLists("ILSVRC 2012, unpacked", train, val, names, default_size=256)
     container = "folder" if path.is_dir() else "zip" if zipfile.is_zipfile(path) else "tar"
-    return ImageLists(f"{container} of class folders", train, val, names | words)
+    return ImageLists(f"{container} of class folders", train, val, names | descriptions)
 
 
 def _sorted_val(entries: Entries, folder: str, train: dict[str, list[ImageRef]]) -> dict[str, list[ImageRef]]:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transferability.data.packed import ImageSet, PackedImages
+from transferability.data.packed import ImageSet, PackedImages, refuse_few
 from transferability.draws import numpy_generator
-from transferability.files import Refused, write_atomically
+from transferability.files import write_atomically
 from transferability.recipe import Recipe
 from transferability.splits import task_classes
 
@@ -110,12 +110,8 @@ def task_sets(
     smaller than the recipe's crop.
     """
     classes = task_classes(packed.classes, split, task)
+    recipe.refuse_size(packed.size, str(packed.folder))
     training = task_images(packed.train, classes, images_per_class, recipe.shrink)
-    if training.size < recipe.crop:
-        raise Refused(
-            f"{packed.folder}: images of {training.size} pixels cannot be cropped to {recipe.crop}; "
-            f"pack them with --size {recipe.crop * 8 // 7 * recipe.shrink} or so"
-        )
     return training, task_images(packed.val, classes, None, recipe.shrink)
 
 
@@ -132,16 +128,12 @@ def task_images(images: ImageSet, classes: np.ndarray, images_per_class: int | N
         # Labels ascend in a packed set.
         first, last = np.searchsorted(images.labels, [index, index + 1])
         rows.append(np.arange(first, last)[:images_per_class])
-    most = max(len(part) for part in rows)
-    if images_per_class is not None and most < images_per_class:
-        raise Refused(f"no class has {images_per_class} training images, the largest has {most}; write @{most} or less")
+    refuse_few(images_per_class, max(len(part) for part in rows))
     chosen = np.concatenate(rows)
     labels = np.repeat(np.arange(len(classes)), [len(part) for part in rows])
     if shrink == 1:
         return TaskImages(images.images, chosen, labels)
-    side, rest = divmod(images.images.shape[1], shrink)
-    if rest:
-        raise Refused(f"images of {images.images.shape[1]} pixels do not shrink by {shrink}; pack them with --size")
+    side = images.images.shape[1] // shrink  # without a rest: `Recipe.refuse_size`
     shrunk = np.empty((len(chosen), side, side, 3), np.uint8)
     for start in range(0, len(chosen), BLOCK):
         part = images.images[chosen[start : start + BLOCK]].reshape(-1, side, shrink, side, shrink, 3)

@@ -291,8 +291,8 @@ def max_array_size() -> int:
         done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
         return 1001
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
-    return max(1, int(found.group(1))) if found else 1001
+    limit = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    return max(1, int(limit.group(1))) if limit else 1001
 
 
 # ------------------------------------------------------------------------------------------ the commands
@@ -439,17 +439,19 @@ def _write_list(folder: StudyFolder, number: int, study: Study, experiment: Path
     }
     while True:
         file = folder.submission(number)
-        beside = file.with_name(f".{number}.{secrets.token_hex(8)}")
-        with write_atomically(beside):
+        unfinished = file.with_name(f".{number}.{secrets.token_hex(8)}")
+        with write_atomically(unfinished):
             pass
-        write_json(beside, content)
+        write_json(unfinished, content)
         try:
-            os.link(beside, file)  # unlike a renaming, this replaces nothing
+            with open(file, "x"):  # claims the number, on a file system without hard links too
+                pass
+            os.replace(unfinished, file)
             return number
         except FileExistsError:
             number += 1
         finally:
-            beside.unlink()
+            unfinished.unlink(missing_ok=True)
 
 
 def _user() -> str:
@@ -462,7 +464,7 @@ def _user() -> str:
 
 def _describe(array: Array, jobs: Sequence[str]) -> str:
     what = "base" if array.fleets[0].stage == 0 else "network"
-    after = [each if isinstance(each, str) else f"{jobs[each[0]]}_{each[1]}" for each in array.after]
+    after = [task if isinstance(task, str) else f"{jobs[task[0]]}_{task[1]}" for task in array.after]
     waits = f", after {' and '.join(after)}" if after else ""
     networks = sum(len(fleet.networks) for fleet in array.fleets)
     return f"{_count(networks, what)} in {_count(len(array.fleets), 'fleet')}{waits}"

@@ -111,7 +111,7 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
     small for the layers.
     """
     channels, side = 3, architecture.crop
-    out = [(channels, side)]
+    sizes = [(channels, side)]
     for name, spec in architecture.layers:
         if isinstance(spec, Conv):
             if channels % spec.groups:
@@ -126,21 +126,21 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
                 )
         else:
             channels, side = spec.outputs or 0, 1
-        out.append((channels, side))
-    return out
+        sizes.append((channels, side))
+    return sizes
 
 
 def flops(architecture: Architecture, classes: int) -> list[int]:
     """Floating-point operations of each layer's matrix product, forward, on one image: two a multiplication."""
     sizes = shapes(architecture)
-    out = []
+    costs = []
     for (_, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
         if isinstance(spec, Conv):
             places = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2
-            out.append(2 * places * spec.channels * spec.kernel**2 * channels // spec.groups)
+            costs.append(2 * places * spec.channels * spec.kernel**2 * channels // spec.groups)
         else:
-            out.append(2 * channels * side**2 * (spec.outputs or classes))
-    return out
+            costs.append(2 * channels * side**2 * (spec.outputs or classes))
+    return costs
 
 
 def pooled(side: int) -> int:

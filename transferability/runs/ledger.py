@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from transferability.data.packed import PackedImages
+from transferability.data.packed import PackedImages, refuse_few
 from transferability.files import Missing, Refused, read_json, write_json
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import done, read_result
@@ -177,37 +177,18 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], packed: PackedImages) 
             checked.add(key)
             counts = np.bincount(packed.train.labels, minlength=len(packed.classes))[tasks[target]]
             _refuse_few(network, counts)
-            _refuse_small(network, packed.size)
+            recipe.refuse_size(packed.size, network.name)
 
 
 def _refuse_few(network: Network, counts: np.ndarray) -> None:
     """Refuses if there are too few images. counts: (classes of the target,) training images of each class."""
     recipe, most = network.recipe, network.images_per_class
-    if most is not None and counts.max() < most:
-        raise Refused(
-            f"{network.name}: no class has {most} training images, the largest has {counts.max()}; "
-            f"write @{counts.max()} or less"
-        )
+    refuse_few(most, int(counts.max()), network.name)
     images = int(counts.sum() if most is None else np.minimum(counts, most).sum())
     if recipe.batch > images:
         raise Refused(
             f"{network.name}: recipe {recipe.name!r} has a batch of {recipe.batch}, and there are only {images} "
             "training images; make the batch smaller"
-        )
-
-
-def _refuse_small(network: Network, size: int) -> None:
-    """Refuses if images of `size` pixels cannot be shrunk and cropped as the recipe asks."""
-    recipe = network.recipe
-    if size % recipe.shrink:
-        raise Refused(
-            f"{network.name}: pictures of {size} pixels do not shrink by {recipe.shrink}; pack them with "
-            f"--size {recipe.shrink * -(-recipe.crop * 8 // 7)}"
-        )
-    if size // recipe.shrink < recipe.crop:
-        raise Refused(
-            f"{network.name}: pictures of {size // recipe.shrink} pixels cannot be cropped to {recipe.crop};"
-            f" pack them with --size {recipe.crop * 8 // 7 * recipe.shrink} or so"
         )
 
 

@@ -67,10 +67,10 @@ def holder(lock: Path) -> Holder | None:
 
 def dead(holder: Holder) -> bool | None:
     """Whether the process that made a lock is gone for sure (True), runs for sure (False), or cannot be seen."""
-    here = myself("")
-    if holder.job and (holder.cluster, holder.job) == (here.cluster, here.job) and holder.restarts < here.restarts:
+    mine = myself("")
+    if holder.job and (holder.cluster, holder.job) == (mine.cluster, mine.job) and holder.restarts < mine.restarts:
         return True  # this very job before it was requeued: SLURM ends a job before it starts it again
-    if (holder.host, holder.machine) != (here.host, here.machine):
+    if (holder.host, holder.machine) != (mine.host, mine.machine):
         return None
     try:
         os.kill(holder.pid, 0)
@@ -212,10 +212,10 @@ def _look(path: Path) -> _Seen | None:
     finally:
         os.close(handle)
     try:
-        found = Holder(**json.loads(text))
-        if type(found.pid) is not int or type(found.restarts) is not int:
+        holder = Holder(**json.loads(text))
+        if type(holder.pid) is not int or type(holder.restarts) is not int:
             raise ValueError
-        return _Seen(str(found.token), str(found.counter), found)
+        return _Seen(str(holder.token), str(holder.counter), holder)
     except (ValueError, TypeError):  # half-written, empty, or no lock of ours
         return _Seen(f"{inode}", repr(text), None)
 
@@ -282,9 +282,9 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
 def _create(path: Path, mine: Holder) -> int | None:
     """Makes `path` with our text, whole, if nothing is there; the open file, or None if something is."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        handle = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
@@ -292,7 +292,7 @@ def _create(path: Path, mine: Holder) -> int | None:
         os.pwrite(handle, _text(mine), 0)
         os.fsync(handle)
         try:
-            os.link(beside, path)
+            os.link(unfinished, path)
         except FileExistsError:
             pass
         except OSError as error:
@@ -309,7 +309,7 @@ def _create(path: Path, mine: Holder) -> int | None:
         raise
     finally:
         with suppress(OSError):
-            os.unlink(beside)
+            os.unlink(unfinished)
     if made:
         return handle
     os.close(handle)

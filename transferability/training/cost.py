@@ -133,7 +133,7 @@ def _deepest(fleet: Fleet) -> dict[str, int]:
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
     """A line for people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
     # Splits and seeds repeat each other: one of each kind of group is enough.
-    groups = {tuple((each.short_name, each.recipe) for each in fleet.networks): fleet for fleet in fleets(chosen)}
+    groups = {tuple((member.short_name, member.recipe) for member in fleet.networks): fleet for fleet in fleets(chosen)}
     networks = [network for fleet in groups.values() for network in fleet.networks]
 
     def most(size: int) -> float:

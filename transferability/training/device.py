@@ -49,8 +49,8 @@ def free_memory(device: torch.device) -> float:
     """Bytes: of the GPU, or of this machine."""
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    words = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    return 1024.0 * int(words["MemAvailable"].split()[0])
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return 1024.0 * int(fields["MemAvailable"].split()[0])
 
 
 def start_memory(device: torch.device) -> float:
@@ -66,5 +66,5 @@ def most_memory(device: torch.device) -> float:
     """Bytes in use at most since `start_memory`: what torch took of the GPU, or what this process holds."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_reserved(device))
-    words = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return 1024.0 * int(words["VmHWM"].split()[0])
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024.0 * int(fields["VmHWM"].split()[0])

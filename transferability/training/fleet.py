@@ -237,7 +237,7 @@ class FleetModule(L.LightningModule):
         """(networks,): each network's mean over the batch. (networks, b, classes): their logits, without gradient."""
         logits = self(batch, lanes)
         # One by one: in one call over all networks, the rounding of a mean depends on how many there are.
-        return torch.stack([F.cross_entropy(each, batch.labels) for each in logits]), torch.stack(logits).detach()
+        return torch.stack([F.cross_entropy(scores, batch.labels) for scores in logits]), torch.stack(logits).detach()
 
     def update(self, batch: Batch, lanes: Lanes | None = None) -> tuple[Tensor, Tensor]:
         """Forward pass, backward pass, one step of the optimiser over all networks: `losses`, from before it."""

@@ -187,7 +187,8 @@ class Clock(L.Callback):
             trainer.should_stop = True
         else:
             self.losses = tuple(module.training_tally.compute()[:, 1].tolist())
-            self.norms = tuple(each.grad.norm().item() for each in module.parameters() if each.grad is not None)
+            gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+            self.norms = tuple(gradient.norm().item() for gradient in gradients)
             self.begun = time.perf_counter()
 
 
@@ -208,6 +209,7 @@ def target_images(study: Study, fleet: Fleet, classes: int, data: Path) -> TaskI
     folder, recipe = data / study.data, fleet.recipe
     if (folder / "manifest.json").exists():
         packed = open_packed(folder)
+        recipe.refuse_size(packed.size, str(folder))
         chosen = task_classes(packed.classes, fleet.split, fleet.target)
         return task_images(packed.train, chosen, fleet.images_per_class, recipe.shrink)
     side = recipe.crop * 256 // 227
@@ -298,5 +300,6 @@ def compared(plain: Measured, other: Measured) -> Measured:
 
 def fastest(measured: Sequence[Measured]) -> Measured:
     """Of one kind in one precision, the plain form first: the fastest that may be used, if it gains something."""
-    best = min((each for each in measured if not each.reason), key=lambda each: each.seconds, default=measured[0])
+    usable = [result for result in measured if not result.reason]
+    best = min(usable, key=lambda result: result.seconds, default=measured[0])
     return best if best.seconds < GAIN * measured[0].seconds else measured[0]
