@@ -243,4 +243,4 @@ def test_the_dashboard_is_written_without_a_login(study: Study, roots: Path, mon
     only = view["spec"]["section"]["runSets"][0]["filters"]["filters"][0]
     assert only["key"] == {"section": "config", "name": "study"} and only["value"] == study.name
     refused = CliRunner().invoke(app, ["dashboard", str(experiment)])
-    assert "there is no key" in str(refused.exception)
+    assert "the dashboard needs a key for" in str(refused.exception)
