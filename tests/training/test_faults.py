@@ -486,7 +486,7 @@ GOOD = EXPERIMENT.format(helpers=str(HELPERS), names=["baseA", "baseB", "A1B"], 
         ("**{}", "rate=float('nan')", "recipe 'tiny': rate is nan; write a number from 0 up"),
         ("**{}", "warmup=-1", "recipe 'tiny': warmup is -1; write a whole number"),
         ("**{}", "batch=1000", "random-0/baseA/seed-0: recipe 'tiny' has a batch of 1000, and there are only 3"),
-        ("**{}", "shrink=3", "pictures of 16 pixels do not shrink by 3; pack them with --size"),
+        ("**{}", "shrink=3", "images of 16 pixels do not shrink by 3; pack them with --size"),
         (
             "'A1B'",
             "'A1B', 'baseA@9'",
