@@ -16,7 +16,9 @@ from torchmetrics import Metric
 
 from transferability.data.stream import Batch, to_device
 from transferability.draws import dropout, mask_key
-from transferability.networks.layers import Layer, build, draw
+from transferability.networks.addressed import AddressedDraws
+from transferability.networks.cut import CutLayer
+from transferability.networks.layers import Layer, build, copy, draw, tensors
 from transferability.study import Fleet, Network, Study
 from transferability.training.graph import Captured, Lanes, cuda_graph
 from transferability.treatment import RANDOM
@@ -138,8 +140,10 @@ class FleetModule(L.LightningModule):
             if source == RANDOM:
                 self._draw_random(name, layer)
             else:
-                _copy(layer, sources[source], name)
-            prefix[name] = layer
+                copy(name, layer, sources[source])
+            if isinstance(layer, CutLayer):
+                layer.frozen = True
+            prefix[_place(name)] = layer
         return prefix.requires_grad_(False)
 
     def _trained_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
@@ -150,29 +154,30 @@ class FleetModule(L.LightningModule):
             if not plan.rate:
                 continue
             if plan.origin == "copied":
-                _copy(layer, sources[network.treatment.source], name)
+                copy(name, layer, sources[network.treatment.source])
             elif plan.origin == "random":
                 self._draw_random(name, layer)
             else:
-                spec = dict(self.architecture.layers)[name]
-                draw(layer, spec, self.recipe.initialisation, "weights", network.name, name)
-            trained[name] = layer
+                self._draw(name, layer, "weights", network.name)
+            trained[_place(name)] = layer
         return trained
 
     def _draw_random(self, name: str, layer: Layer) -> None:
         """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""
-        address = ("weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}", name)
-        draw(layer, dict(self.architecture.layers)[name], self.recipe.initialisation, *address)
+        self._draw(name, layer, "weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}")
+
+    def _draw(self, name: str, layer: Layer, *owner: str | int) -> None:
+        draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, *owner)
 
     def weights(self, index: int) -> dict[str, Tensor]:
-        """All weights of a network, its frozen layers included: name of layer and parameter → tensor."""
+        """All weights of a network, its frozen layers and buffers included: name in the network → tensor."""
         treatment = self.fleet.networks[index].treatment
         weights = {}
-        for position, (name, _) in enumerate(self.architecture.layers, 1):
+        for position, name in enumerate(self.architecture.layer_names, 1):
             frozen = position <= treatment.frozen
             layers: Any = self.prefixes[treatment.source] if frozen else self.networks[index]
-            for parameter, value in layers[name].named_parameters():
-                weights[f"{name}.{parameter}"] = value.detach().cpu().contiguous()
+            for key, value in tensors(name, layers[_place(name)]).items():
+                weights[key] = value.detach().cpu().contiguous()
         return weights
 
     # ------------------------------------------------------------------------------------------ one step
@@ -199,6 +204,11 @@ class FleetModule(L.LightningModule):
 
     def _layer_output(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
         """One layer and, in training, its dropout, whose mask belongs to `owner`."""
+        if isinstance(layer, CutLayer):
+            if not (self.training and layer.is_random):
+                return layer(x)  # type: ignore[no-any-return]
+            with AddressedDraws(rows, "dropout", owner, name, self.step):
+                return layer(x)  # type: ignore[no-any-return]
         x = layer(x)
         if self.training and layer.dropout:
             key = self._mask_key(owner, name) if self.keys is None else self.keys[self.sites[owner, name]]
@@ -297,21 +307,23 @@ class FleetModule(L.LightningModule):
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """SGD over all networks: one parameter group for each multiple of the rate, weights and biases apart."""
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}  # (multiple, whether decayed) → parameters
         for network, layers in zip(self.fleet.networks, self.networks, strict=True):
             plans = network.treatment.layers(self.architecture.depth)
-            multiples = {name: plan.rate for (name, _), plan in zip(self.architecture.layers, plans, strict=True)}
-            for name, layer in layers.items():  # type: ignore[operator]
-                groups.setdefault((multiples[name], False), []).append(layer.weight)
-                groups.setdefault((multiples[name], True), []).append(layer.bias)
+            rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
+            for place, layer in layers.items():  # type: ignore[operator]
+                for name, parameter in layer.named_parameters():
+                    is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
+                    multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
+                    groups.setdefault((multiple, decays), []).append(parameter)
         return torch.optim.SGD(
             [
                 {
                     "params": parameters,
-                    "multiple": multiple * (self.recipe.bias_rate if is_bias else 1),
-                    "weight_decay": 0.0 if is_bias else self.recipe.decay,
+                    "multiple": multiple,
+                    "weight_decay": self.recipe.decay if decays else 0.0,
                 }
-                for (multiple, is_bias), parameters in groups.items()
+                for (multiple, decays), parameters in groups.items()
             ],
             lr=0.0,  # set before every step
             momentum=self.recipe.momentum,
@@ -385,6 +397,7 @@ class FleetModule(L.LightningModule):
         return {
             "step": self.step,
             "weights": {name: value.detach() for name, value in parameters.items()},
+            "buffers": {name: value.detach() for name, value in self.networks.named_buffers()},
             "momentum": {name: state[value]["momentum_buffer"] for name, value in parameters.items() if value in state},
             "diverged_at": self._earliest_divergence(),
             "active": list(self.active),
@@ -402,6 +415,9 @@ class FleetModule(L.LightningModule):
         self.step = checkpoint["step"]
         for name, value in checkpoint["weights"].items():
             parameters[name].copy_(value)
+        buffers = dict(self.networks.named_buffers())
+        for name, value in checkpoint.get("buffers", {}).items():
+            buffers[name].copy_(value)
         for name, value in checkpoint["momentum"].items():
             momentum = torch.empty_like(parameters[name], memory_format=torch.preserve_format)
             self.optimiser.state[parameters[name]]["momentum_buffer"] = momentum.copy_(value)
@@ -419,14 +435,9 @@ def _as_autocast(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-@torch.no_grad()
-def _copy(layer: Layer, weights: Weights, name: str) -> None:
-    """Sets a layer's parameters to those of layer `name` of `weights`: every one, of the same shape."""
-    for parameter, value in layer.named_parameters():
-        source = weights[f"{name}.{parameter}"]
-        if source.shape != value.shape:
-            raise ValueError(f"{name}.{parameter} is {tuple(source.shape)}, not {tuple(value.shape)}")
-        value.copy_(source)
+def _place(name: str) -> str:
+    """A layer's name where its module is registered: torch allows no dot there."""
+    return name.replace(".", "/")
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -27,8 +27,9 @@ from transferability.data.loader import Prefetched, prefetch_threads, resident
 from transferability.data.packed import open_packed
 from transferability.data.stream import ResidentImages, TaskImages, TrainingBatches, task_images
 from transferability.files import in_words
-from transferability.networks.caffenet import Conv
-from transferability.networks.layers import build, draw
+from transferability.networks.caffenet import Architecture, Conv
+from transferability.networks.chain import Chain
+from transferability.networks.layers import build, draw, tensors
 from transferability.runs.machine import FORMS, Machine, refuse_form
 from transferability.splits import task_classes
 from transferability.study import Fleet, Study
@@ -217,9 +218,16 @@ def target_images(study: Study, fleet: Fleet, classes: int, data: Path) -> TaskI
     return TaskImages(random, np.arange(512), np.arange(512) % classes)
 
 
+def has_groups(architecture: Architecture | Chain) -> bool:
+    """Whether form `ungrouped` differs from `plain`."""
+    return isinstance(architecture, Architecture) and any(
+        isinstance(spec, Conv) and spec.groups > 1 for _, spec in architecture.layers
+    )
+
+
 def measure_forms(probe: Probe, data: Path, device: torch.device, forms: Sequence[str] = FORMS) -> list[Measured]:
     """The probe in each of `forms`, the plain one first; with a reason where one does not agree with it."""
-    grouped = any(isinstance(spec, Conv) and spec.groups > 1 for _, spec in probe.study.architecture.layers)
+    grouped = has_groups(probe.study.architecture)
     images = task_sample(probe, data, device)
     measured: list[Measured] = []
     for form in forms:
@@ -276,9 +284,9 @@ def meaningless_module(probe: Probe, pixels: int, form: str) -> FleetModule:
     """The probe's fleet, copied from sources that nobody has trained; mean images of `pixels` pixels are grey."""
     study, fleet, classes = probe.study, probe.fleet, probe.kind.classes
     weights: dict[str, torch.Tensor] = {}
-    for (name, layer), (_, spec) in zip(build(study.architecture, classes), study.architecture.layers, strict=True):
-        draw(layer, spec, fleet.recipe.initialisation, "measure", name)
-        weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
+    for name, layer in build(study.architecture, classes):
+        draw(study.architecture, name, layer, classes, fleet.recipe.initialisation, "measure")
+        weights |= {key: value.detach() for key, value in tensors(name, layer).items()}
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
     mean = np.full((pixels, pixels, 3), 128, np.float32)
     means = dict.fromkeys({fleet.target, *sources}, mean)
