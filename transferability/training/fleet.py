@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from transferability.data.stream import Batch, to_device
+from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
 from transferability.draws import dropout, mask_key
 from transferability.networks.addressed import AddressedDraws
 from transferability.networks.cut import CutLayer
 from transferability.networks.layers import Layer, build, copy, draw, tensors
+from transferability.networks.norms import estimate_statistics, folded, share_statistics
 from transferability.study import Fleet, Network, Study
 from transferability.training.graph import Captured, Lanes, cuda_graph
 from transferability.treatment import RANDOM
@@ -115,8 +116,11 @@ class FleetModule(L.LightningModule):
         for treatment in (network.treatment for network in fleet.networks if network.treatment.frozen):
             deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
         self.prefixes = nn.ModuleDict({source: self._prefix(source, n, sources) for source, n in deepest.items()})
+        # What runs in place of the prefixes, once their norms are final (`fold`).
+        self.folded: nn.ModuleDict | None = None
         self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
         self.optimiser = self._optimiser()
+        self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
 
         # Each place with dropout, (owner of the mask, name of the layer), and its row in the tensor of keys.
         owned = [(self._owner(source), prefix) for source, prefix in self.prefixes.items()]
@@ -180,6 +184,32 @@ class FleetModule(L.LightningModule):
                 weights[key] = value.detach().cpu().contiguous()
         return weights
 
+    def setup(self, stage: str) -> None:
+        """Called by Lightning when the number of processes is known."""
+        if self.trainer.world_size > 1:
+            share_statistics(self.networks)
+
+    def use_statistics(self, images: TaskImages) -> None:
+        """Gives the norms of the frozen prefixes the statistics of the target's training images, central crops."""
+        for source, prefix in self.prefixes.items():
+            task = self.fleet.target if source == RANDOM else source
+            layers = [layer for layer in prefix.values() if isinstance(layer, CutLayer)]  # type: ignore[operator]
+
+            def batches(task: str = task) -> Iterator[Tensor]:
+                return (self.normalised(batch, task) for batch in ValidationBatches(images, self.recipe.crop))
+
+            estimate_statistics(layers, batches)
+        self.train()
+
+    def fold(self) -> None:
+        """From now on frozen batch norms run folded into their convolutions; to be called when they are final."""
+        self.folded = nn.ModuleDict(
+            {
+                source: nn.ModuleDict({name: folded(layer) for name, layer in prefix.items()})  # type: ignore[operator]
+                for source, prefix in self.prefixes.items()
+            }
+        )
+
     # ------------------------------------------------------------------------------------------ one step
 
     def normalised(self, batch: Batch, task: str) -> Tensor:
@@ -219,7 +249,7 @@ class FleetModule(L.LightningModule):
         """(source, n) → the output of layer n of the source's frozen prefix. inputs: for each task, its images."""
         outputs: dict[tuple[str, int], Tensor] = {}
         with torch.no_grad():
-            for source, prefix in self.prefixes.items():
+            for source, prefix in (self.folded or self.prefixes).items():
                 x = inputs[self.fleet.target if source == RANDOM else source]
                 for n, (name, layer) in enumerate(prefix.items(), 1):  # type: ignore[operator]
                     x = self._layer_output(name, layer, x, batch.rows, self._owner(source))
