@@ -16,6 +16,7 @@ hardly shows one. Expect specificity at the upper blocks.
 """
 
 from dataclasses import replace
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,7 +47,7 @@ class Block(nn.Module):
 def narrow_resnet(classes: int) -> nn.Module:
     """A stem that halves the image, eight blocks of 16 to 128 channels, average pooling, one output per class."""
     widths = (16, 16, 16, 32, 32, 64, 64, 128, 128)
-    blocks = [Block(a, b, 1 if a == b else 2) for a, b in zip(widths, widths[1:], strict=False)]
+    blocks = [Block(a, b, 1 if a == b else 2) for a, b in pairwise(widths)]
     stem = [nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
