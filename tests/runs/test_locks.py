@@ -179,6 +179,12 @@ def test_the_same_job_after_its_requeue_takes_over_at_once(
     assert dead(elsewhere(lock(tmp_path), job="7_3", restarts=1, cluster="other")) is None
 
 
+def test_a_restart_count_that_is_no_number_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("", "x"):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", text)
+        assert myself("").restarts == 0
+
+
 def test_a_counter_that_stands_still_is_waited_for_once_for_all_locks(tmp_path: Path, clock: Clock) -> None:
     paths = [lock(tmp_path, f"A{n}B") for n in range(1, 6)]
     for path in paths[:-1]:

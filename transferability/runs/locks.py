@@ -349,6 +349,7 @@ def myself(token: str) -> Holder:
     """This process as the holder of a lock `token`."""
     env = os.environ
     array, task = env.get("SLURM_ARRAY_JOB_ID", ""), env.get("SLURM_ARRAY_TASK_ID", "")
+    restarts = env.get("SLURM_RESTART_COUNT", "")
     boot = namespace = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -361,7 +362,7 @@ def myself(token: str) -> Holder:
         start=_start(os.getpid()),
         cluster=env.get("SLURM_CLUSTER_NAME", ""),
         job=f"{array}_{task}" if array else env.get("SLURM_JOB_ID", ""),
-        restarts=int(env.get("SLURM_RESTART_COUNT") or 0),
+        restarts=int(restarts) if restarts.isdigit() else 0,
         since=time.time(),
         token=token,
         counter=0,
