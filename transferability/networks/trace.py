@@ -32,7 +32,8 @@ class Tracer(fx.Tracer):
         super().__init__(autowrap_functions=functions)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return super().is_leaf_module(m, module_qualified_name) or isinstance(m, self.whole)
+        whole = isinstance(m, self.whole) or type(m).__name__ == "StochasticDepth"  # it asks for its mode
+        return whole or super().is_leaf_module(m, module_qualified_name)
 
 
 @dataclass(frozen=True)
