@@ -25,13 +25,14 @@ from transferability.data.stream import Batch
 from transferability.files import Refused, read_json
 from transferability.results.collect import collect
 from transferability.results.table import read_results
+from transferability.runs.machine import Machine
 from transferability.runs.paths import study_folder
 from transferability.runs.result import write_result
 from transferability.study import Fleet, fleets
 from transferability.training import train as training
 from transferability.training.checkpoint import Preempted, read_checkpoint
 from transferability.training.fleet import FleetModule
-from transferability.training.trainer import quiet
+from transferability.training.trainer import bare_trainer, quiet
 
 torch.set_num_threads(1)
 quiet()
