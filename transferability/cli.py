@@ -350,7 +350,7 @@ def train(
     *,
     machine: Machine,
 ) -> None:
-    """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
+    """Train one fleet, from its last checkpoint if it has one. Finished networks are kept."""
     # The signal before a time limit, which slurm/fleet.sbatch hands on.
     preempted = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: preempted.set())

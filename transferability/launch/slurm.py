@@ -239,12 +239,12 @@ def _queued(tasks: Sequence[ArrayTask]) -> dict[str, str]:
 
 def _alive(folder: StudyFolder, names: Sequence[str]) -> set[str]:
     """Those of `names` whose lock is held by a process that raises its counter."""
-    before = {name: owner for name in names if (owner := holder(folder.lock(name))) is not None}
+    owners = {name: owner for name in names if (owner := holder(folder.lock(name))) is not None}
     alive: set[str] = set()
     end = time.monotonic() + WATCHED
-    while len(alive) < len(before) and time.monotonic() < end:
+    while len(alive) < len(owners) and time.monotonic() < end:
         time.sleep(1.0)
-        for name, owner in before.items():
+        for name, owner in owners.items():
             now = holder(folder.lock(name))
             if now is not None and (now.token, now.counter) != (owner.token, owner.counter):
                 alive.add(name)
@@ -255,18 +255,18 @@ def divide(work: Work) -> list[Array]:
     """Fleets in arrays: bases, then one array for each set of bases that fleets wait for."""
     bases = tuple(fleet for fleet in work.fleets if fleet.stage == 0)
     arrays = [Array(bases, 0)] if bases else []
-    where: dict[str, tuple[int, int] | str] = dict(work.queued)
+    task_of: dict[str, tuple[int, int] | str] = dict(work.queued)
     for element, fleet in enumerate(bases):
-        where.update({network.name: (0, element) for network in fleet.networks})
+        task_of.update({network.name: (0, element) for network in fleet.networks})
     groups: dict[tuple[tuple[int, int] | str, ...], list[Fleet]] = {}
     for fleet in work.fleets:
         if fleet.stage:
             names = {network.source_name for network in fleet.networks}
-            after = {where[name] for name in names if name in where}
-            groups.setdefault(tuple(sorted(after, key=str)), []).append(fleet)
+            dependencies = {task_of[name] for name in names if name in task_of}
+            groups.setdefault(tuple(sorted(dependencies, key=str)), []).append(fleet)
     first = len(bases)
-    for after_these, group in groups.items():
-        arrays.append(Array(tuple(group), first, after_these))
+    for after, group in groups.items():
+        arrays.append(Array(tuple(group), first, after))
         first += len(group)
     return arrays
 
@@ -402,8 +402,8 @@ def _sbatch(command: Sequence[str], index: int) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path})
     if done.returncode:
         said = (done.stderr.strip() or f"code {done.returncode}").splitlines()[-1]
-        before = f" (submitted before it: {index} jobs; submit again for the rest)" if index else ""
-        raise Refused(f"sbatch refuses: {said}{before}; the command was: {shlex.join(command)}")
+        earlier_jobs = f" (submitted before it: {index} jobs; submit again for the rest)" if index else ""
+        raise Refused(f"sbatch refuses: {said}{earlier_jobs}; the command was: {shlex.join(command)}")
     return done.stdout.strip().split(";")[0]
 
 
@@ -463,15 +463,15 @@ def _user() -> str:
 
 
 def _describe(array: Array, jobs: Sequence[str]) -> str:
-    what = "base" if array.fleets[0].stage == 0 else "network"
+    noun = "base" if array.fleets[0].stage == 0 else "network"
     after = [task if isinstance(task, str) else f"{jobs[task[0]]}_{task[1]}" for task in array.after]
     waits = f", after {' and '.join(after)}" if after else ""
     networks = sum(len(fleet.networks) for fleet in array.fleets)
-    return f"{_count(networks, what)} in {_count(len(array.fleets), 'fleet')}{waits}"
+    return f"{_count(networks, noun)} in {_count(len(array.fleets), 'fleet')}{waits}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _left_out_lines(work: Work, chosen: int) -> list[str]:

@@ -170,7 +170,7 @@ def caffenet() -> Architecture:
 
 
 def small_caffenet(crop: int, width: float, fc_width: float | None = None, dropout: float = 0.5) -> Architecture:
-    """A sister of CaffeNet for pictures of 32 (crop 28) or 64 (crop 56) pixels.
+    """A sister of CaffeNet for images of 32 (crop 28) or 64 (crop 56) pixels.
 
     `width` multiplies the numbers of channels, `fc_width` (default: `width`) those of fc6 and fc7, whose full
     width is 1,024.

@@ -1,4 +1,4 @@
-"""What of a study is finished, what was started, what is left; and whether it matches the study. Needs no torch."""
+"""Which networks of a study are finished, started or left, and whether they match the study. Needs no torch."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ def started(folder: StudyFolder) -> dict[str, Start]:
 
 
 def remove_fleet(folder: StudyFolder, name: str) -> None:
-    """Removes the folder of a finished fleet. It leaves its place at once, since half a folder says nothing."""
+    """Removes the folder of a finished fleet. It is moved away in one step first: half a folder is of no use."""
     aside = folder.aside()
     with suppress(OSError):  # another process has removed it
         folder.fleet(name).root.rename(aside)

@@ -78,8 +78,8 @@ def read_result(file: Path) -> Result:
         raise Refused(f"{file} holds no result; move it away to train that network again")
     lacking = [name for name in REQUIRED if name not in content]
     if lacking or not all(isinstance(content[name], dict) for name in ("series", "recipe", "record", "provenance")):
-        what = f"lacks {', '.join(lacking)}" if lacking else "holds no result"
-        raise Refused(f"{file} {what}; move it away to train that network again")
+        defect = f"lacks {', '.join(lacking)}" if lacking else "holds no result"
+        raise Refused(f"{file} {defect}; move it away to train that network again")
     return Result(**{name: content[name] for name in FIELDS if name in content})
 
 

@@ -330,9 +330,9 @@ def _names(group: Sequence[NetworkStatus]) -> str:
     return group[0].network.name + (f" and {len(group) - 1} more" if len(group) > 1 else "")
 
 
-def _more(number: int, shown: int | None, what: str, console: Console) -> None:
+def _more(number: int, shown: int | None, noun: str, console: Console) -> None:
     if shown is not None and number > shown:
-        console.print(f"… and {number - shown} more {what}; --all shows them", highlight=False)
+        console.print(f"… and {number - shown} more {noun}; --all shows them", highlight=False)
 
 
 def _span(seconds: float) -> str:

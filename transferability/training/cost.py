@@ -109,12 +109,12 @@ def _parameters(architecture: Architecture, classes: int = 1000) -> tuple[float,
 def _activations(architecture: Architecture, width: int, classes: int = 1000) -> tuple[float, ...]:
     """Bytes per image that the backward pass through each layer needs. width: bytes of a number."""
     sizes, needed = shapes(architecture), []
-    for (_, spec), (_, side), (channels, after) in zip(architecture.layers, sizes, sizes[1:], strict=False):
+    for (_, spec), (_, side), (channels, output_side) in zip(architecture.layers, sizes, sizes[1:], strict=False):
         if isinstance(spec, Conv):
-            before = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2 * spec.channels
-            pooling = 8 * after**2 * channels if spec.pool else 0
-            normalising = 8 * after**2 * channels if spec.lrn else 0  # in single precision, whatever the recipe's
-            needed.append(float(width * (before + after**2 * channels) + pooling + normalising))
+            convolved = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2 * spec.channels
+            pooling = 8 * output_side**2 * channels if spec.pool else 0
+            normalising = 8 * output_side**2 * channels if spec.lrn else 0  # in single precision, whatever the recipe's
+            needed.append(float(width * (convolved + output_side**2 * channels) + pooling + normalising))
         else:
             needed.append(float(2 * width * (spec.outputs or classes)))
     return tuple(needed)
