@@ -41,6 +41,10 @@ class Conv:
         if self.channels % self.groups:
             raise Refused(f"Conv: {self.channels} channels do not divide into {self.groups} groups")
 
+    def output_side(self, side: int) -> int:
+        """Side of the output, before pooling, for an input of `side` pixels."""
+        return (side + 2 * self.pad - self.kernel) // self.stride + 1
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -116,7 +120,7 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
         if isinstance(spec, Conv):
             if channels % spec.groups:
                 raise Refused(f"{architecture.name}: {name} has {spec.groups} groups for {channels} channels below it")
-            channels, side = spec.channels, (side + 2 * spec.pad - spec.kernel) // spec.stride + 1
+            channels, side = spec.channels, spec.output_side(side)
             if spec.pool:
                 side = pooled(side)
             if side < 1:
@@ -136,7 +140,7 @@ def flops(architecture: Architecture, classes: int) -> list[int]:
     costs = []
     for (_, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
         if isinstance(spec, Conv):
-            places = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2
+            places = spec.output_side(side) ** 2
             costs.append(2 * places * spec.channels * spec.kernel**2 * channels // spec.groups)
         else:
             costs.append(2 * channels * side**2 * (spec.outputs or classes))

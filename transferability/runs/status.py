@@ -2,14 +2,12 @@
 
 import datetime
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -88,8 +86,7 @@ def _own_status(
     ended: AbstractSet[str],
 ) -> NetworkStatus:
     """progress: of the network's started fleet. failure: why its last attempt failed."""
-    root = os.path.join(folder.root, network.name)
-    outcome = done(os.path.join(root, "result.json"))
+    outcome = done(folder.result(network.name))
     if outcome is not None:
         if outcome.diverged_at is not None:
             return NetworkStatus(network, "diverged", f"at step {outcome.diverged_at}")
@@ -99,9 +96,9 @@ def _own_status(
         rate = float(progress.get("images_per_second") or 0)
         left = (progress["steps"] - progress["step"]) * network.recipe.batch / rate if rate else None
         status = replace(status, step=progress["step"], steps=progress["steps"], images_per_second=rate, left=left)
-    lock = os.path.join(root, "lock")
-    if os.path.exists(lock):
-        owner = holder(Path(lock))
+    lock = folder.lock(network.name)
+    if lock.exists():
+        owner = holder(lock)
         if owner is None:
             return replace(status, state="running", detail="by a process that its lock does not name")
         if not dead(owner) and owner.job not in ended:

@@ -78,7 +78,7 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
             if plan.rate:
                 weights += 4 * TRAINED_COPIES * parameters
                 activations += images * kept
-    for n in _deepest(fleet).values():
+    for n in fleet.prefixes.values():
         activations += images * width * sum(channels * side**2 for channels, side in sizes[1 : n + 1])
     return weights + activations + images * sizes[0][0] * architecture.crop**2 * 4 * 2
 
@@ -111,23 +111,13 @@ def _activations(architecture: Architecture, width: int, classes: int = 1000) ->
     sizes, needed = shapes(architecture), []
     for (_, spec), (_, side), (channels, output_side) in zip(architecture.layers, sizes, sizes[1:], strict=False):
         if isinstance(spec, Conv):
-            convolved = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2 * spec.channels
+            convolved = spec.output_side(side) ** 2 * spec.channels
             pooling = 8 * output_side**2 * channels if spec.pool else 0
             normalising = 8 * output_side**2 * channels if spec.lrn else 0  # in single precision, whatever the recipe's
             needed.append(float(width * (convolved + output_side**2 * channels) + pooling + normalising))
         else:
             needed.append(float(2 * width * (spec.outputs or classes)))
     return tuple(needed)
-
-
-def _deepest(fleet: Fleet) -> dict[str, int]:
-    """For each source of the fleet's frozen prefixes, how many of its layers are needed."""
-    deepest: dict[str, int] = {}
-    for network in fleet.networks:
-        treatment = network.treatment
-        if treatment.frozen:
-            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
-    return deepest
 
 
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
