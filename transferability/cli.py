@@ -321,11 +321,11 @@ def _which(
     submission: tuple[Path | None, int | None],
 ) -> Sequence[Any]:
     """The networks that `train` is asked for. divided: the fleets that --fleet counts."""
-    file, element = submission
-    if file is not None and element is not None:
+    file, number = submission
+    if file is not None and number is not None:
         from transferability.launch.slurm import task_networks
 
-        return task_networks(study, file, element)
+        return task_networks(study, file, number)
     if fleet is not None:
         if fleet >= len(divided):
             raise Refused(f"study {study.name!r} has fleets 0 … {len(divided) - 1}; there is no fleet {fleet}")

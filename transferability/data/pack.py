@@ -330,7 +330,7 @@ class Block(NamedTuple):
     key: str  # of images and rule
 
 
-class Outcome(NamedTuple):
+class PackedBlock(NamedTuple):
     """What a worker did with a block."""
 
     block: Block
@@ -365,7 +365,7 @@ class Journal:
                 continue
         return journal
 
-    def note(self, outcome: Outcome, file: IO[str]) -> None:
+    def note(self, outcome: PackedBlock, file: IO[str]) -> None:
         """Adds an outcome, here and to the open `file`. Raises Refused for an unreadable image that is not to be
         skipped."""
         block = outcome.block
@@ -485,7 +485,7 @@ def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -
     with open(journal.path, "a", encoding="utf-8") as file, progress(total) as advance:
         file.write("\n")  # ends a line that a kill cut short
 
-        def note(outcome: Outcome) -> None:
+        def note(outcome: PackedBlock) -> None:
             nonlocal packed
             journal.note(outcome, file)
             packed += len(outcome.block.images)
@@ -503,11 +503,11 @@ def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -
             raise
 
 
-def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[Outcome], None]) -> None:
+def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[PackedBlock], None]) -> None:
     """Does the blocks in `workers` new processes, with only a few blocks submitted at any time."""
     # Spawned: a fork would copy locks that threads of this process (the progress bar's) may hold.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    pending: set[Future[Outcome]] = set()
+    pending: set[Future[PackedBlock]] = set()
     with _delayed_ctrl_c() as check:
         try:
             for block in blocks:
@@ -528,7 +528,7 @@ def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[Outcome]
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _note_ready(pending: set[Future[Outcome]], note: Callable[[Outcome], None]) -> set[Future[Outcome]]:
+def _note_ready(pending: set[Future[PackedBlock]], note: Callable[[PackedBlock], None]) -> set[Future[PackedBlock]]:
     """Waits for a block and notes those that are ready. Returns the others."""
     ready, running = wait(pending, return_when=FIRST_COMPLETED)
     for future in ready:
@@ -588,7 +588,7 @@ def _start_worker() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def pack_block(block: Block) -> Outcome:
+def pack_block(block: Block) -> PackedBlock:
     """Decodes the images of a block and writes them, unless an earlier run did. Runs in a worker."""
     rule = block.rule
     if block.expected:
@@ -596,7 +596,7 @@ def pack_block(block: Block) -> Outcome:
             handle.seek(block.offset)
             written = handle.read(len(block.images) * rule.size**2 * 3)
         if hashlib.sha256(written).hexdigest() == block.expected:
-            return Outcome(block, block.expected, [])
+            return PackedBlock(block, block.expected, [])
     pixels = np.empty((len(block.images), rule.size, rule.size, 3), np.uint8)
     unreadable_images = []
     for i, image in enumerate(block.images):
@@ -607,7 +607,7 @@ def pack_block(block: Block) -> Outcome:
             if not block.skip:
                 break
     if unreadable_images:
-        return Outcome(block, "", unreadable_images)
+        return PackedBlock(block, "", unreadable_images)
     unwritten = pixels.data.cast("B")
     sha256 = hashlib.sha256(unwritten).hexdigest()
     # Written, not mapped: with a map, a full disk is a signal that kills instead of an error.
@@ -615,7 +615,7 @@ def pack_block(block: Block) -> Outcome:
         handle.seek(block.offset)
         while unwritten:
             unwritten = unwritten[handle.write(unwritten) :]
-    return Outcome(block, sha256, [])
+    return PackedBlock(block, sha256, [])
 
 
 # -------------------------------------------------------------------------------------------- one image

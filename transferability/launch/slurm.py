@@ -74,8 +74,8 @@ class Submission:
 class Array:
     """Fleets that wait for the same bases: one call of sbatch.
 
-    first: place of the first of them in the submission's list. after: elements that have to succeed before:
-    (index of an array of this submission, element), or an earlier submission's element, as `12_3`.
+    first: place of the first of them in the submission's list. after: array tasks that have to succeed before:
+    (index of an array of this submission, number of its task), or an earlier submission's task, as `12_3`.
     """
 
     fleets: tuple[Fleet, ...]
@@ -85,7 +85,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Work:
-    """What is left of a study. `queued`: name of a network → the element in the queue that trains it.
+    """What is left of a study. `queued`: name of a network → the array task in the queue that trains it.
 
     elsewhere: networks that a process outside the queue trains. blocked: those that copy from a diverged
     base, or from one that is trained elsewhere.
@@ -256,8 +256,8 @@ def divide(work: Work) -> list[Array]:
     bases = tuple(fleet for fleet in work.fleets if fleet.stage == 0)
     arrays = [Array(bases, 0)] if bases else []
     task_of: dict[str, tuple[int, int] | str] = dict(work.queued)
-    for element, fleet in enumerate(bases):
-        task_of.update({network.name: (0, element) for network in fleet.networks})
+    for number, fleet in enumerate(bases):
+        task_of.update({network.name: (0, number) for network in fleet.networks})
     groups: dict[tuple[tuple[int, int] | str, ...], list[Fleet]] = {}
     for fleet in work.fleets:
         if fleet.stage:
@@ -279,14 +279,14 @@ def split_arrays(arrays: Sequence[Array], most: int) -> list[Array]:
         after = tuple(place[task] if isinstance(task, tuple) else task for task in array.after)
         for start in range(0, len(array.fleets), most):
             piece = array.fleets[start : start + most]
-            for element in range(len(piece)):
-                place[index, start + element] = len(pieces), element
+            for number in range(len(piece)):
+                place[index, start + number] = len(pieces), number
             pieces.append(Array(piece, array.first + start, after))
     return pieces
 
 
 def max_array_size() -> int:
-    """How many elements an array may have here: SLURM's MaxArraySize, one more than the largest index."""
+    """How many tasks an array may have here: SLURM's MaxArraySize, one more than the largest index."""
     try:
         done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
@@ -491,16 +491,16 @@ def _left_out_lines(work: Work, chosen: int) -> list[str]:
 # ------------------------------------------------------------------------------------------ on the node
 
 
-def task_networks(study: Study, file: Path, element: int) -> tuple[Network, ...]:
-    """The networks of fleet number `element` of a submission, by the list that was written for it."""
+def task_networks(study: Study, file: Path, number: int) -> tuple[Network, ...]:
+    """The networks of fleet `number` of a submission, by the list that was written for it."""
     listing = read_json(file)["fleets"]
-    if not 0 <= element < len(listing):
-        raise Refused(f"{file} lists fleets 0 to {len(listing) - 1}, no {element}")
+    if not 0 <= number < len(listing):
+        raise Refused(f"{file} lists fleets 0 to {len(listing) - 1}, no {number}")
     by_name = study.by_name
-    for name in listing[element]:
+    for name in listing[number]:
         if name not in by_name:
             raise Refused(f"{file} lists {name}, which study {study.name!r} no longer has; submit it anew")
-    return tuple(by_name[name] for name in listing[element])
+    return tuple(by_name[name] for name in listing[number])
 
 
 def leave_reason(study: Study, folder: StudyFolder, chosen: Sequence[Network], reason: str) -> None:
