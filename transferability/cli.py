@@ -375,7 +375,8 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
     from transferability.data.packed import open_packed
     from transferability.launch.local import Job, ThisProcess, train_pending
     from transferability.launch.slurm import leave_reason, refuse_diverged
-    from transferability.runs.ledger import is_done, pending, refuse_mismatches, refuse_untrained, tidy, with_sources
+    from transferability.runs.fit import refuse_mismatches
+    from transferability.runs.ledger import is_done, pending, refuse_untrained, tidy, with_sources
     from transferability.runs.status import at_chance
 
     folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
@@ -428,8 +429,9 @@ def run(
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.data.packed import open_packed, verify_at_first_use
     from transferability.launch.local import Job, run_study
+    from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
-    from transferability.runs.ledger import pending, refuse_mismatches, tidy, with_sources
+    from transferability.runs.ledger import pending, tidy, with_sources
     from transferability.study import load_study
     from transferability.training.tracking import nothing_new, ready
 
@@ -468,7 +470,8 @@ def _dry_run(
     """Trains a few steps of every network in a temporary folder; the exit code."""
     from transferability.data.packed import open_packed
     from transferability.launch.local import Job, run_study
-    from transferability.runs.ledger import fleet_size, is_done, pending, shortened, with_sources
+    from transferability.runs.fit import shortened
+    from transferability.runs.ledger import fleet_size, is_done, pending, with_sources
 
     steps, batch = steps_and_batch
     workers, size = workers_and_size

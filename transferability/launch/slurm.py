@@ -17,7 +17,8 @@ from rich.console import Console
 
 from transferability.data.packed import open_packed
 from transferability.files import Refused, read_json, write_atomically, write_json
-from transferability.runs.ledger import pending, refuse_mismatches, with_sources
+from transferability.runs.fit import refuse_mismatches
+from transferability.runs.ledger import pending, with_sources
 from transferability.runs.locks import holder
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder

@@ -96,7 +96,7 @@ def done(file: Path | str) -> Done | None:
     file, if it does not say whether the network diverged.
     """
     try:
-        with open(file, "rb") as handle:
+        with open(file, "rb", buffering=0) as handle:  # read at once: no buffer is needed
             content = handle.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
