@@ -81,8 +81,8 @@ def test_arrays_and_tensors_give_the_same_mask() -> None:
     for p in (0.1, 0.5, 0.999):
         for bits in (0, 2**31, 2**32 - 1, 2**63, key("dropout", "owner", "fc6", 17)):
             halves = draws._signed(bits), draws._signed(bits >> 32)
-            mask = draws._kept(torch.from_numpy(rows), torch.from_numpy(columns), p, *halves)
-            np.testing.assert_array_equal(draws._kept(rows, columns, p, *halves), mask.numpy())
+            mask = draws.kept_units(torch.from_numpy(rows), torch.from_numpy(columns), p, *halves)
+            np.testing.assert_array_equal(draws.kept_units(rows, columns, p, *halves), mask.numpy())
 
 
 def test_a_key_in_a_tensor_is_the_same_key() -> None:

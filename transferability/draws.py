@@ -58,7 +58,7 @@ def mask_key(*address: str | int) -> tuple[int, int]:
     return _signed(bits), _signed(bits >> 32)
 
 
-def _kept(rows: Any, columns: Any, p: float, low: Any, high: Any) -> Any:
+def kept_units(rows: Any, columns: Any, p: float, low: Any, high: Any) -> Any:
     """Which units dropout keeps, (rows, columns) bool. `rows`, `columns`: int32, both tensors or both arrays."""
     counter = rows[:, None] * len(columns) + columns
     counter ^= low
@@ -77,9 +77,11 @@ def dropout(x: Tensor, p: float, rows: Tensor, halves: tuple[int, int] | Tensor)
     """
     width, (low, high) = x[0].numel(), halves
     if x.device.type == "cpu" and not isinstance(halves, Tensor):  # NumPy is about twice as fast on small arrays
-        kept = torch.from_numpy(_kept(rows.numpy().astype(np.int32), np.arange(width, dtype=np.int32), p, low, high))
+        kept = torch.from_numpy(
+            kept_units(rows.numpy().astype(np.int32), np.arange(width, dtype=np.int32), p, low, high)
+        )
     else:
         columns = torch.arange(width, dtype=torch.int32, device=x.device)
-        kept = _kept(rows.to(torch.int32), columns, p, low, high)
+        kept = kept_units(rows.to(torch.int32), columns, p, low, high)
     # A product, not a selection, which would hide a NaN of the network in a unit that is dropped.
     return x * kept.view_as(x).to(x.dtype).mul_(1 / (1 - p))

@@ -34,6 +34,8 @@ class Recipe:
     initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
         by 10; "paper": Gaussian weights and constant biases, as the architecture says.
     precision: "float32" or "bfloat16" (autocast).
+    frozen_norms: whose statistics the batch norms of frozen layers have: the "source"'s, or the "target"'s, estimated
+        once, before training, from the central crops of its training images, layer by layer, without labels.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Recipe:
     scale: float = 1 / 64
     initialisation: str = "variance-preserving"
     precision: str = "float32"
+    frozen_norms: str = "source"
 
     def __post_init__(self) -> None:
         for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink"):
@@ -68,6 +71,7 @@ class Recipe:
             "schedule": ("step", "cosine"),
             "initialisation": ("paper", "variance-preserving"),
             "precision": ("float32", "bfloat16"),
+            "frozen_norms": ("source", "target"),
         }
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:

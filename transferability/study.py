@@ -16,6 +16,7 @@ from typing import Any
 from transferability import treatment as treatments
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
+from transferability.networks.chain import Chain
 from transferability.recipe import Recipe
 from transferability.splits import split_tasks
 from transferability.treatment import RANDOM, Treatment
@@ -114,7 +115,7 @@ class Study:
 
     name: str
     data: str
-    architecture: Architecture
+    architecture: Architecture | Chain
     networks: tuple[Network, ...]
 
     def __post_init__(self) -> None:
@@ -138,13 +139,16 @@ class Study:
                     f"{network.name}: recipe {network.recipe.name!r} crops {network.recipe.crop} pixels, "
                     f"{self.architecture.name} sees {self.architecture.crop}"
                 )
+            if isinstance(self.architecture, Chain):
+                self.architecture.refuse_recipe(network.recipe.initialisation)
             if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
                 raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
             if network.images_per_class is not None and network.images_per_class < 1:
                 raise Refused(f"{network.name}: images per class have to be 1 or more")
             # How many classes each task has is only known with the data; equal halves are assumed until then.
             network.treatment.check(self.architecture.depth, dict.fromkeys(split_tasks(network.split), 0))
-        shapes(self.architecture)
+        if isinstance(self.architecture, Architecture):
+            shapes(self.architecture)
 
     @cached_property
     def by_name(self) -> dict[str, Network]:
@@ -153,6 +157,8 @@ class Study:
     @cached_property
     def architecture_record(self) -> dict[str, Any]:
         """What a network's record says of the architecture; the same object each time, not to be changed."""
+        if isinstance(self.architecture, Chain):
+            return self.architecture.record
         layers = {name: [type(spec).__name__, dict(_fields(spec))] for name, spec in self.architecture.layers}
         return {"crop": self.architecture.crop, "layers": layers}
 
@@ -356,7 +362,7 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
 def _allowed_fields(error: BaseException) -> str:
     """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    classes = {kind.__name__: kind for kind in (Recipe, Study, Network, Architecture, Conv, Linear)}
+    classes = {kind.__name__: kind for kind in (Recipe, Study, Network, Architecture, Chain, Conv, Linear)}
     if match is None or match[1] not in classes:
         return ""
     names = [field.name for field in dataclasses.fields(classes[match[1]])]

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from transferability.cli import app
 from transferability.launch.measure import COLUMNS, class_counts, fleet_kinds, makespan, summary, table
-from transferability.networks.caffenet import Architecture, caffenet, flops, small_caffenet
+from transferability.networks.caffenet import Architecture, caffenet, small_caffenet
+from transferability.networks.facts import layer_facts
 from transferability.networks.layers import ConvLayer, build
 from transferability.recipe import PAPER
 from transferability.runs.paths import data_root
@@ -27,7 +28,7 @@ torch.set_num_threads(1)
 
 def test_operations_of_caffenet() -> None:
     """722 million multiplications forward at 500 classes; 4.12 GFLOP per training image."""
-    millions = [count / 2e6 for count in flops(caffenet(), 500)]
+    millions = [count / 2e6 for count in (layer.operations for layer in layer_facts(caffenet(), 500))]
     assert [round(count) for count in millions] == [105, 224, 150, 112, 75, 38, 17, 2]
     assert round(sum(millions)) == 722
     base, frozen = network("random-0/baseA", PAPER), network("random-0/A3B", PAPER)
@@ -42,7 +43,9 @@ def test_operations_of_caffenet() -> None:
 @pytest.mark.parametrize("architecture", [TINY, small_caffenet(56, 0.5)])
 def test_operations_are_torchs(architecture: Architecture) -> None:
     x = torch.zeros(1, 3, architecture.crop, architecture.crop)
-    for (_, layer), expected in zip(build(architecture, 7), flops(architecture, 7), strict=True):
+    for (_, layer), expected in zip(
+        build(architecture, 7), (layer.operations for layer in layer_facts(architecture, 7)), strict=True
+    ):
         torch.nn.init.zeros_(layer.weight), torch.nn.init.zeros_(layer.bias)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             x = layer(x)

@@ -12,7 +12,7 @@ from torch import nn
 
 from transferability.draws import normal
 from transferability.networks.caffenet import Architecture, Conv, Linear, caffenet, small_caffenet
-from transferability.networks.layers import ConvLayer, LocalResponseNorm, build, draw
+from transferability.networks.layers import ConvLayer, LocalResponseNorm, build, draw_layer
 from transferability.recipe import PAPER
 from transferability.training.fleet import scale_momentum, set_rate
 
@@ -219,7 +219,7 @@ def test_first_weights(initialisation: str) -> None:
     """Standard deviations within four standard errors, biases exactly; the fan-in of grouped layers is a group's."""
     fans = {"conv1": 75, "conv2": 32 * 25, "fc3": 64 * 6 * 6, "fc4": 128}
     for (name, layer), (_, spec) in zip(build(MIDDLING, 50), MIDDLING.layers, strict=True):
-        draw(layer, spec, initialisation, "test", name)
+        draw_layer(layer, spec, initialisation, "test", name)
         if initialisation == "paper":
             std, bias = spec.std, spec.bias
         else:
@@ -236,7 +236,7 @@ def test_fillers_of_the_paper() -> None:
     for (name, layer), (_, spec) in zip(build(caffenet(), 500), caffenet().layers, strict=True):
         if name in ("fc6", "fc7"):  # a slice will do: drawing 38 million takes long
             layer.weight = nn.Parameter(torch.empty(64, 4096))
-        draw(layer, spec, PAPER.initialisation, "paper", name)
+        draw_layer(layer, spec, PAPER.initialisation, "paper", name)
         stds.append(float(layer.weight.detach().std()))
         biases.append(set(layer.bias.tolist()))
     assert stds == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01], rel=0.02)
@@ -246,7 +246,7 @@ def test_fillers_of_the_paper() -> None:
 def test_a_draw_depends_on_its_address_alone() -> None:
     def drawn(*address: str) -> torch.Tensor:
         layer = dict(build(MIDDLING, 50))["conv1"]
-        draw(layer, MIDDLING.layers[0][1], "paper", *address)
+        draw_layer(layer, MIDDLING.layers[0][1], "paper", *address)
         return layer.weight.detach().contiguous()
 
     assert torch.equal(drawn("a"), drawn("a")) and not torch.equal(drawn("a"), drawn("b"))
@@ -262,7 +262,7 @@ def test_variance_is_preserved_through_the_network() -> None:
     sizes = []
     with torch.no_grad():
         for (name, layer), (_, spec) in zip(build(net, 20), net.layers, strict=True):
-            draw(layer, spec, "variance-preserving", "variance", name)
+            draw_layer(layer, spec, "variance-preserving", "variance", name)
             x = layer(x)
             sizes.append(float(x.pow(2).mean()))
     assert all(0.2 < after / before < 5 for before, after in pairwise(sizes[:-1]))

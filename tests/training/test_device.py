@@ -24,7 +24,7 @@ from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch
 from transferability.files import Refused, read_json
 from transferability.networks.caffenet import Conv, Linear
-from transferability.networks.layers import ConvLayer, build, draw
+from transferability.networks.layers import ConvLayer, build, draw_layer
 from transferability.runs.ledger import Start, write_start
 from transferability.runs.machine import FORMS, Machine, refuse_form
 from transferability.runs.paths import data_root, study_folder
@@ -216,7 +216,7 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
     study = tiny_study(["baseA", "A1A", "A2A", "A3A", "A1A+", "A2A+", "A3A+", "A1Ap1"])
     weights = {}
     for (name, layer), (_, spec) in zip(build(TINY, 6), TINY.layers, strict=True):
-        draw(layer, spec, RECIPE.initialisation, "test", name)
+        draw_layer(layer, spec, RECIPE.initialisation, "test", name)
         weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     fleet = Fleet(study.networks[1 : 1 + networks])
     module = FleetModule(study, fleet, 6, {"A": weights}, {"A": np.zeros((16, 16, 3), np.float32)}, "graph").train()

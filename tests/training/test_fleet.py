@@ -20,7 +20,7 @@ from transferability.data.packed import PackedImages
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
 from transferability.draws import dropout, mask_key
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
-from transferability.networks.layers import build, draw
+from transferability.networks.layers import build, draw_layer
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study
 from transferability.training import fleet as fleet_module
@@ -46,7 +46,7 @@ def module_of(
 def random_weights(architecture: Architecture, classes: int, *address: str | int) -> Weights:
     out = {}
     for (name, layer), (_, spec) in zip(build(architecture, classes), architecture.layers, strict=True):
-        draw(layer, spec, "variance-preserving", "test", *address, name)
+        draw_layer(layer, spec, "variance-preserving", "test", *address, name)
         out[f"{name}.weight"], out[f"{name}.bias"] = layer.weight.detach().contiguous(), layer.bias.detach() + 0.1
     return out
 
@@ -125,7 +125,7 @@ def plain_training(
         copied = bool(treatment.source) and position <= treatment.n + treatment.preserved
         random_features = ("weights", network.split, "R", f"seed-{network.seed}", name)
         address = random_features if copied and treatment.source == "R" else ("weights", network.name, name)
-        draw(layer, spec, recipe.initialisation, *address)
+        draw_layer(layer, spec, recipe.initialisation, *address)
         for parameter in ("weight", "bias"):
             drawn = getattr(layer, parameter).detach()
             given = bases[treatment.source][f"{name}.{parameter}"] if copied and treatment.source != "R" else drawn

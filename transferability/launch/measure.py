@@ -16,7 +16,7 @@ from transferability.runs.machine import FORMS
 from transferability.splits import task_classes
 from transferability.study import Fleet, Study
 from transferability.training.cost import fleet_operations, hours
-from transferability.training.forms import FleetKind, Measured, Probe, fastest, measure_forms
+from transferability.training.forms import FleetKind, Measured, Probe, fastest, forms_of, measure_forms
 
 # Dense bfloat16, floating-point operations per second, by the vendor's data sheets.
 PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12}
@@ -85,7 +85,7 @@ def measure_study(
         size = batch or (recipe.batch if gpu else min(recipe.batch, few))
         probes += [Probe(study, kind, precision, size) for precision in dict.fromkeys((recipe.precision, "bfloat16"))]
     shown = track(probes, "measuring", console=console, transient=True, disable=not console.is_terminal)
-    forms = FORMS if gpu else FORMS[:1]
+    forms = forms_of(study.architecture) if gpu else FORMS[:1]
     return [measured for probe in shown for measured in measure_forms(probe, data, device, forms)]
 
 

@@ -107,6 +107,11 @@ class Architecture:
     def depth(self) -> int:
         return len(self.layers)
 
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the layers, bottom to top."""
+        return tuple(name for name, _ in self.layers)
+
 
 def shapes(architecture: Architecture) -> list[tuple[int, int]]:
     """(channels, side) of the input and of what each layer puts out; a fully connected layer has side 1.
@@ -132,19 +137,6 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
             channels, side = spec.outputs or 0, 1
         sizes.append((channels, side))
     return sizes
-
-
-def flops(architecture: Architecture, classes: int) -> list[int]:
-    """Floating-point operations of each layer's matrix product, forward, on one image: two a multiplication."""
-    sizes = shapes(architecture)
-    costs = []
-    for (_, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
-        if isinstance(spec, Conv):
-            places = spec.output_side(side) ** 2
-            costs.append(2 * places * spec.channels * spec.kernel**2 * channels // spec.groups)
-        else:
-            costs.append(2 * channels * side**2 * (spec.outputs or classes))
-    return costs
 
 
 def pooled(side: int) -> int:

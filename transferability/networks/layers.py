@@ -1,7 +1,7 @@
-"""The layers that `caffenet.py` describes, as torch modules; and how their weights are drawn."""
+"""Layers as torch modules: those that `caffenet.py` describes, and any network's; and how their weights are drawn."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from transferability.draws import normal
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
+from transferability.networks.chain import Chain
+from transferability.networks.cut import CutLayer, drawn_weights, empty_layers
 
 LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75
 
@@ -95,11 +97,14 @@ class LinearLayer(nn.Module):
         return x if self.last else F.relu_(x)
 
 
-Layer = ConvLayer | LinearLayer
+Layer = ConvLayer | LinearLayer | CutLayer
 
 
-def build(architecture: Architecture, classes: int, ungrouped: bool = False) -> Iterator[tuple[str, Layer]]:
+def build(architecture: Architecture | Chain, classes: int, ungrouped: bool = False) -> Iterator[tuple[str, Layer]]:
     """The named layers of a network with `classes` outputs, bottom to top, their weights not yet set."""
+    if isinstance(architecture, Chain):
+        yield from empty_layers(architecture, classes)
+        return
     sizes = shapes(architecture)
     for (name, spec), (channels, side) in zip(architecture.layers, sizes, strict=False):
         if isinstance(spec, Conv):
@@ -109,8 +114,40 @@ def build(architecture: Architecture, classes: int, ungrouped: bool = False) -> 
             yield name, LinearLayer(spec, channels * side * side, classes)
 
 
+def tensors(name: str, layer: Layer) -> dict[str, Tensor]:
+    """The parameters and buffers of layer `name` of a network, under their names in the network's file of weights."""
+    if isinstance(layer, CutLayer):
+        return layer.tensors()
+    return {f"{name}.{parameter}": value for parameter, value in layer.named_parameters()}
+
+
 @torch.no_grad()
-def draw(layer: Layer, spec: Conv | Linear, initialisation: str, *address: str | int) -> None:
+def copy(name: str, layer: Layer, weights: Mapping[str, Tensor]) -> None:
+    """Sets the parameters and buffers of layer `name` to those of `weights`: every one, of the same shape."""
+    for key, value in tensors(name, layer).items():
+        source = weights[key]
+        if source.shape != value.shape:
+            raise ValueError(f"{key} is {tuple(source.shape)}, not {tuple(value.shape)}")
+        value.copy_(source)
+
+
+def draw(
+    architecture: Architecture | Chain, name: str, layer: Layer, classes: int, initialisation: str, *owner: str | int
+) -> None:
+    """Sets layer `name` of a network to its first values. owner: of the draw, the beginning of its address.
+
+    CaffeNet and its sisters: as the recipe's `initialisation` says. Any other network: as its own code draws them.
+    """
+    if isinstance(layer, CutLayer):
+        assert isinstance(architecture, Chain)
+        copy(name, layer, drawn_weights(architecture, classes, *owner))
+    else:
+        assert isinstance(architecture, Architecture)
+        draw_layer(layer, dict(architecture.layers)[name], initialisation, *owner, name)
+
+
+@torch.no_grad()
+def draw_layer(layer: ConvLayer | LinearLayer, spec: Conv | Linear, initialisation: str, *address: str | int) -> None:
     """Sets a layer's weights and biases to their first values, as the recipe's `initialisation` says.
 
     `address`: of the draw of its weights; the biases are constants.

@@ -17,7 +17,8 @@ from typing import Any
 
 from transferability import __version__
 from transferability.files import write_atomically
-from transferability.networks.caffenet import shapes
+from transferability.networks.caffenet import Architecture
+from transferability.networks.facts import layer_facts
 from transferability.plots.style import caution
 from transferability.report.gather import Effect, Report, effects
 from transferability.results.claims import (
@@ -263,9 +264,15 @@ def recipes(report: Report) -> str:
     rows += [[field.replace("_", " "), *(value(getattr(recipe, field)) for recipe in count)] for field in used]
     architecture = report.study.architecture
     layers = []
-    for (name, spec), (channels, side) in zip(architecture.layers, shapes(architecture)[1:], strict=True):
-        settings = ", ".join(f"{key} {value(setting)}" for key, setting in asdict(spec).items() if setting)
-        layers.append([name, type(spec).__name__, settings, f"{channels} × {side} × {side}"])
+    specs = architecture.layers if isinstance(architecture, Architecture) else ()
+    kinds = {name: type(spec).__name__ for name, spec in specs}
+    settings = {
+        name: ", ".join(f"{key} {value(setting)}" for key, setting in asdict(spec).items() if setting)
+        for name, spec in specs
+    }
+    for layer in layer_facts(architecture, 1000):
+        size = "one per class" if layer.name == architecture.layer_names[-1] else " × ".join(map(str, layer.shape))
+        layers.append([layer.name, kinds.get(layer.name, ""), settings.get(layer.name, ""), size])
     title = f"Architecture: {escape(architecture.name)}, {architecture.crop} × {architecture.crop} pixels"
     inside = table(["layer", "kind", "settings", "output"], layers, left=(0, 1, 2))
     return f"{table(columns, rows, left=range(len(columns)))}<details><summary>{title}</summary>{inside}</details>"

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from transferability import available_cores
 from transferability.files import Refused
 
-FORMS = ("plain", "ungrouped", "graph", "ungrouped+graph")  # of a training step (`training/forms.py`)
+# Forms of a training step (`training/forms.py`): of CaffeNet and its sisters, and of networks that were cut.
+FORMS = ("plain", "ungrouped", "graph", "ungrouped+graph")
+CHAIN_FORMS = ("plain", "folded")
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,9 @@ class Machine:
 
 def refuse_form(form: str, gpu: bool, processes: int) -> None:
     """Refuses an unknown form, or one in which this machine cannot train a fleet."""
-    if form not in ("auto", *FORMS):
-        raise Refused(f"--form {form}: write auto, {', '.join(FORMS[:-1])} or {FORMS[-1]}")
+    known = [*FORMS, *CHAIN_FORMS[1:]]
+    if form not in ("auto", *known):
+        raise Refused(f"--form {form}: write auto, {', '.join(known[:-1])} or {known[-1]}")
     if "graph" in form and not gpu:
         raise Refused(f"--form {form}: only a GPU replays graphs; write auto, plain or ungrouped")
     if "graph" in form and processes > 1:

@@ -1,9 +1,9 @@
 """What a fleet costs: operations, bytes, and an estimate of hours. Calculated, not measured. Needs no torch."""
 
 from collections.abc import Sequence
-from functools import cache
+from math import prod
 
-from transferability.networks.caffenet import Architecture, Conv, flops, shapes
+from transferability.networks.facts import layer_facts
 from transferability.study import Fleet, Network, Study, fleets
 
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
@@ -11,6 +11,7 @@ from transferability.study import Fleet, Network, Study, fleets
 CORE_SPEED, GPU_SPEED = 40e9, 60e12
 # What a network takes, in multiples of its weights: a trained one has a gradient and a momentum.
 TRAINED_COPIES, CHECKPOINT_COPIES = 3, 2
+CLASSES = 1000  # for memory, where the number of classes matters little
 SAFETY = 1.5  # memory is calculated, or measured without a validation, and the allocator wastes some of it
 
 # ------------------------------------------------------------------------------------------ operations
@@ -22,7 +23,7 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     The backward pass costs twice the forward pass, except in the first trained layer, whose input needs no gradient.
     """
     plans = network.treatment.layers(study.architecture.depth)
-    costs = flops(study.architecture, classes)
+    costs = [layer.operations for layer in layer_facts(study.architecture, classes)]
     trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
     return float(sum(costs) - sum(trained)), float(3 * sum(trained) - trained[0])
 
@@ -69,55 +70,27 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
     images = recipe.batch / devices
-    sizes = shapes(architecture)
-    layers = list(zip(_parameters(architecture), _activations(architecture, width), strict=True))
+    layers = layer_facts(architecture, CLASSES)
     weights = activations = 0.0
     for network in fleet.networks:
         plans = network.treatment.layers(architecture.depth)
-        for (parameters, kept), plan in zip(layers, plans, strict=True):
+        for layer, plan in zip(layers, plans, strict=True):
             if plan.rate:
-                weights += 4 * TRAINED_COPIES * parameters
-                activations += images * kept
+                weights += 4 * TRAINED_COPIES * layer.parameters
+                activations += images * (width * layer.kept + layer.kept_bytes)
     for n in fleet.prefixes.values():
-        activations += images * width * sum(channels * side**2 for channels, side in sizes[1 : n + 1])
-    return weights + activations + images * sizes[0][0] * architecture.crop**2 * 4 * 2
+        activations += images * width * sum(prod(layer.shape) for layer in layers[:n])
+    return weights + activations + images * 3 * architecture.crop**2 * 4 * 2
 
 
 def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
     """Size of the fleet's checkpoint: weight and momentum of everything that is trained."""
-    parameters = _parameters(study.architecture)
+    parameters = [layer.parameters for layer in layer_facts(study.architecture, CLASSES)]
     trained = 0.0
     for network in fleet.networks:
         plans = network.treatment.layers(study.architecture.depth)
         trained += sum(count for count, plan in zip(parameters, plans, strict=True) if plan.rate)
     return 4 * CHECKPOINT_COPIES * trained
-
-
-@cache
-def _parameters(architecture: Architecture, classes: int = 1000) -> tuple[float, ...]:
-    """Weights and biases of each layer."""
-    counts = []
-    for (_, spec), (channels, side) in zip(architecture.layers, shapes(architecture), strict=False):
-        if isinstance(spec, Conv):
-            counts.append(spec.channels * (spec.kernel**2 * channels / spec.groups + 1))
-        else:
-            counts.append((spec.outputs or classes) * (channels * side**2 + 1))
-    return tuple(counts)
-
-
-@cache
-def _activations(architecture: Architecture, width: int, classes: int = 1000) -> tuple[float, ...]:
-    """Bytes per image that the backward pass through each layer needs. width: bytes of a number."""
-    sizes, needed = shapes(architecture), []
-    for (_, spec), (_, side), (channels, output_side) in zip(architecture.layers, sizes, sizes[1:], strict=False):
-        if isinstance(spec, Conv):
-            convolved = spec.output_side(side) ** 2 * spec.channels
-            pooling = 8 * output_side**2 * channels if spec.pool else 0
-            normalising = 8 * output_side**2 * channels if spec.lrn else 0  # in single precision, whatever the recipe's
-            needed.append(float(width * (convolved + output_side**2 * channels) + pooling + normalising))
-        else:
-            needed.append(float(2 * width * (spec.outputs or classes)))
-    return tuple(needed)
 
 
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:

@@ -14,9 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from transferability.data.stream import Batch, to_device
+from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
 from transferability.draws import dropout, mask_key
-from transferability.networks.layers import Layer, build, draw
+from transferability.networks.addressed import AddressedDraws
+from transferability.networks.cut import CutLayer
+from transferability.networks.layers import Layer, build, copy, draw, tensors
+from transferability.networks.norms import estimate_statistics, folded, share_statistics
 from transferability.study import Fleet, Network, Study
 from transferability.training.graph import Captured, Lanes, cuda_graph
 from transferability.treatment import RANDOM
@@ -111,8 +114,11 @@ class FleetModule(L.LightningModule):
 
         prefixes = {source: self._prefix(source, n, sources) for source, n in fleet.prefixes.items()}
         self.prefixes = nn.ModuleDict(prefixes)
+        # What runs in place of the prefixes, once their norms are final (`fold`).
+        self.folded: nn.ModuleDict | None = None
         self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
         self.optimiser = self._optimiser()
+        self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
 
         # Each place with dropout, (owner of the mask, name of the layer), and its row in the tensor of keys.
         owned = [(self._owner(source), prefix) for source, prefix in self.prefixes.items()]
@@ -136,8 +142,10 @@ class FleetModule(L.LightningModule):
             if source == RANDOM:
                 self._draw_random(name, layer)
             else:
-                _copy(layer, sources[source], name)
-            prefix[name] = layer
+                copy(name, layer, sources[source])
+            if isinstance(layer, CutLayer):
+                layer.frozen = True
+            prefix[_place(name)] = layer
         return prefix.requires_grad_(False)
 
     def _trained_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
@@ -148,30 +156,57 @@ class FleetModule(L.LightningModule):
             if not plan.rate:
                 continue
             if plan.origin == "copied":
-                _copy(layer, sources[network.treatment.source], name)
+                copy(name, layer, sources[network.treatment.source])
             elif plan.origin == "random":
                 self._draw_random(name, layer)
             else:
-                spec = dict(self.architecture.layers)[name]
-                draw(layer, spec, self.recipe.initialisation, "weights", network.name, name)
-            trained[name] = layer
+                self._draw(name, layer, "weights", network.name)
+            trained[_place(name)] = layer
         return trained
 
     def _draw_random(self, name: str, layer: Layer) -> None:
         """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""
-        address = ("weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}", name)
-        draw(layer, dict(self.architecture.layers)[name], self.recipe.initialisation, *address)
+        self._draw(name, layer, "weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}")
+
+    def _draw(self, name: str, layer: Layer, *owner: str | int) -> None:
+        draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, *owner)
 
     def weights(self, index: int) -> dict[str, Tensor]:
-        """All weights of a network, its frozen layers included: name of layer and parameter → tensor."""
+        """All weights of a network, its frozen layers and buffers included: name in the network → tensor."""
         treatment = self.fleet.networks[index].treatment
         weights = {}
-        for position, (name, _) in enumerate(self.architecture.layers, 1):
+        for position, name in enumerate(self.architecture.layer_names, 1):
             frozen = position <= treatment.frozen
             layers: Any = self.prefixes[treatment.source] if frozen else self.networks[index]
-            for parameter, value in layers[name].named_parameters():
-                weights[f"{name}.{parameter}"] = value.detach().cpu().contiguous()
+            for key, value in tensors(name, layers[_place(name)]).items():
+                weights[key] = value.detach().cpu().contiguous()
         return weights
+
+    def setup(self, stage: str) -> None:
+        """Called by Lightning when the number of processes is known."""
+        if self.trainer.world_size > 1:
+            share_statistics(self.networks)
+
+    def use_statistics(self, images: TaskImages) -> None:
+        """Gives the norms of the frozen prefixes the statistics of the target's training images, central crops."""
+        for source, prefix in self.prefixes.items():
+            task = self.fleet.target if source == RANDOM else source
+            layers = [layer for layer in prefix.values() if isinstance(layer, CutLayer)]  # type: ignore[operator]
+
+            def batches(task: str = task) -> Iterator[Tensor]:
+                return (self.normalised(batch, task) for batch in ValidationBatches(images, self.recipe.crop))
+
+            estimate_statistics(layers, batches)
+        self.train()
+
+    def fold(self) -> None:
+        """From now on frozen batch norms run folded into their convolutions; to be called when they are final."""
+        self.folded = nn.ModuleDict(
+            {
+                source: nn.ModuleDict({name: folded(layer) for name, layer in prefix.items()})  # type: ignore[operator]
+                for source, prefix in self.prefixes.items()
+            }
+        )
 
     # ------------------------------------------------------------------------------------------ one step
 
@@ -197,6 +232,11 @@ class FleetModule(L.LightningModule):
 
     def _layer_output(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
         """One layer and, in training, its dropout, whose mask belongs to `owner`."""
+        if isinstance(layer, CutLayer):
+            if not (self.training and layer.is_random):
+                return layer(x)  # type: ignore[no-any-return]
+            with AddressedDraws(rows, "dropout", owner, name, self.step):
+                return layer(x)  # type: ignore[no-any-return]
         x = layer(x)
         if self.training and layer.dropout:
             key = self._mask_key(owner, name) if self.keys is None else self.keys[self.sites[owner, name]]
@@ -207,7 +247,7 @@ class FleetModule(L.LightningModule):
         """(source, n) → the output of layer n of the source's frozen prefix. inputs: for each task, its images."""
         outputs: dict[tuple[str, int], Tensor] = {}
         with torch.no_grad():
-            for source, prefix in self.prefixes.items():
+            for source, prefix in (self.folded or self.prefixes).items():
                 x = inputs[self.fleet.target if source == RANDOM else source]
                 for n, (name, layer) in enumerate(prefix.items(), 1):  # type: ignore[operator]
                     x = self._layer_output(name, layer, x, batch.rows, self._owner(source))
@@ -295,21 +335,23 @@ class FleetModule(L.LightningModule):
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """SGD over all networks: one parameter group for each multiple of the rate, weights and biases apart."""
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}  # (multiple, whether decayed) → parameters
         for network, layers in zip(self.fleet.networks, self.networks, strict=True):
             plans = network.treatment.layers(self.architecture.depth)
-            multiples = {name: plan.rate for (name, _), plan in zip(self.architecture.layers, plans, strict=True)}
-            for name, layer in layers.items():  # type: ignore[operator]
-                groups.setdefault((multiples[name], False), []).append(layer.weight)
-                groups.setdefault((multiples[name], True), []).append(layer.bias)
+            rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
+            for place, layer in layers.items():  # type: ignore[operator]
+                for name, parameter in layer.named_parameters():
+                    is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
+                    multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
+                    groups.setdefault((multiple, decays), []).append(parameter)
         return torch.optim.SGD(
             [
                 {
                     "params": parameters,
-                    "multiple": multiple * (self.recipe.bias_rate if is_bias else 1),
-                    "weight_decay": 0.0 if is_bias else self.recipe.decay,
+                    "multiple": multiple,
+                    "weight_decay": self.recipe.decay if decays else 0.0,
                 }
-                for (multiple, is_bias), parameters in groups.items()
+                for (multiple, decays), parameters in groups.items()
             ],
             lr=0.0,  # set before every step
             momentum=self.recipe.momentum,
@@ -383,6 +425,7 @@ class FleetModule(L.LightningModule):
         return {
             "step": self.step,
             "weights": {name: value.detach() for name, value in parameters.items()},
+            "buffers": {name: value.detach() for name, value in self.networks.named_buffers()},
             "momentum": {name: state[value]["momentum_buffer"] for name, value in parameters.items() if value in state},
             "diverged_at": self._earliest_divergence(),
             "active": list(self.active),
@@ -400,6 +443,9 @@ class FleetModule(L.LightningModule):
         self.step = checkpoint["step"]
         for name, value in checkpoint["weights"].items():
             parameters[name].copy_(value)
+        buffers = dict(self.networks.named_buffers())
+        for name, value in checkpoint.get("buffers", {}).items():
+            buffers[name].copy_(value)
         for name, value in checkpoint["momentum"].items():
             momentum = torch.empty_like(parameters[name], memory_format=torch.preserve_format)
             self.optimiser.state[parameters[name]]["momentum_buffer"] = momentum.copy_(value)
@@ -417,14 +463,9 @@ def _as_autocast(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
-@torch.no_grad()
-def _copy(layer: Layer, weights: Weights, name: str) -> None:
-    """Sets a layer's parameters to those of layer `name` of `weights`: every one, of the same shape."""
-    for parameter, value in layer.named_parameters():
-        source = weights[f"{name}.{parameter}"]
-        if source.shape != value.shape:
-            raise ValueError(f"{name}.{parameter} is {tuple(source.shape)}, not {tuple(value.shape)}")
-        value.copy_(source)
+def _place(name: str) -> str:
+    """A layer's name where its module is registered: torch allows no dot there."""
+    return name.replace(".", "/")
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

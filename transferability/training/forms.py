@@ -5,6 +5,9 @@
     graph            the step is recorded once as a CUDA graph and replayed, the networks of a fleet beside each other:
                      small networks no longer wait for Python, and fill the GPU together
     ungrouped+graph  both
+    folded           batch norms of frozen layers are folded into the convolutions below them
+
+The first four are forms of CaffeNet and its sisters, the first and the last those of networks that are cut.
 
 Where one GPU trains a fleet long enough, `choose_form` tries them at the fleet's start, compares them with the plain
 one, and takes the fastest that agrees.
@@ -26,10 +29,11 @@ import torch
 from transferability.data.loader import Prefetched, prefetch_threads, resident
 from transferability.data.packed import open_packed
 from transferability.data.stream import ResidentImages, TaskImages, TrainingBatches, task_images
-from transferability.files import in_words
-from transferability.networks.caffenet import Conv
-from transferability.networks.layers import build, draw
-from transferability.runs.machine import FORMS, Machine, refuse_form
+from transferability.files import Refused, in_words
+from transferability.networks.caffenet import Architecture, Conv
+from transferability.networks.chain import Chain
+from transferability.networks.layers import build, draw, tensors
+from transferability.runs.machine import CHAIN_FORMS, FORMS, Machine, refuse_form
 from transferability.splits import task_classes
 from transferability.study import Fleet, Study
 from transferability.training.cost import SAFETY, fleet_memory
@@ -81,6 +85,11 @@ def choose_form(
     """
     gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
     refuse_form(machine.form, gpu, machine.processes)
+    if machine.form != "auto" and machine.form not in forms_of(study.architecture):
+        raise Refused(
+            f"--form {machine.form}: {study.architecture.name} has none; write auto or "
+            f"{' or '.join(forms_of(study.architecture))}"
+        )
     if machine.form != "auto":
         return FormChoice(machine.form)
     alone = gpu and machine.processes == 1
@@ -217,9 +226,18 @@ def target_images(study: Study, fleet: Fleet, classes: int, data: Path) -> TaskI
     return TaskImages(random, np.arange(512), np.arange(512) % classes)
 
 
-def measure_forms(probe: Probe, data: Path, device: torch.device, forms: Sequence[str] = FORMS) -> list[Measured]:
-    """The probe in each of `forms`, the plain one first; with a reason where one does not agree with it."""
-    grouped = any(isinstance(spec, Conv) and spec.groups > 1 for _, spec in probe.study.architecture.layers)
+def forms_of(architecture: Architecture | Chain) -> tuple[str, ...]:
+    """The forms of a training step of networks of this architecture, the plain one first."""
+    return CHAIN_FORMS if isinstance(architecture, Chain) else FORMS
+
+
+def measure_forms(probe: Probe, data: Path, device: torch.device, forms: Sequence[str] | None = None) -> list[Measured]:
+    """The probe in each of `forms` (None: all), the plain one first; with a reason where one does not agree with it."""
+    architecture = probe.study.architecture
+    forms = forms_of(architecture) if forms is None else forms
+    grouped = isinstance(architecture, Architecture) and any(
+        isinstance(spec, Conv) and spec.groups > 1 for _, spec in architecture.layers
+    )
     images = task_sample(probe, data, device)
     measured: list[Measured] = []
     for form in forms:
@@ -276,13 +294,16 @@ def meaningless_module(probe: Probe, pixels: int, form: str) -> FleetModule:
     """The probe's fleet, copied from sources that nobody has trained; mean images of `pixels` pixels are grey."""
     study, fleet, classes = probe.study, probe.fleet, probe.kind.classes
     weights: dict[str, torch.Tensor] = {}
-    for (name, layer), (_, spec) in zip(build(study.architecture, classes), study.architecture.layers, strict=True):
-        draw(layer, spec, fleet.recipe.initialisation, "measure", name)
-        weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
+    for name, layer in build(study.architecture, classes):
+        draw(study.architecture, name, layer, classes, fleet.recipe.initialisation, "measure")
+        weights |= {key: value.detach() for key, value in tensors(name, layer).items()}
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
     mean = np.full((pixels, pixels, 3), 128, np.float32)
     means = dict.fromkeys({fleet.target, *sources}, mean)
-    return FleetModule(study, fleet, classes, dict.fromkeys(sources, weights), means, form)
+    module = FleetModule(study, fleet, classes, dict.fromkeys(sources, weights), means, form)
+    if form == "folded":
+        module.fold()
+    return module
 
 
 def compared(plain: Measured, candidate: Measured) -> Measured:

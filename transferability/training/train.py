@@ -118,6 +118,11 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
     # 2. the source's base: copied layers, and frozen ones also after a checkpoint;
     # 3. the draw of source R for random layers, the network's own for the rest (`FleetModule`).
     module, choice = _module(training, packed, start)
+    if fleet.recipe.frozen_norms == "target":
+        images, _ = task_sets(packed, fleet.split, fleet.target, fleet.images_per_class, fleet.recipe)
+        module.use_statistics(images)
+    if choice.form == "folded":
+        module.fold()
     checkpoint = folder.fleet(fleet.name).checkpoint
     tracked = None
     if start is not None and checkpoint.exists():

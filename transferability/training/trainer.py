@@ -68,5 +68,6 @@ def quiet() -> None:
         "LeafSpec",
         "broadcast_buffers. is deprecated",
         "all_gather is deprecated",
+        "in eval mode at the start of training",  # norms of frozen layers
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")

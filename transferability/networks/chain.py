@@ -1,0 +1,86 @@
+"""Any network as a chain of named layers. Data only: `cut.py` builds the network and finds where it can be cut."""
+
+import runpy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transferability.files import Refused
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A network of torchvision, of timm or of one's own, as a chain of layers. `networks.cut.chain` makes it.
+
+    network: `torchvision:NAME`, `timm:NAME`, or a function of the number of classes.
+    crop: side of its square input, in pixels; the recipe's has to be the same.
+    layers: what was asked for: "blocks", "points", or names of modules or points.
+    options: further arguments for torchvision, timm or the function.
+    layer_names: names of the layers, bottom to top. signature: 16 hexadecimal digits that stand for the network's
+    operations and the shapes of its tensors.
+    """
+
+    network: str | Callable[..., Any]
+    crop: int
+    layers: str | Sequence[str] = "blocks"
+    options: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()
+    layer_names: tuple[str, ...] = field(default=(), compare=False)
+    signature: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if type(self.crop) is not int or self.crop < 1:
+            raise Refused(f"{self.name}: crop is {self.crop!r}; write a whole number from 1 up")
+        if not isinstance(self.layers, str):
+            object.__setattr__(self, "layers", tuple(self.layers))
+        elif self.layers not in ("blocks", "points"):
+            raise Refused(f"{self.name}: layers is {self.layers!r}; write 'blocks', 'points' or a list of names")
+        options: dict[str, Any] = dict(self.options)
+        object.__setattr__(self, "options", tuple(sorted(options.items())))
+
+    def __reduce__(self) -> Any:
+        """For worker processes: a function of an experiment file is found in that file again."""
+        function = self.network
+        rest = (self.crop, self.layers, self.options, self.layer_names, self.signature)
+        if isinstance(function, str) or getattr(function, "__module__", "") != "<run_path>":
+            return Chain, (function, *rest)
+        return _of_file, (function.__code__.co_filename, function.__name__, *rest)
+
+    @property
+    def name(self) -> str:
+        """A word for people: resnet18, or the function's name."""
+        if isinstance(self.network, str):
+            return self.network.partition(":")[2] or self.network
+        return getattr(self.network, "__name__", "network")
+
+    @property
+    def depth(self) -> int:
+        return len(self.layer_names)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a network's record says of it."""
+        return {
+            "crop": self.crop,
+            "network": self.network if isinstance(self.network, str) else self.name,
+            "options": {name: repr(value) for name, value in dict(self.options).items()},
+            "layers": list(self.layer_names),
+            "signature": self.signature,
+        }
+
+    def refuse_recipe(self, initialisation: str) -> None:
+        """Refuses the paper's initialisation: such a network's own code draws its first weights."""
+        if initialisation == "paper":
+            raise Refused(
+                f"{self.name}: its first weights are its own code's; leave initialisation 'paper' out of the recipe"
+            )
+
+
+def _of_file(file: str, function: str, *rest: Any) -> Chain:
+    folder = str(Path(file).parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        return Chain(runpy.run_path(file)[function], *rest)
+    finally:
+        sys.path.remove(folder)

@@ -1,0 +1,51 @@
+"""What each layer of a network is and costs: calculated where the network is data, measured where it was cut."""
+
+from dataclasses import dataclass
+from functools import cache
+from math import prod
+
+from transferability.networks.caffenet import Architecture, Conv, shapes
+from transferability.networks.chain import Chain
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a layer is and costs, for one image.
+
+    shape: of its output, without the batch. parameters, buffers: how many numbers. operations: floating-point
+    operations of its matrix products, forward, two a multiplication. kept: numbers, in the recipe's precision, that its
+    backward pass needs; kept_bytes: what it needs besides, whatever the precision.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    buffers: int
+    operations: int
+    kept: int
+    kept_bytes: int = 0
+
+
+@cache
+def layer_facts(architecture: Architecture | Chain, classes: int) -> tuple[LayerFacts, ...]:
+    """What each layer is and costs, with `classes` outputs. Refused where images are too small for the network."""
+    if isinstance(architecture, Chain):
+        from transferability.networks.cut import measured_facts  # loads torch, which data does without
+
+        return tuple(LayerFacts(*facts) for facts in measured_facts(architecture, classes))
+    sizes = shapes(architecture)
+    found = []
+    for (name, spec), (channels, side), (_, after) in zip(architecture.layers, sizes, sizes[1:], strict=False):
+        if isinstance(spec, Conv):
+            places = spec.output_side(side) ** 2  # before the pooling
+            inputs = spec.kernel**2 * channels // spec.groups
+            shape: tuple[int, ...] = (spec.channels, after, after)
+            kept = places * spec.channels + prod(shape)
+            # Where the maxima were; and what is normalised, in single precision, whatever the recipe's.
+            kept_bytes = 8 * prod(shape) * (spec.pool + spec.lrn)
+        else:
+            before, inputs, shape = 1, channels * side**2, (spec.outputs or classes,)
+            kept, kept_bytes = 2 * shape[0], 0
+        parameters, operations = shape[0] * (inputs + 1), 2 * places * shape[0] * inputs
+        found.append(LayerFacts(name, shape, parameters, 0, operations, kept, kept_bytes))
+    return tuple(found)
