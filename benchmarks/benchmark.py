@@ -106,12 +106,15 @@ class Options:
     scratch: Path
 
 
-def compared(row: str, case: str, unit: str, measured: Mapping[str, Sequence[float]], more: bool = True) -> list[Line]:
-    """Lines of the ways that were measured in turn; the first is compared with all others. more: more is better."""
+def compared(
+    row: str, case: str, unit: str, measured: Mapping[str, Sequence[float]], more_is_better: bool = True
+) -> list[Line]:
+    """Lines of the ways that were measured in turn; the first is compared with all others."""
     ours = next(iter(measured.values()))
     lines = []
     for place, (way, values) in enumerate(measured.items()):
-        ratios = sorted(a / b if more else b / a for a, b in zip(ours, values, strict=False)) if place else []
+        pairs = zip(ours, values, strict=False) if place else ()
+        ratios = sorted(a / b if more_is_better else b / a for a, b in pairs)
         times = (median(ratios), ratios[0], ratios[-1]) if ratios else ()
         lines.append(Line(row, case, way, unit, median(values), min(values), max(values), len(values), *times))
     return lines
@@ -401,7 +404,7 @@ def fleet_row(options: Options) -> Iterator[Line]:
         measured = {
             way: [1000 * value / steps for value in values] for way, values in in_turn(ways, options.repeats).items()
         }
-        yield from compared("fleet", case, "ms per step of all", measured, more=False)
+        yield from compared("fleet", case, "ms per step of all", measured, more_is_better=False)
 
 
 def step_row(options: Options) -> Iterator[Line]:
@@ -488,10 +491,10 @@ def study_row(options: Options) -> Iterator[Line]:
         name, way = f"{case}: {len(study.networks)} networks", f"a careful user's ({what})"
         # Two networks at a time.
         starting, training = (sum(spent[kind_of(member)][part] for member in study.networks) / 2 for part in (0, 1))
-        yield from compared("study", name, "s", {OURS: [ours], way: [starting + training]}, more=False)
+        yield from compared("study", name, "s", {OURS: [ours], way: [starting + training]}, more_is_better=False)
         if times > 1:  # ours times as much, of the careful user's only the training
             scaled = {OURS: [times * ours], way: [starting + times * training]}
-            yield from compared("study", f"{name}, calculated for all steps", "s", scaled, more=False)
+            yield from compared("study", f"{name}, calculated for all steps", "s", scaled, more_is_better=False)
 
 
 def command_line(arguments: Sequence[str], runs: Path, data: Path) -> None:
@@ -779,11 +782,11 @@ def logging_row(options: Options) -> Iterator[Line]:
     data = noise(options.scratch)
     shares: dict[str, list[float]] = {}
     for _ in range(1 if options.quick else min(3, options.repeats)):
-        for what, share in child("logging_shares", str(data), 20 if options.quick else 400).items():
-            shares.setdefault(what, []).append(share)
-    for what, values in shares.items():
-        unit = "s" if what.startswith("opening") else "% of the training"
-        yield from compared("logging", "seven networks, --wandb offline", unit, {what: values})
+        for part, share in child("logging_shares", str(data), 20 if options.quick else 400).items():
+            shares.setdefault(part, []).append(share)
+    for part, values in shares.items():
+        unit = "s" if part.startswith("opening") else "% of the training"
+        yield from compared("logging", "seven networks, --wandb offline", unit, {part: values})
 
 
 def logging_shares(data: str, steps: int) -> dict[str, float]:
@@ -792,7 +795,7 @@ def logging_shares(data: str, steps: int) -> dict[str, float]:
     spent = {"the training loop": 0.0, "the thread that logs": 0.0, "opening seven runs, once": 0.0}
     mutex = threading.Lock()
 
-    def timed(method: str, what: str) -> None:
+    def timed(method: str, part: str) -> None:
         inner = getattr(Tracker, method)
 
         def outer(*arguments: Any, **options: Any) -> Any:
@@ -801,7 +804,7 @@ def logging_shares(data: str, steps: int) -> dict[str, float]:
                 return inner(*arguments, **options)
             finally:
                 with mutex:
-                    spent[what] += time.thread_time() - began
+                    spent[part] += time.thread_time() - began
 
         setattr(Tracker, method, outer)
 
@@ -814,7 +817,7 @@ def logging_shares(data: str, steps: int) -> dict[str, float]:
     total = time.process_time() - began
     spent["the thread that logs"] -= spent["opening seven runs, once"]
     training = total - sum(spent.values())
-    return {what: value if what.startswith("opening") else 100 * value / training for what, value in spent.items()}
+    return {part: value if part.startswith("opening") else 100 * value / training for part, value in spent.items()}
 
 
 # ---------------------------------------------------------------------------------------------- the command

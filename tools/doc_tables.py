@@ -31,9 +31,9 @@ from transferability.results.statistics import (
     mean_over_units,
     networks,
     pooled_mean,
-    read_results,
     verdict,
 )
+from transferability.results.table import read_results
 from transferability.study import Network, Study
 
 ROOT = Path(__file__).resolve().parents[1]

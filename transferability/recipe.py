@@ -120,16 +120,19 @@ class Recipe:
         if self.schedule == "step" and self.drop_every <= 0:
             raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
 
-    def refuse_size(self, size: int, what: str) -> None:
-        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks. what: who asks."""
+    def refuse_size(self, size: int, subject: str) -> None:
+        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks.
+
+        subject: of the message, such as the name of the network.
+        """
         if size % self.shrink:
             raise Refused(
-                f"{what}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
+                f"{subject}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
                 f"--size {self.shrink * -(-self.crop * 8 // 7)}"
             )
         if size // self.shrink < self.crop:
             raise Refused(
-                f"{what}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
+                f"{subject}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
                 f"--size {self.crop * 8 // 7 * self.shrink} or so"
             )
 

@@ -131,10 +131,8 @@ class FleetModule(L.LightningModule):
         for task, mean in means.items():
             self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
 
-        deepest: dict[str, int] = {}
-        for treatment in (network.treatment for network in fleet.networks if network.treatment.frozen):
-            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
-        self.prefixes = nn.ModuleDict({source: self._prefix(source, n, sources) for source, n in deepest.items()})
+        prefixes = {source: self._prefix(source, n, sources) for source, n in fleet.prefixes.items()}
+        self.prefixes = nn.ModuleDict(prefixes)
         # What runs in place of the prefixes, once their norms are final (`fold`).
         self.folded: nn.ModuleDict | None = None
         self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
