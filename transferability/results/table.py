@@ -34,6 +34,7 @@ COLUMNS: dict[str, type] = {
     "source": str,  # "" for a base
     "target": str,
     "n": int,  # 0 for a base
+    "layer": str,  # name of layer n, the last one that is copied (of A3Bp1: and frozen); "" for a base
     "preserved": int,
     "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it
     "images_per_class": str,  # "" all
@@ -54,6 +55,7 @@ COLUMNS: dict[str, type] = {
     "diverged_at": float,  # step, or empty
     "git_commit": str,
 }
+LATER = ("layer",)  # columns that tables of earlier versions lack: they are empty then
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "images_per_class", "variant")
 ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "train_top1")
@@ -245,7 +247,7 @@ def _is_nothing(cell: str) -> bool:
 
 
 def _cells(path: Path | str) -> Cells:
-    """The cells of a table that has all COLUMNS. Refused, naming the file, if it is no such table."""
+    """The cells of a table that has all COLUMNS but LATER. Refused, naming the file, if it is no such table."""
     lines, place = io.StringIO(_text(path), newline=""), shown(path)
     first, skipped = lines.readline(), 1
     if re.fullmatch(r'"?sep=.?"?\s*', first, re.IGNORECASE):  # for spreadsheets: the delimiter
@@ -254,7 +256,7 @@ def _cells(path: Path | str) -> Cells:
     names = {sign: [name.strip().lower() for name in heading] for sign, heading in headings.items()}
     delimiter = max(names, key=lambda sign: len(COLUMNS.keys() & names[sign]))
     header, heading = names[delimiter], headings[delimiter]
-    if missing := [column for column in COLUMNS if column not in header]:
+    if missing := [column for column in COLUMNS if column not in (*header, *LATER)]:
         raise Refused(f"{place} is no results table: it lacks the column {listed(missing)}")
     if twice := [column for column in COLUMNS if header.count(column) > 1]:
         raise Refused(f"{place} has two columns {twice[0]}: leave one of them out")
@@ -275,7 +277,8 @@ def _cells(path: Path | str) -> Cells:
     for row, number in zip(rows, numbers, strict=True):
         if len(row) != len(header):
             raise Refused(f"{place}, line {number}: {len(row)} cells under {len(header)} columns; is it complete?")
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+    columns = dict.fromkeys(LATER, ("",) * len(rows))
+    columns |= dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
     return Cells(place, columns, numbers, _decimal(columns))
 
 
