@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo figures test check torture lowest bench clean
+.PHONY: help setup demo figures test check torture lowest chains bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -52,6 +52,9 @@ torture: setup ## try every fault on purpose, for half an hour; prints what beca
 
 lowest: ## try the lowest versions that pyproject.toml allows, in .lowest: 6 GB, six minutes
 	$(PYTHON) tools/lower_bounds.py
+
+chains: setup ## cut every network of torchvision into layers, and compare them with it, two hours
+	$(BIN)/python tools/chains.py
 
 bench: setup ## measure speed side by side with other ways, two hours; data/demo and data/tiny-imagenet first
 	$(BIN)/python benchmarks/benchmark.py

@@ -30,7 +30,7 @@ import venv
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-EXTRAS = ("train", "wandb", "dashboard", "bench")
+EXTRAS = ("train", "timm", "wandb", "dashboard", "bench")
 SMOKE = str(PROJECT / "experiments" / "smoke.py")
 NETWORKS = 28  # of the smoke study
 PICTURES = """# pictures of several kinds, as users have them, in two classes
@@ -97,7 +97,7 @@ def commands(programs: Path) -> list[list[str]]:
     python, program = str(programs / "python"), str(programs / "transferability")
     results, curves = "runs/smoke/results.csv", "runs/smoke/curves.csv"
     plots = [path for path in sorted((PROJECT / "plots").glob("*.py")) if path.stem not in ("all", "_clone")]
-    own = {"figure1": [], "training_curves": [curves], "filters": ["runs/smoke"]}
+    own = {"figure1": [], "training_curves": [curves], "filters": ["runs/smoke"], "layer_times": ["layers.csv"]}
     # The smoke study has not all that these two draw; the paper's table has.
     own |= {"reduced_data": ["--paper"], "preserved": ["--paper"]}
     return [
@@ -116,6 +116,7 @@ def commands(programs: Path) -> list[list[str]]:
         [program, "track", SMOKE],
         [program, "report", SMOKE, "--wandb", "offline"],
         [program, "dashboard", SMOKE, "--file", "dashboard.json"],
+        [program, "layers", "timm:resnet10t", "--crop", "32", "--csv", "layers.csv"],
         *([python, str(plot), *own.get(plot.stem, [results]), "--out", "figures"] for plot in plots),
         [python, str(PROJECT / "plots" / "all.py"), "--out", "figures-paper"],
         [python, "-c", LITDATA],

@@ -261,6 +261,30 @@ def classes(
     _console().print(shown)
 
 
+@app.command()
+def layers(
+    network: Annotated[
+        str, typer.Argument(metavar="NETWORK", help="caffenet, torchvision:NAME, timm:NAME, or an experiment file.")
+    ],
+    crop: Annotated[
+        int | None, typer.Option(min=1, help="Side of its input, in pixels.", show_default="the experiment's, or 224")
+    ] = None,
+    points: Annotated[bool, typer.Option("--points", help="Cut at every point, not into blocks.")] = False,
+    classes: Annotated[int, typer.Option(min=1, help="Number of its outputs.")] = 1000,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once, for the times.")] = 8,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table here, too.")] = None,
+) -> None:
+    """List the layers of a network: n, name, output, parameters, operations, and the time on this machine."""
+    set_thread_defaults()  # before torch loads
+    from transferability.launch.layers import network_of, table, timed_layers, write_csv
+
+    timed = timed_layers(network_of(network, crop, points), classes, batch)
+    print("\n".join(table(timed)))
+    if csv is not None:
+        write_csv(csv, timed)
+        print(csv)
+
+
 # ------------------------------------------------------------------------------------------ training
 
 

@@ -1,6 +1,7 @@
 """Results tables of studies that nobody has trained, for the tests of figures."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,10 @@ def study(
     effects: float = 1.0,
     validations: int = 200,
     noise: float = 0.002,
+    names: Sequence[str] = (),
 ) -> pd.DataFrame:
     """An invented results table of the whole grid, B8B+ and random features included. `effects` scales the drops
-    (co-adaptation around the middle, specificity towards the top) and the gain of AnB+."""
+    (co-adaptation around the middle, specificity towards the top) and the gain of AnB+. `names`: of the layers."""
     random = np.random.default_rng(0)
     rows = []
     for split, seed, target in itertools.product(splits, seeds, "AB"):
@@ -37,11 +39,19 @@ def study(
             ]
         grid.append((f"{target}{depth}{target}+", "selffer", target, depth, "1", base))
         for network, kind, source, n, plus, accuracy in grid:
-            accuracy += noise * random.normal() * (kind != "base")
+            accuracy = max(0.0, accuracy + noise * random.normal() * (kind != "base"))
             rows.append(
                 dict.fromkeys(COLUMNS, "")
                 | {"study": name, "split": split, "network": network, "kind": kind, "source": source}
-                | {"target": target, "n": n, "preserved": 0, "plus": plus, "seed": seed, "recipe": "demo"}
+                | {
+                    "target": target,
+                    "n": n,
+                    "layer": names[n - 1] if n and names else "",
+                    "preserved": 0,
+                    "plus": plus,
+                    "seed": seed,
+                    "recipe": "demo",
+                }
                 | {"val_top1": accuracy, "val_top1_best10": accuracy if validations >= 100 else np.nan}
                 | {"val_top5": 0.9, "val_loss": 1.5 - accuracy, "train_loss": 1.4 - accuracy, "train_top1": accuracy}
                 | {"validations": validations, "steps": 100, "images_seen": 1.0, "seconds": 1.0}

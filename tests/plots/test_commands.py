@@ -285,8 +285,8 @@ class Forbidden:
             raise ImportError(f"{name} is not installed")
 sys.meta_path.insert(0, Forbidden())
 sys.path.insert(0, "plots")
-curves, weights, out = sys.argv[1:]
-arguments = {"all": [], "training_curves": [curves], "filters": [weights]}
+curves, weights, layers, out = sys.argv[1:]
+arguments = {"all": [], "training_curves": [curves], "filters": [weights], "layer_times": [layers]}
 for path in sys.stdin.read().split():
     name = path.split("/")[-1][:-3]
     sys.argv = [path, *arguments[name], "--out", out] if name in arguments else [path, "--help"]
@@ -309,8 +309,10 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     save_file({"conv1.weight": np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)}, weights)
     plots = [f"plots/{path.name}" for path in sorted((PROJECT / "plots").glob("[a-z]*.py"))]
-    assert len(plots) == 11
-    arguments = [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "curves.csv", weights, tmp_path / "figures"]
+    assert len(plots) == 12
+    layers = tmp_path / "layers.csv"
+    layers.write_text("network,crop,n,layer,kind,milliseconds,batch,threads\nmine,32,1,conv1,convolutional,1.5,8,1\n")
+    arguments = [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "curves.csv", weights, layers, tmp_path / "figures"]
     done = subprocess.run(
         arguments, input="\n".join(plots), capture_output=True, text=True, cwd=PROJECT, env=environment(), timeout=LIMIT
     )

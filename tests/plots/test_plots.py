@@ -108,6 +108,8 @@ def assert_legible(figure: Figure, name: str) -> None:
         assert width < 1 or height < 2, f"{name}: {one!r} overlaps {two!r}"
 
 
+RESNET = ["conv1", *(f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2)), "fc"]
+TRANSFORMER = ["embedding", *(f"encoder.layers.encoder_layer_{i}" for i in range(18)), "head"]
 CASES = {
     "one unit": lambda: study("demo", validations=20),
     "six units": lambda: study(splits=("random-0", "random-1", "random-2", "manmade-natural"), seeds=(0, 1)),
@@ -115,6 +117,9 @@ CASES = {
     "effects upside down": lambda: study(effects=-1.0),
     "five layers": lambda: study(depth=5),
     "twelve layers": lambda: study(depth=12),
+    "ten named layers": lambda: study(depth=10, names=RESNET),
+    "twenty named layers": lambda: study(depth=20, effects=0.4, names=TRANSFORMER),
+    "sixty layers": lambda: study(depth=60, effects=0.1, names=[f"features.{i}.conv" for i in range(60)]),
 }
 
 
@@ -330,6 +335,36 @@ def test_the_x_axis_is_as_deep_as_the_study() -> None:
         figure = only(figure2.draw(Table(invented(splits=("random-0",), depth=depth))))
         assert list(figure.axes[1].get_xticks()) == list(range(depth + 1))  # the last is B8B+, all layers copied
         assert max(drawn(figure, "own AnB line")[0]) == depth - 1
+
+
+def test_layers_have_their_names_where_those_fit_and_their_positions_where_not() -> None:
+    def below(figure: Figure, minor: bool) -> list[str]:
+        FigureCanvasAgg(figure).draw()
+        return [label.get_text() for label in figure.axes[1].get_xticklabels(minor=minor)]
+
+    def figure2_of(**changes: object) -> Figure:
+        return only(figure2.draw(Table(random_splits(invented(**changes)))))
+
+    named = figure2_of(depth=10, names=RESNET)
+    assert below(named, True) == RESNET and below(named, False) == [str(n) for n in range(11)]
+    short = below(figure2_of(depth=20, names=TRANSFORMER), True)
+    assert short == ["embedding", *(f"…layer_{i}" for i in range(18)), "head"]
+    deep = figure2_of(depth=60, names=[f"block{i}" for i in range(60)])
+    assert below(deep, True) == [] and below(deep, False) == [str(n) for n in range(0, 61, 5)]
+    for names in ((), [str(i) for i in range(8)]):  # numbers are no names: they would pass for n
+        assert below(figure2_of(names=names), True) == []
+
+
+def test_names_of_layers_are_shortened_to_what_they_differ_by() -> None:
+    def names(*layers: str) -> list[str]:
+        return list(style.layer_names(pd.DataFrame({"n": range(1, len(layers) + 1), "layer": layers})).values())
+
+    assert names("conv1", "features.denseblock1.norm") == ["conv1", "…norm"]
+    blocks = [f"features.denseblock{i}.denselayer1" for i in (1, 2)]
+    assert names(*blocks) == ["…ck1.denselayer1", "…ck2.denselayer1"]
+    assert names("one.very_long_name_of_a_layer", "two.very_long_name_of_a_layer") == []
+    rows = pd.DataFrame({"n": [1, 1], "layer": ["conv1", "stem"]})  # of two architectures
+    assert style.layer_names(rows) == {}
 
 
 def test_figure1_has_the_layers_of_the_study_and_its_connectors_touch_the_boxes() -> None:

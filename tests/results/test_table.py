@@ -23,6 +23,7 @@ from transferability.results.table import (
     write_lines,
 )
 
+COMMAS = "," * (len(COLUMNS) - 1) + "\n"
 EQUAL = pd.testing.assert_frame_equal
 
 
@@ -101,8 +102,8 @@ REWRITTEN: dict[str, Callable[[Path, Path], object]] = {
         source, lambda value: f"{float(value):,.12g}" if value else ""
     ).to_csv(copy, index=False),
     "a line for spreadsheets": lambda source, copy: copy.write_text("sep=,\n" + source.read_text()),
-    "empty lines at the start": lambda source, copy: copy.write_text("\n" + "," * 25 + "\n" + source.read_text()),
-    "empty lines at the end": lambda source, copy: copy.write_text(source.read_text() + "\n" + "," * 25 + "\n"),
+    "empty lines at the start": lambda source, copy: copy.write_text("\n" + COMMAS + source.read_text()),
+    "empty lines at the end": lambda source, copy: copy.write_text(source.read_text() + "\n" + COMMAS),
     "put together": lambda source, copy: copy.write_text(
         "".join(texts(source)[part].to_csv(index=False) for part in (slice(0, 3), slice(3, None)))
     ),
@@ -136,6 +137,14 @@ def test_curves_read_the_same_however_they_were_written(how: str, tmp_path: Path
     EQUAL(read_curves(other), read_curves(original))
     assert read_curves(other)["val_loss"].tolist() == [2.75, 2.5] * 2
     assert read_curves(other)["train_loss"].isna().tolist() == [False, True] * 2
+
+
+def test_a_table_of_before_there_were_names_of_layers_is_read(original: Path, tmp_path: Path) -> None:
+    named = read_results(original).assign(layer="conv3")
+    write_table(named, tmp_path / "named.csv")
+    assert set(read_results(tmp_path / "named.csv")["layer"]) == {"conv3"}
+    texts(tmp_path / "named.csv").drop(columns="layer").to_csv(tmp_path / "earlier.csv", index=False)
+    EQUAL(read_results(tmp_path / "earlier.csv"), named.assign(layer=""))
 
 
 def test_rows_in_another_order_are_the_same_rows(original: Path, tmp_path: Path) -> None:
@@ -249,7 +258,7 @@ def test_a_table_that_lost_something_is_refused(original: Path, tmp_path: Path) 
         read_results(tmp_path / "mine.csv")
     lines = original.read_text().splitlines()
     (tmp_path / "mine.csv").write_text("\n".join([*lines[:3], lines[3][:60]]))
-    with pytest.raises(Refused, match=r"line 4: \d+ cells under 26 columns"):
+    with pytest.raises(Refused, match=r"line 4: \d+ cells under 27 columns"):
         read_results(tmp_path / "mine.csv")
 
 

@@ -126,6 +126,12 @@ def _is_container(kind: Any) -> bool:
     return kind in CONTAINERS
 
 
+def _where_all_are_listed(chain: Chain) -> str:
+    if isinstance(chain.network, str):
+        return f"`transferability layers {chain.network} --points` lists all"
+    return "with layers='points', `transferability layers EXPERIMENT` lists all"
+
+
 def _named(chain: Chain, pieces: list[tuple[str, list[fx.Node]]]) -> dict[str, str]:
     """The layers that the user has listed: each ends where the module, or the point, of its name ends."""
     ends: dict[str, int] = {}
@@ -141,7 +147,7 @@ def _named(chain: Chain, pieces: list[tuple[str, list[fx.Node]]]) -> dict[str, s
             raise Refused(
                 f"{chain.name}: no layer can end at {name!r}"
                 + (f"; the nearest names are {', '.join(nearest)}" if nearest else "")
-                + f" (`transferability layers {chain.network} --points` lists all)"
+                + f" ({_where_all_are_listed(chain)})"
             )
         if ends[name] <= previous:
             raise Refused(f"{chain.name}: layer {name!r} ends below the one before it; list them from bottom to top")

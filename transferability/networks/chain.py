@@ -1,5 +1,6 @@
 """Any network as a chain of named layers. Data only: `cut.py` builds the network and finds where it can be cut."""
 
+import re
 import runpy
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,9 @@ class Chain:
         elif self.layers not in ("blocks", "points"):
             raise Refused(f"{self.name}: layers is {self.layers!r}; write 'blocks', 'points' or a list of names")
         options: dict[str, Any] = dict(self.options)
+        for name, value in options.items():
+            if type(value).__hash__ is None:  # it could change after it was looked at
+                raise Refused(f"{self.name}: {name} is a {type(value).__name__}; hand on a tuple, or build it inside")
         object.__setattr__(self, "options", tuple(sorted(options.items())))
 
     def __reduce__(self) -> Any:
@@ -64,7 +68,7 @@ class Chain:
         return {
             "crop": self.crop,
             "network": self.network if isinstance(self.network, str) else self.name,
-            "options": {name: repr(value) for name, value in dict(self.options).items()},
+            "options": {name: _spelled(value) for name, value in dict(self.options).items()},
             "layers": list(self.layer_names),
             "signature": self.signature,
         }
@@ -75,6 +79,11 @@ class Chain:
             raise Refused(
                 f"{self.name}: its first weights are its own code's; leave initialisation 'paper' out of the recipe"
             )
+
+
+def _spelled(value: object) -> str:
+    """A value as its code spells it, without the place in memory that functions and others give."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _of_file(file: str, function: str, *rest: Any) -> Chain:

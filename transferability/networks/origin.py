@@ -77,6 +77,18 @@ def _timm_builder(chain: Chain, name: str, classes: int, options: dict[str, Any]
     return lambda: timm.create_model(name, pretrained=False, num_classes=classes, **options)
 
 
+def known_networks() -> list[str]:
+    """The names of the networks of the libraries that are installed: torchvision:resnet18, timm:resnet10t."""
+    from torchvision import models
+
+    names = [f"torchvision:{name}" for name in models.list_models(module=models)]
+    try:
+        import timm
+    except ImportError:
+        return names
+    return names + [f"timm:{name}" for name in timm.list_models()]
+
+
 def _refuse_unknown(network: object, name: str, known: Sequence[str]) -> None:
     if name not in known:
         nearest = ", ".join(difflib.get_close_matches(name, known, 3, 0.4))

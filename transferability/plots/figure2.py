@@ -238,7 +238,7 @@ def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page:
         axes.set_ylabel("Top-1 accuracy (higher is better)")
         style.layer_axis(axes)
         axes.set_xlim(-0.45, depth + 0.45)
-        axes.set_xticks(range(depth + 1))
+        style.layer_ticks(axes, rows, range(depth + 1))
         axes.yaxis.set_major_locator(MaxNLocator(8))
         style.accuracy_axis(axes)
     annotate(bottom, annotations(rows))

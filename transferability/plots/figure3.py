@@ -171,9 +171,9 @@ def panels(rows: pd.DataFrame, published: pd.DataFrame | None, page: Page) -> Fi
         axes.margins(y=0.1)
         axes.set_xlim(-0.4, depth + (0.4 if name == RANDOM_FEATURES else 1.7))
         style.accuracy_axis(axes)
-    for name, axes in axes_of.items():
-        axes.set_xticks(range(0, depth + 1, 1 if name == "relative" or depth < 9 else 2))
     axes_of["relative"].set_xlim(-0.4, depth + 0.4)
+    for axes in axes_of.values():
+        style.layer_ticks(axes, rows, range(depth + 1))
     finish_relative(axes_of["relative"], rows, page)
     return figure
 

@@ -65,8 +65,8 @@ def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page:
         labelled = draw_treatment(axes, comparable(rows, treatment), treatment, "own")
         axes.set_title(LOOKS[treatment].label)
         axes.set_xlabel("Frozen layers $n$")
-        axes.set_xticks(range(1, int(shown["n"].max()) + 1))
         axes.set_xlim(0.5, shown["n"].max() + 0.5)
+        style.layer_ticks(axes, shown, range(1, int(shown["n"].max()) + 1))
         style.counts(axes, page, labelled)
         entries = [style.handle(look_of(treatment, m), line=True) for m, (_, by_n) in enumerate(labelled) if len(by_n)]
         axes.legend(*zip(*entries, strict=True), fontsize=7)

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +16,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FixedFormatter, FixedLocator
 
 from transferability.files import Refused
 from transferability.results.show import points as in_percent
@@ -292,7 +296,8 @@ def counts(axes: Axes, page: Page, rows: Sequence[tuple[str, pd.DataFrame]]) -> 
     if not page.counts:
         return
     left, _ = axes.get_xlim()
-    below = 23 + 11 * (1 + axes.get_xlabel().count("\n"))  # points: the tick labels and the axis' label
+    # Points: the tick labels, the layers' names below them, and the axis' label.
+    below = 23 + 11 * (1 + axes.get_xlabel().count("\n")) + _height_of_names(axes)
     put: dict[str, Any] = {
         "xycoords": ("data", "axes fraction"),
         "textcoords": "offset points",
@@ -303,8 +308,22 @@ def counts(axes: Axes, page: Page, rows: Sequence[tuple[str, pd.DataFrame]]) -> 
     for line, (label, means) in enumerate((label, means) for label, means in rows if len(means)):
         down = -below - 9 * line
         axes.annotate(label, xy=(left, 0), xytext=(-3, down), ha="right", **put)
-        for n, networks, units in zip(means["n"], means["networks"], means["units"], strict=True):
-            axes.annotate(f"{networks} ({units})", xy=(n, 0), xytext=(0, down), ha="center", **put)
+        cells = [f"{networks} ({units})" for networks, units in zip(means["networks"], means["units"], strict=True)]
+        if max(_text_width(cell, SMALL - 0.5) for cell in cells) + 2 > room_per_n(axes):
+            axes.annotate(_in_runs(means["n"], cells), xy=(left, 0), xytext=(3, down), ha="left", **put)
+            continue
+        for n, cell in zip(means["n"], cells, strict=True):
+            axes.annotate(cell, xy=(n, 0), xytext=(0, down), ha="center", **put)
+
+
+def _in_runs(ns: Numbers, cells: Sequence[str]) -> str:
+    """The counts in one line, where they have no room below each n: "n = 1 to 19: 4 (2); 20: 2 (2)"."""
+    runs = [[*run] for _, run in itertools.groupby(zip(ns, cells, strict=True), key=lambda pair: pair[1])]
+    ends = [(int(run[0][0]), int(run[-1][0]), run[0][1]) for run in runs]
+    texts = [f"{first}{f' to {last}' if last > first else ''}: {cell}" for first, last, cell in ends]
+    if len(texts) > 4:
+        return f"{texts[0].partition(': ')[2]} and others"
+    return "n = " + "; ".join(texts)
 
 
 def bars(axes: Axes, means: pd.DataFrame, look: Look, shift: float = 0.0) -> None:
@@ -317,6 +336,75 @@ def width_of(axes: Axes) -> float:
     """The width of the figure that the panel is in, in inches."""
     figure: Any = axes.figure  # or a part of it; get_figure(root=True) came with matplotlib 3.10
     return float(figure.figure.get_figwidth())
+
+
+def layer_ticks(axes: Axes, rows: pd.DataFrame, ns: Sequence[int]) -> None:
+    """Ticks at `ns`, as many as have room, and below them the names of the layers where those have.
+
+    rows: of networks of one architecture (columns n, layer). The limits of the axis have to be set.
+    """
+    room = room_per_n(axes)
+    size = FontProperties(size=matplotlib.rcParams["xtick.labelsize"]).get_size_in_points()
+    needed = _text_width(str(max(ns)), size) + 2
+    step = next((step for step in (1, 2, 5, 10, 20) if step * room >= needed), 50)
+    axes.set_xticks([n for n in ns if n % step == 0 or step == 1])
+    names = layer_names(rows)
+    shown = [n for n in names if n in ns]
+    widest = max((_text_width(names[n], SMALL) for n in shown), default=0)
+    if not shown or room < SMALL + 0.5:
+        return
+    axes.xaxis.remove_overlapping_locs = False
+    axes.xaxis.set_minor_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_formatter(FixedFormatter([names[n] for n in shown]))
+    turned = 90 if widest + 4 > room else 0
+    axes.tick_params(axis="x", which="minor", length=0, pad=16, labelsize=SMALL, labelrotation=turned)
+
+
+def layer_names(rows: pd.DataFrame) -> dict[int, str]:
+    """n → name of that layer, shortened; none where the rows do not say, or say several, or the names are numbers."""
+    named = rows[(rows["n"] > 0) & (rows["layer"] != "")][["n", "layer"]].drop_duplicates()
+    if named["n"].duplicated().any() or not any(any(map(str.isalpha, name)) for name in named["layer"]):
+        return {}
+    for shorten in (_last_words, _last_characters):
+        names = [shorten(name) for name in named["layer"]]
+        if len(set(names)) == len(names):
+            return dict(zip(map(int, named["n"]), names, strict=True))
+    return {}
+
+
+def _last_words(name: str, most: int = 12) -> str:
+    """The end of a layer's name, by which layers differ: encoder.layers.encoder_layer_3 is …layer_3."""
+    short = name
+    while len(short) > most and (separator := re.search(r"[._]", short)):
+        short = short[separator.end() :]
+    return short if short == name else "…" + short
+
+
+def _last_characters(name: str, most: int = 16) -> str:
+    return name if len(name) <= most else "…" + name[1 - most :]
+
+
+def room_per_n(axes: Axes) -> float:
+    """About how many points wide the panel is for each n."""
+    place = axes.get_subplotspec()
+    share = 1.0 if place is None else len(place.colspan) / place.get_gridspec().ncols
+    low, high = axes.get_xlim()
+    return 72 * (width_of(axes) * share - 0.75) / (high - low)
+
+
+def _text_width(text: str, size: float) -> float:
+    """In points."""
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)
+    return float(width)
+
+
+def _height_of_names(axes: Axes) -> float:
+    """The height of the layers' names below the axis, in points; 0 where there are none."""
+    if not isinstance(axes.xaxis.get_minor_formatter(), FixedFormatter):
+        return 0.0
+    names = axes.get_xticklabels(minor=True)
+    turned = any(name.get_rotation() for name in names)
+    return 4.0 + (max(_text_width(name.get_text(), SMALL) for name in names) if turned else SMALL)
 
 
 def layer_axis(axes: Axes, label: str = LAYER) -> None:

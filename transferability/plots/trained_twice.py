@@ -181,7 +181,7 @@ def draw_over_n(axes: Axes, rows: pd.DataFrame, column: str, page: Page) -> None
     axes.axhline(0, color="black", ls="--", lw=0.8, zorder=1)
     axes.axhspan(-MARGIN, MARGIN, color="#eeeeee", zorder=0, lw=0)
     axes.set_xlim(0.5, last + 0.5)
-    axes.set_xticks(range(1, last + 1))
+    style.layer_ticks(axes, rows, range(1, last + 1))
     axes.set_xlabel("Layer $n$")
     style.points_axis(axes)
     style.counts(axes, page, labelled)

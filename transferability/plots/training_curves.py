@@ -80,7 +80,7 @@ def draw_final(axes: Axes, rows: pd.DataFrame, shown: Sequence[str], ns: Sequenc
         labelled.append((treatment, by_n))
     axes.axhline(0, color="black", ls="--", lw=0.8, zorder=1)
     axes.set_xlim(min(ns) - 0.5, max(ns) + 0.5)
-    axes.set_xticks(ns)
+    style.layer_ticks(axes, rows, ns)
     style.layer_axis(axes)
     axes.set_ylabel("Final training loss\nminus that of the base")
     style.counts(axes, page, labelled)

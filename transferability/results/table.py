@@ -36,6 +36,7 @@ COLUMNS: dict[str, type] = {
     "source": str,  # "" for a base
     "target": str,
     "n": int,  # 0 for a base
+    "layer": str,  # name of layer n, the last one that is copied (of A3Bp1: and frozen); "" for a base
     "preserved": int,
     "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it
     "images_per_class": str,  # "" all
@@ -56,6 +57,7 @@ COLUMNS: dict[str, type] = {
     "diverged_at": float,  # step, or empty
     "git_commit": str,
 }
+LATER = ("layer",)  # columns that tables of earlier versions lack: they are empty then
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "images_per_class", "variant")
 ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "train_top1")
@@ -268,7 +270,7 @@ def _is_nothing(cell: str) -> bool:
 
 
 def _cells(path: Path | str, kinds: Mapping[str, type], what: str) -> Cells:
-    """The cells of a table that has all columns of `kinds`. Refused, naming the file, if it is no such table.
+    """The cells of a table that has all columns of `kinds` but LATER. Refused, naming the file, if it is no such table.
 
     what: such a table is, for messages.
     """
@@ -284,7 +286,7 @@ def _cells(path: Path | str, kinds: Mapping[str, type], what: str) -> Cells:
     names = {sign: [name.strip().lower() for name in heading] for sign, heading in headings.items()}
     delimiter = max(names, key=lambda sign: len(kinds.keys() & names[sign]))
     header, heading = names[delimiter], headings[delimiter]
-    if missing := [column for column in kinds if column not in header]:
+    if missing := [column for column in kinds if column not in (*header, *LATER)]:
         raise Refused(f"{place} is no {what}: it lacks the column {listed(missing)}")
     if twice := [column for column in kinds if header.count(column) > 1]:
         raise Refused(f"{place} has two columns {twice[0]}: leave one of them out")
@@ -305,7 +307,8 @@ def _cells(path: Path | str, kinds: Mapping[str, type], what: str) -> Cells:
     for row, number in zip(rows, numbers, strict=True):
         if len(row) != len(header):
             raise Refused(f"{place}, line {number}: {len(row)} cells under {len(header)} columns; is it complete?")
-    columns = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+    columns = {column: ("",) * len(rows) for column in LATER if column in kinds}
+    columns |= dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
     return Cells(place, columns, numbers, _decimal(columns, kinds))
 
 

@@ -24,6 +24,7 @@ class Result:
     series: for each validation, the step, rate, losses, accuracies, val_images and seconds until then.
     recipe: every field of the recipe, its name included. record: what the result depends on (`study.record`).
     provenance: commit, versions, hardware, fleet, form of the training step, time.
+    layer: the name of layer n, the last one that is copied; "" for a base.
     chance: the accuracy of the majority-class baseline, the largest class's share of the validation images.
     classes: of the target. weights_sha256: of the weights file, where it was kept.
     """
@@ -57,6 +58,7 @@ class Result:
     recipe: Mapping[str, Any]
     record: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    layer: str = ""
     chance: float | None = None
     classes: int | None = None
     weights_sha256: str | None = None

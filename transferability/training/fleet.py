@@ -139,14 +139,7 @@ class FleetModule(L.LightningModule):
         # For each network under a rule by word: the multiples of its layers in the current phase.
         self.multiples: dict[int, tuple[float, ...]] = {}
         self.several = False  # processes that train the fleet together
-        # What rule `sp` pulls weights towards.
-        self.pulled = [
-            (parameter, parameter.detach().clone())
-            for network, layers in zip(fleet.networks, self.networks, strict=True)
-            if network.treatment.word == "sp"
-            for name in self.architecture.layer_names[: network.treatment.n]
-            for parameter in layers[_place(name)].parameters()  # type: ignore[index]
-        ]
+        self.pulled = self._pulled()
         self.optimiser = self._optimiser()
         self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
 
@@ -193,6 +186,16 @@ class FleetModule(L.LightningModule):
                 self._draw(name, layer, "weights", network.name)
             trained[_place(name)] = layer
         return trained
+
+    def _pulled(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """The weights that rule `sp` pulls, each with what it is pulled towards: what it was copied as."""
+        return [
+            (parameter, parameter.detach().clone())
+            for network, layers in zip(self.fleet.networks, self.networks, strict=True)
+            if network.treatment.word == "sp"
+            for name in self.architecture.layer_names[: network.treatment.n]
+            for parameter in layers[_place(name)].parameters()  # type: ignore[index]
+        ]
 
     def _draw_random(self, name: str, layer: Layer) -> None:
         """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""

@@ -80,6 +80,7 @@ def network_result(
             "fleet": [member.name for member in module.fleet.networks],
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
+        layer=module.architecture.layer_names[treatment.n - 1] if treatment.n else "",
         classes=module.classes,
     )
 
