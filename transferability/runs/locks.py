@@ -3,8 +3,8 @@
 A lock is a small JSON file: who holds it, and a counter that its holder raises every ten seconds. No clock is
 ever compared with another machine's, and nothing depends on the time of a file.
 
-- It appears whole, by link(2): of any number of processes exactly one makes it. On a file system without hard
-  links (FAT, Google Drive) it is opened exclusively and then written; until then it says nothing that can be read,
+- It is created whole, by link(2): of any number of processes exactly one succeeds. On a file system without hard
+  links (FAT, Google Drive) it is opened exclusively and then written; until then it holds nothing that can be read,
   and counts as the lock of a process that cannot be seen.
 - Its holder raises the counter in the file that it made, never by the file's name, so a holder that was taken
   for dead and wakes up cannot write into its successor's lock. It reads its lock back each time, finds it

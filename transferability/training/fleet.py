@@ -131,8 +131,7 @@ class FleetModule(L.LightningModule):
         for task, mean in means.items():
             self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
 
-        prefixes = {source: self._prefix(source, n, sources) for source, n in fleet.prefixes.items()}
-        self.prefixes = nn.ModuleDict(prefixes)
+        self.prefixes = nn.ModuleDict({name: self._prefix(name, n, sources) for name, n in fleet.prefixes.items()})
         # What runs in place of the prefixes, once their norms are final (`fold`).
         self.folded: nn.ModuleDict | None = None
         self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
