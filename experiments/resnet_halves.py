@@ -15,6 +15,7 @@ Expect no dip of BnB at middle layers: what was reported so far of networks with
 hardly shows one. Expect specificity at the upper blocks.
 """
 
+from collections import OrderedDict
 from dataclasses import replace
 from itertools import pairwise
 
@@ -47,9 +48,10 @@ class Block(nn.Module):
 def narrow_resnet(classes: int) -> nn.Module:
     """A stem that halves the image, eight blocks of 16 to 128 channels, average pooling, one output per class."""
     widths = (16, 16, 16, 32, 32, 64, 64, 128, 128)
-    blocks = [Block(a, b, 1 if a == b else 2) for a, b in pairwise(widths)]
-    stem = [nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
+    blocks = [(f"block{n}", Block(a, b, 1 if a == b else 2)) for n, (a, b) in enumerate(pairwise(widths), 1)]
+    stem = [("conv", nn.Conv2d(3, 16, 3, 2, 1, bias=False)), ("norm", nn.BatchNorm2d(16)), ("relu", nn.ReLU())]
+    top = [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten()), ("classes", nn.Linear(widths[-1], classes))]
+    return nn.Sequential(OrderedDict([*stem, *blocks, *top]))
 
 
 architecture = chain(narrow_resnet, crop=28)
