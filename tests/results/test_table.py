@@ -11,8 +11,9 @@ from handmade import complete, frame, row
 from tiny import write_table
 
 from transferability.files import Refused
+from transferability.names import in_spans
 from transferability.results.claims import claims
-from transferability.results.table import COLUMNS, in_spans, line_of, listed, read_results, write_lines
+from transferability.results.table import COLUMNS, line_of, listed, read_results, write_lines
 
 EQUAL = pd.testing.assert_frame_equal
 

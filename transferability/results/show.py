@@ -13,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from transferability.names import in_spans
 from transferability.results.statistics import (
     FINAL,
     MARGIN,
@@ -25,7 +26,7 @@ from transferability.results.statistics import (
     unpaired,
     varying,
 )
-from transferability.results.table import full_names, in_spans, listed
+from transferability.results.table import full_names, listed
 from transferability.splits import group_title
 
 NOTE_WIDTH = 100
