@@ -29,8 +29,7 @@ from transferability.results.answers import sentences
 from transferability.results.collect import collect
 from transferability.results.paper import paper_results as paper_results
 from transferability.results.show import points
-from transferability.results.statistics import FINAL, means_by_n, standing
-from transferability.results.statistics import summary as summary
+from transferability.results.statistics import means_by_n, standing, summary_of
 from transferability.results.table import read_results as read_results
 from transferability.runs.paths import StudyFolder, data_root, study_folder
 from transferability.runs.status import statuses
@@ -84,16 +83,22 @@ def open_study(experiment: Path | str, runs: Path | str | None = None, data: Pat
 # ------------------------------------------------------------------------------------------ tables
 
 
-def differences(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
+def _is_papers(results: pd.DataFrame) -> bool:
+    return len(results) > 0 and bool((results["study"] == statistics.PUBLISHED).all())
+
+
+def differences(results: pd.DataFrame, statistic: str | None = None) -> pd.DataFrame:
     """One row per network that has not diverged, with its paired differences.
 
     Adds the columns group, treatment, unit, accuracy, difference, coadaptation, specificity, train_loss_difference
-    (`results.statistics.networks` says what they are).
+    (`results.statistics.networks` says what they are). statistic: a column, val_top1 (the final accuracy) or
+    val_top1_best10 (the mean of the ten highest validations); None: the second of the paper's networks, else the first.
     """
-    return statistics.networks(results, statistic)
+    default = statistics.BEST if _is_papers(results) else statistics.FINAL
+    return statistics.networks(results, statistic or default)
 
 
-def means(results: pd.DataFrame, column: str = "difference", statistic: str = FINAL) -> pd.DataFrame:
+def means(results: pd.DataFrame, column: str = "difference", statistic: str | None = None) -> pd.DataFrame:
     """For each group of splits, treatment and n: the mean of one column of `differences` over units.
 
     Columns: group, treatment, n, value, low, high (95 % interval; NaN below three units), networks, units, varies,
@@ -102,7 +107,12 @@ def means(results: pd.DataFrame, column: str = "difference", statistic: str = FI
     return means_by_n(differences(results, statistic), column)
 
 
-def answers(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
+def summary(results: pd.DataFrame, statistic: str | None = None) -> pd.DataFrame:
+    """All means of `differences` side by side: one row per group of splits, treatment and n."""
+    return summary_of(differences(results, statistic))
+
+
+def answers(results: pd.DataFrame, statistic: str | None = None) -> pd.DataFrame:
     """How many layers can be kept? One row per group of splits, treatment and reference: the base, and the best.
 
     Columns: group, treatment, reference, up_to (largest n up to which all networks are within a point of the reference;
@@ -121,7 +131,7 @@ def answers(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype({"up_to": "Int64"})
 
 
-def sentence(results: pd.DataFrame, statistic: str = FINAL) -> str:
+def sentence(results: pd.DataFrame, statistic: str | None = None) -> str:
     """The answers in words, as `transferability results` ends with them."""
     return "\n".join(sentences(differences(results, statistic)))
 
@@ -168,7 +178,7 @@ def _drawings(name: str, source: OpenStudy | pd.DataFrame | None, paper: bool, p
     table = source.results() if isinstance(source, OpenStudy) else source
     options = {"split": split} if split else {}
     if name in OF_A_TABLE:
-        of_table = table_of(table, paper)
+        of_table = table_of(None if table is None or _is_papers(table) else table, paper)
         return draw(page, depth_of(of_table.rows)) if name == "figure1" else draw(of_table, page, **options)
     if not isinstance(source, OpenStudy):
         raise Refused(f"{name} is drawn from a study's own files: give what open_study returns")

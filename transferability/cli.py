@@ -503,10 +503,10 @@ def _dry_run(
 # ------------------------------------------------------------------------------------------ results
 
 
-def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool = False) -> None:
+def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str = "text") -> None:
     """Writes the tables of the whole study; prints the summary of `chosen`, and what is missing of it.
 
-    csv: the summary as CSV on standard output; all else then goes to standard error.
+    form: text; or csv or latex, on standard output: all else then goes to standard error.
     """
     from transferability.results.collect import collect
 
@@ -515,7 +515,7 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
 
     from transferability.names import in_spans
     from transferability.results.answers import sentences
-    from transferability.results.show import print_note, print_table
+    from transferability.results.show import latex, print_note, print_table
     from transferability.results.statistics import networks, summary
     from transferability.results.table import full_names, read_results
 
@@ -524,10 +524,12 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}
     shown = results.loc[[name in names or name in bases for name in full_names(results)]]
-    console = _Console(highlight=False, stderr=csv, width=_output_width())
+    console = _Console(highlight=False, stderr=form != "text", width=_output_width())
     say = _say(console)
-    if csv:
+    if form == "csv":
         summary(shown).to_csv(sys.stdout, index=False, lineterminator="\n")
+    elif form == "latex":
+        sys.stdout.write(latex(shown))
     elif len(shown):
         print_table(shown, console=console)
     if len(results):
@@ -540,12 +542,20 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
 
 
 @app.command()
-def results(experiment: ExperimentFile, only: Only = None, csv: Csv = False) -> None:
+def results(
+    experiment: ExperimentFile,
+    only: Only = None,
+    csv: Csv = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the summary as LaTeX (booktabs).")] = False,
+) -> None:
     """Collect results.csv and curves.csv, name every missing network, print the summary (--csv: all its columns)."""
     from transferability.study import load_study
 
     study = load_study(experiment)
-    _collect(study, study.select(only or ()), study_folder(study.name), csv)
+    if csv and latex:
+        raise Refused("--csv --latex: write one of them")
+    form = "csv" if csv else "latex" if latex else "text"
+    _collect(study, study.select(only or ()), study_folder(study.name), form)
     gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 

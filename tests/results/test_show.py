@@ -225,6 +225,19 @@ def test_results_as_csv_have_every_column_and_nothing_else(experiment: Path) -> 
     assert b"missing: random-0/B2A/seed-1" in done.stderr and b"71 of 81 networks are done" in done.stderr
 
 
+def test_results_as_latex_are_tables_and_nothing_else(experiment: Path) -> None:
+    done = run("results", experiment, "--latex")
+    text = done.stdout.decode()
+    assert text.startswith(
+        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\caption{Random splits (units differ in seeds)}"
+    )
+    assert "treatment & n & networks & units & top-1 \\% & $-$ base & verdict" in text
+    assert "AnB$^+$ & $1$ & " in text and "$+0.0 \\pm 0.0$ & same" in text
+    assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end") > 0
+    assert b"71 of 81 networks are done" in done.stderr
+    assert b"write one of them" in run("results", experiment, "--latex", "--csv").stderr
+
+
 def test_results_of_a_study_that_was_not_started(roots: Path, experiment: Path) -> None:
     done = run("results", experiment, "--csv", TRANSFERABILITY_RUNS=str(roots / "elsewhere"))
     assert done.returncode == 0 and b"0 of 81 networks are done" in done.stderr
