@@ -699,7 +699,7 @@ def network_memory() -> float:
     zeros = torch.zeros(RECIPE.batch, dtype=torch.int64)
     pixels = torch.zeros(RECIPE.batch, 3, RECIPE.crop, RECIPE.crop, dtype=torch.uint8)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = module(Batch(pixels, zeros, zeros, zeros, zeros, zeros.bool()))
+        logits = module(Batch(pixels, zeros, zeros, zeros, zeros, zeros.bool(), torch.empty(len(pixels), 0)))
     weights = {parameter.untyped_storage().data_ptr(): parameter.nbytes for parameter in module.networks.parameters()}
     activations = sum(size for address, size in kept.items() if address not in weights)
     del logits

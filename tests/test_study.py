@@ -315,7 +315,8 @@ def test_load_study(tmp_path: Path) -> None:
         (EXPERIMENT.replace("steps=10", "steps=0"), "{file}: recipe 'r': steps is 0"),
         (
             EXPERIMENT.replace("steps=10", "steps=10, optimizer='adamw'"),
-            "{file}:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'optimizer'; Recipe takes name,",
+            "{file}:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'optimizer'; did you mean "
+            "optimiser?; Recipe takes name,",
         ),
         (
             EXPERIMENT.replace("rate=0.1", "rates=0.1"),

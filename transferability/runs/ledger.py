@@ -177,6 +177,13 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], packed: PackedImages) 
             checked.add(key)
             counts = np.bincount(packed.train.labels, minlength=len(packed.classes))[tasks[target]]
             _refuse_few(network, counts)
+            single = np.flatnonzero(np.minimum(counts, counts if most is None else most) < 2)
+            if recipe.stop == "inner" and len(single):
+                name = packed.classes[tasks[target][single[0]]].name
+                raise Refused(
+                    f"{network.name}: class {name!r} has one training image, of which none can be held out; leave "
+                    f"stop='inner' out of recipe {recipe.name!r}"
+                )
             recipe.refuse_size(packed.size, network.name)
 
 
