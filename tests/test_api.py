@@ -15,6 +15,7 @@ from project import HELPERS, PROJECT
 from test_docs import FENCED
 from tiny import RECIPE, TINY, write_tiny
 from trained import PLAIN, train
+from waiting import LIMIT
 
 import transferability as tr
 from transferability.study import load_study
@@ -78,7 +79,16 @@ def test_importing_the_package_loads_nothing() -> None:
         "assert not heavy & sys.modules.keys(); tr.figure('figure2', tr.paper_results());"
         "assert 'torch' not in sys.modules; assert not hasattr(tr, 'nothing'); from transferability import study"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=LIMIT)
+
+
+def test_without_torch_the_extra_is_named() -> None:
+    code = (
+        "import sys, transferability as tr; sys.modules['torch'] = None\n"
+        "try: tr.load_network('nowhere.py', 'x')\nexcept tr.Refused as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, timeout=LIMIT, capture_output=True, text=True)
+    assert done.stdout.startswith("load_network needs torch: pip install '.[train]'")
 
 
 def test_every_name_is_there() -> None:
@@ -112,7 +122,9 @@ def test_figures(place: Path, tmp_path: Path) -> None:
             with pytest.raises(tr.Refused, match=name):
                 tr.figure(name, results)
             continue
-        assert tr.figure(name, study)._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+        assert isinstance(tr.figure(name, study), Figure)
+    shown: Any = tr.figure("table1", results)
+    assert shown._repr_png_().startswith(b"\x89PNG")
     style = tmp_path / "large.mplstyle"
     style.write_text("font.size: 20\n")
     figure = tr.figure("figure2", results, width=3.25, style=style, caption="mine")

@@ -199,8 +199,10 @@ def load_network(study: OpenStudy | Path | str, name: str) -> "TrainedNetwork":
     `classes`, `preprocessing`, `features`, `accuracy`, `validation_images`, `original` and `result`. Refused where it
     is not trained, or its weights were not kept (`--keep-weights`, `--keep PATTERN`).
     """
-    from transferability.trained.network import load_network as load
-
+    try:
+        from transferability.trained.network import load_network as load
+    except ModuleNotFoundError as error:
+        raise Refused(f"load_network needs {error.name}: pip install '.[train]' in a clone of the project") from None
     opened = study if isinstance(study, OpenStudy) else open_study(study)
     return load(opened.study, name, opened.folder, opened.data)
 
