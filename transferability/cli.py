@@ -719,6 +719,8 @@ def main() -> None:
     other end of any of its sockets is gone. A reader that leaves (`| head`) ends what prints with code 1 (click, rich).
     """
     print_any_character()
+    if not os.environ.get("COLUMNS", "80").strip("0"):
+        del os.environ["COLUMNS"]  # 0, as some launchers set it, is no width
     try:
         app()
     except ModuleNotFoundError as error:

@@ -13,7 +13,15 @@ from tiny import write_table
 from transferability.files import Refused
 from transferability.names import in_spans
 from transferability.results.claims import claims
-from transferability.results.table import COLUMNS, line_of, listed, read_results, write_lines
+from transferability.results.table import (
+    COLUMNS,
+    DRAWN,
+    line_of,
+    listed,
+    read_curves,
+    read_results,
+    write_lines,
+)
 
 EQUAL = pd.testing.assert_frame_equal
 
@@ -93,6 +101,7 @@ REWRITTEN: dict[str, Callable[[Path, Path], object]] = {
         source, lambda value: f"{float(value):,.12g}" if value else ""
     ).to_csv(copy, index=False),
     "a line for spreadsheets": lambda source, copy: copy.write_text("sep=,\n" + source.read_text()),
+    "empty lines at the start": lambda source, copy: copy.write_text("\n" + "," * 25 + "\n" + source.read_text()),
     "empty lines at the end": lambda source, copy: copy.write_text(source.read_text() + "\n" + "," * 25 + "\n"),
     "put together": lambda source, copy: copy.write_text(
         "".join(texts(source)[part].to_csv(index=False) for part in (slice(0, 3), slice(3, None)))
@@ -116,6 +125,17 @@ def test_a_table_reads_the_same_however_it_was_written(how: str, original: Path,
     REWRITTEN[how](original, other)
     assert other.read_bytes() != original.read_bytes() or how == "pandas"
     EQUAL(read_results(other), read_results(original), rtol=1e-9)
+
+
+@pytest.mark.parametrize("how", ["NA", "tabs in UTF-16", "decimal commas", "a line for spreadsheets", "quoted"])
+def test_curves_read_the_same_however_they_were_written(how: str, tmp_path: Path) -> None:
+    original, other = tmp_path / "curves.csv", tmp_path / "mine.csv"
+    lines = [f"demo,random-0,{name},0,{rest}\n" for name in ("baseB", "A3B+") for rest in ("6,2.75,1234.5", "12,2.5,")]
+    write_lines(original, DRAWN, lines)
+    REWRITTEN[how](original, other)
+    EQUAL(read_curves(other), read_curves(original))
+    assert read_curves(other)["val_loss"].tolist() == [2.75, 2.5] * 2
+    assert read_curves(other)["train_loss"].isna().tolist() == [False, True] * 2
 
 
 def test_rows_in_another_order_are_the_same_rows(original: Path, tmp_path: Path) -> None:
@@ -211,6 +231,9 @@ def test_what_is_no_results_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "book.csv").write_bytes(b"PK\x03\x04\x14\x00")
     with pytest.raises(Refused, match="save it as CSV"):
         read_results(tmp_path / "book.csv")
+    (tmp_path / "table.json").write_text('{"study": "' + "x" * 200_000)
+    with pytest.raises(Refused, match="no results table"):
+        read_results(tmp_path / "table.json")
     (tmp_path / "noise.csv").write_bytes(bytes(range(256)) * 9)
     with pytest.raises(Refused, match="no results table"):
         read_results(tmp_path / "noise.csv")
