@@ -20,7 +20,7 @@ import pandas as pd
 from typer.main import get_command
 
 from transferability.cli import app
-from transferability.networks import Architecture, Conv, Linear
+from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.recipe import Recipe
 from transferability.results.paper import paper_results
 from transferability.results.statistics import (
@@ -394,7 +394,7 @@ def field_table(*kinds: Any) -> list[str]:
         texts = documented(kind)
         for field in fields(kind):
             kind_of = field.type.__name__ if isinstance(field.type, type) else str(field.type)
-            kind_of = re.sub(r"transferability\.[\w.]+\.", "", kind_of).replace("|", "or")
+            kind_of = re.sub(r"(transferability\.[\w.]+|collections\.abc|typing)\.", "", kind_of).replace("|", "or")
             default = "" if field.default is MISSING else f"`{field.default!r}`"
             text = texts[field.name].replace("|", "\\|")
             lines.append([kind.__name__, f"`{field.name}`", kind_of, default, text])
@@ -446,6 +446,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "ddp": side_by_side,
     "recipe": lambda: field_table(Recipe),
     "architecture": lambda: field_table(Architecture, Conv, Linear),
+    "chain": lambda: field_table(Chain),
     "study": lambda: field_table(Study, Network),
     "commands": commands,
     "submit": lambda: options("submit"),

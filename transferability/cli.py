@@ -42,7 +42,6 @@ app = typer.Typer(
     help="How transferable are the features of layer n? Trains the networks of Yosinski et al. 2014, and beyond.",
     epilog="Start with `transferability pack demo data/demo` and `transferability run experiments/demo.py`.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -87,6 +86,10 @@ def _machine(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep the final weights of every network, not of bases alone.")
     ] = False,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", metavar="PATTERN", help="Keep those of networks like this too; may be repeated."),
+    ] = None,
     wandb: Wandb = "disabled",
     wandb_artifacts: Annotated[
         bool, typer.Option("--wandb-artifacts", help="With --wandb: the bases' weights as artifacts, too.")
@@ -110,7 +113,16 @@ def _machine(
     ] = "auto",
 ) -> Machine:
     return Machine(
-        accelerator, devices, nodes, checkpoint_minutes, keep_weights, wandb, wandb_artifacts, resident, form
+        accelerator=accelerator,
+        devices=devices,
+        nodes=nodes,
+        checkpoint_minutes=checkpoint_minutes,
+        keep_weights=keep_weights,
+        keep=tuple(keep or ()),
+        wandb=wandb,
+        wandb_artifacts=wandb_artifacts,
+        resident=resident,
+        form=form,
     )
 
 
@@ -386,6 +398,7 @@ def train(
 
     machine = replace(machine, wandb=ready(machine.wandb))
     study = load_study(experiment)
+    study.select(machine.keep)  # refused here, not at the end of training
     divided = fleets(study.select(only or ()), fleet_size)
     chosen = _which(study, fleet, network, divided, (submission, element))
     if first:
@@ -466,6 +479,7 @@ def run(
     machine = replace(machine, wandb=ready(machine.wandb))
     study, console = load_study(experiment), _Console(highlight=False)
     chosen = study.select(only or ())
+    study.select(machine.keep)  # refused here, not at the end of training
     packed = open_packed(data_root() / study.data)  # refused here, not in every worker
     verify_at_first_use(packed)
     number = workers or default_workers(machine.accelerator, machine.devices)
@@ -516,29 +530,33 @@ def _dry_run(
 # ------------------------------------------------------------------------------------------ results
 
 
-def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool = False) -> None:
+def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str = "text") -> None:
     """Writes the tables of the whole study; prints the summary of `chosen`, and what is missing of it.
 
-    csv: the summary as CSV on standard output; all else then goes to standard error.
+    form: text; or csv or latex, on standard output: all else then goes to standard error.
     """
     from transferability.results.collect import collect
 
     # What the summary needs is loaded while other processes read: it takes as long as the reading.
     missing = collect(study, folder, meanwhile=partial(import_module, "transferability.results.show"))
 
-    from transferability.results.show import print_table
-    from transferability.results.statistics import summary
-    from transferability.results.table import full_names, in_spans, read_results
+    from transferability.names import in_spans
+    from transferability.results.answers import sentences
+    from transferability.results.show import latex, print_note, print_table
+    from transferability.results.statistics import networks, summary
+    from transferability.results.table import full_names, read_results
 
     results = read_results(folder.results)
     names = {network.name for network in chosen}
     # With the bases, which differences are paired with.
     bases = {network.name for network in study.networks if network.stage == 0}
     shown = results.loc[[name in names or name in bases for name in full_names(results)]]
-    console = _Console(highlight=False, stderr=csv, width=_output_width())
+    console = _Console(highlight=False, stderr=form != "text", width=_output_width())
     say = _say(console)
-    if csv:
+    if form == "csv":
         summary(shown).to_csv(sys.stdout, index=False, lineterminator="\n")
+    elif form == "latex":
+        sys.stdout.write(latex(shown))
     elif len(shown):
         print_table(shown, console=console)
     if len(results):
@@ -546,15 +564,25 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, csv: bool =
     for line in in_spans(name for name in missing if name in names):
         say(f"missing: {line}")
     say(f"{len(results)} of {len(study.networks)} networks are done")
+    for sentence in ["", *sentences(networks(shown))] if len(shown) else ():
+        print_note(console, sentence)
 
 
 @app.command()
-def results(experiment: ExperimentFile, only: Only = None, csv: Csv = False) -> None:
+def results(
+    experiment: ExperimentFile,
+    only: Only = None,
+    csv: Csv = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the summary as LaTeX (booktabs).")] = False,
+) -> None:
     """Collect results.csv and curves.csv, name every missing network, print the summary (--csv: all its columns)."""
     from transferability.study import load_study
 
     study = load_study(experiment)
-    _collect(study, study.select(only or ()), study_folder(study.name), csv)
+    if csv and latex:
+        raise Refused("--csv --latex: write one of them")
+    form = "csv" if csv else "latex" if latex else "text"
+    _collect(study, study.select(only or ()), study_folder(study.name), form)
     gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 
@@ -572,8 +600,11 @@ def status(
     study = load_study(experiment)
     chosen, folder = study.select(only or ()), study_folder(study.name)
     if csv:
-        rows = [(status.network.name, status.state, status.detail) for status in statuses(study, folder, chosen)]
-        _print_csv(("network", "state", "detail"), rows)
+        rows = [
+            (status.network.name, status.state, status.detail, "yes" if status.has_weights else "")
+            for status in statuses(study, folder, chosen)
+        ]
+        _print_csv(("network", "state", "detail", "weights"), rows)
         return
     print_status(study, folder, chosen, _console(), everything)
 
@@ -605,6 +636,21 @@ def report(
         if every is None or gathered.is_over:
             return
         time.sleep(60 * every)
+
+
+@app.command()
+def export(
+    experiment: ExperimentFile,
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Its full name, as random-0/A3B+.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What to write: FILE.safetensors or FILE.onnx.")],
+) -> None:
+    """Write a trained network to a file, with classes and preprocessing; `status` says which have weights."""
+    from transferability.study import load_study
+    from transferability.trained.export import export as export_network
+    from transferability.trained.network import load_network
+
+    study = load_study(experiment)
+    print(export_network(load_network(study, network, study_folder(study.name), data_root()), file))
 
 
 @app.command()
@@ -667,6 +713,7 @@ def submit(
     refuse_form(machine.form, True, machine.processes)
     ready(machine.wandb)
     study, others = load_study(experiment), tuple(sbatch_option or ())
+    study.select(machine.keep)  # refused here, not at the end of training
     options = Options(machine, fleet_size, max_parallel, time_limit, partition, account, others)
     printer = Printer(_console(), dry_run)
     submit_study(study, study_folder(study.name), data_root(), experiment, only or (), options, printer)
@@ -707,7 +754,7 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
             raise
         print(
-            f"transferability: this command trains, and {error.name} is not installed; install the extra: "
+            f"transferability: this command needs {error.name}, which is not installed; install the extra: "
             "pip install '.[train]' in a clone of the project",
             file=sys.stderr,
         )

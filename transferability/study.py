@@ -60,6 +60,10 @@ class Network:
         """Full name: `random-0/A3B+/seed-0`."""
         return f"{self.split}/{self.short_name}/seed-{self.seed}"
 
+    def is_like(self, pattern: str) -> bool:
+        """Whether a shell pattern matches the full name, or its beginning: `random-0/A*B` is any seed."""
+        return any(fnmatch.fnmatchcase(name, pattern) for name in (self.name, self.name.rpartition("/")[0]))
+
     @property
     def stage(self) -> int:
         """0 for bases, 1 for what copies from them or has random features."""
@@ -165,19 +169,14 @@ class Study:
     def select(self, only: Sequence[str]) -> tuple[Network, ...]:
         """The networks whose name matches one of the patterns, in the study's order; all for no pattern.
 
-        A pattern is a shell pattern on the full name or on its beginning: `random-0/A*B` is any seed.
+        Refused: a pattern that no network is like.
         """
         if not only:
             return self.networks
-
-        def matches(network: Network, pattern: str) -> bool:
-            without_seed = network.name.rpartition("/")[0]
-            return any(fnmatch.fnmatchcase(name, pattern) for name in (network.name, without_seed))
-
         for pattern in only:
-            if not any(matches(network, pattern) for network in self.networks):
+            if not any(network.is_like(pattern) for network in self.networks):
                 raise Refused(f"study {self.name!r} has no network like {pattern!r}; `transferability plan` lists them")
-        return tuple(network for network in self.networks if any(matches(network, pattern) for pattern in only))
+        return tuple(network for network in self.networks if any(network.is_like(pattern) for pattern in only))
 
 
 @dataclass(frozen=True)

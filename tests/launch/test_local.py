@@ -12,7 +12,8 @@ from tiny import tiny_study
 from waiting import LIMIT
 
 from transferability.data.packed import PackedImages
-from transferability.launch.local import Job, ThisProcess, Workers, train_pending
+from transferability.launch import local
+from transferability.launch.local import Job, ProgressLines, ThisProcess, Workers, train_pending
 from transferability.runs.ledger import is_done, pending
 from transferability.runs.machine import Machine
 from transferability.runs.paths import data_root, study_folder
@@ -63,6 +64,30 @@ def test_a_worker_without_its_parent_leaves_and_records_no_failure(roots: Path, 
         assert worker.processes[0].exitcode in (0, 1)
         worker.pipes.clear()
     assert not study_folder("tiny").fleet(fleet.name).failed.exists()
+
+
+def test_the_log_of_an_array_task_has_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 steps of 8 images; the clock is set by hand."""
+    (fleet,) = fleets(tiny_study(["baseA"]).networks)
+    now, lines = [100.0], list[str]()
+    monkeypatch.setattr(local.time, "monotonic", lambda: now[0])
+    tell = ProgressLines(fleet, lines.append)
+    for seconds, step in ((0, 2), (59, 3), (61, 4), (70, 5), (140, 8), (300, 8)):
+        now[0] = 100.0 + seconds
+        tell(step)
+    assert [line.partition(" random-0.")[2] for line in lines] == [
+        "baseA.seed-0: step 4 of 12, 0 images/s, 4 min left",
+        "baseA.seed-0: step 8 of 12, 0 images/s, 79 s left",
+    ]
+
+
+def test_this_process_says_how_far_it_is(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "SAID_EVERY", 0.0)
+    lines: list[str] = []
+    job = job_of(tiny_study(["baseA"]))
+    assert train_pending(job, fleets(job.study.networks), ThisProcess(job, lines.append), lines.append) == []
+    assert lines[0] == "random-0.baseA.seed-0: 1 networks, 12 steps"
+    assert any("baseA.seed-0: step 12 of 12, " in line and line.endswith("images/s, 0 s left") for line in lines)
 
 
 def test_what_waits_for_a_source_that_is_not_trained_is_left(roots: Path, packed: PackedImages) -> None:

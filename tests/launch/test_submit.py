@@ -73,7 +73,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
 
 def go(study: Study, only: tuple[str, ...] = (), dry_run: bool = False, **options: Any) -> str:
     console = Console(width=500, file=io.StringIO(), record=True)
-    machine = {name: options.pop(name) for name in ("devices", "nodes", "wandb") if name in options}
+    machine = {name: options.pop(name) for name in ("devices", "nodes", "wandb", "keep") if name in options}
     folder = study_folder(study.name)
     arguments = Options(Machine(**machine), **options), Printer(console, dry_run)
     submit(study, folder, data_root(), EXPERIMENT, only, *arguments)
@@ -230,6 +230,14 @@ def test_a_dry_run_prints_a_script_that_does_what_submit_does(study: Study, tmp_
     (tmp_path / "sbatch.log").unlink()
     go(study, fleet_size=2)
     assert calls(study) == dry and len(dry) > 3
+
+
+def test_patterns_of_weights_to_keep_are_handed_on(study: Study) -> None:
+    go(study, keep=("random-0/A2B*", "*/A1A/seed-0"))
+    assert [part for part in calls(study)[0] if part.startswith("--keep")] == [
+        "--keep=random-0/A2B*",
+        "--keep=*/A1A/seed-0",
+    ]
 
 
 def test_a_job_that_will_never_start_is_said_at_submission(study: Study, tmp_path: Path) -> None:

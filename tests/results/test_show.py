@@ -210,7 +210,8 @@ def test_results_name_what_is_missing_in_one_line_each_kind(experiment: Path) ->
         "missing: random-0/A{1..3}B+/seed-{0..2}",
         "missing: random-0/B2A/seed-1",
     ]
-    assert lines[-1] == "71 of 81 networks are done"
+    end = lines.index("71 of 81 networks are done")
+    assert lines[end + 1] == "" and lines[end + 2].startswith("Random splits, BnB: up to n = 3 within a point of its")
     assert "No room" not in done.stdout.decode()  # a pipe holds lines of any length
     assert max(len(line) for line in lines if line.startswith("treatment")) > 80
 
@@ -222,6 +223,19 @@ def test_results_as_csv_have_every_column_and_nothing_else(experiment: Path) -> 
     assert list(table.columns) == list(expected.columns) and len(table.columns) == 41
     pd.testing.assert_frame_equal(table.fillna(""), expected.fillna(""), check_dtype=False)
     assert b"missing: random-0/B2A/seed-1" in done.stderr and b"71 of 81 networks are done" in done.stderr
+
+
+def test_results_as_latex_are_tables_and_nothing_else(experiment: Path) -> None:
+    done = run("results", experiment, "--latex")
+    text = done.stdout.decode()
+    assert text.startswith(
+        "% needs \\usepackage{booktabs}\n\\begin{table}\n\\caption{Random splits (units differ in seeds)}"
+    )
+    assert "treatment & n & networks & units & top-1 \\% & $-$ base & verdict" in text
+    assert "AnB$^+$ & $1$ & " in text and "$+0.0 \\pm 0.0$ & same" in text
+    assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end") > 0
+    assert b"71 of 81 networks are done" in done.stderr
+    assert b"write one of them" in run("results", experiment, "--latex", "--csv").stderr
 
 
 def test_results_of_a_study_that_was_not_started(roots: Path, experiment: Path) -> None:

@@ -11,11 +11,11 @@ from handmade import complete, frame, row
 from tiny import write_table
 
 from transferability.files import Refused
+from transferability.names import in_spans
 from transferability.results.claims import claims
 from transferability.results.table import (
     COLUMNS,
     DRAWN,
-    in_spans,
     lines_of,
     listed,
     read_curves,

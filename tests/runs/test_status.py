@@ -118,6 +118,44 @@ def test_running_stopped_and_ended(study: Study) -> None:
     assert of(study, ended={"12_3"})[names[0]].state == "missing"
 
 
+def test_the_time_left_is_that_of_all_networks_at_the_present_speed(study: Study) -> None:
+    """Two networks run at 16 images/s each; each network of the study sees 100 steps of 8 images."""
+    names = ["random-0/baseA/seed-0", "random-0/baseB/seed-0"]
+    folder = study_folder(study.name)
+    progress(study, names, step=40, updated=time.time())
+    assert status.time_left(statuses(study, study.networks)) is None  # nothing runs
+    with hold([folder.lock(name) for name in names]):
+        known = statuses(study, study.networks)
+        left = (2 * 60 + (len(study.networks) - 2) * 100) * 8 / 32
+        assert status.time_left(known) == left
+        fail(study, ["random-0/baseA/seed-1"], "out of memory")  # what copies from it is blocked, and not counted
+        blocked = [member for member in statuses(study, study.networks) if member.state in ("failed", "blocked")]
+        assert status.time_left(statuses(study, study.networks)) == left - len(blocked) * 100 * 8 / 32
+        console = Console(width=200, record=True, file=io.StringIO())
+        print_status(study, folder, study.networks, console)
+        assert f"about {status.span(left - len(blocked) * 25)} left, if as many networks go on" in console.export_text()
+        assert status.time_left([member for member in known if member.network.name in names]) == 30.0
+
+
+def test_what_can_be_exported_is_said(study: Study) -> None:
+    folder = study_folder(study.name)
+    for name in ("random-0/baseA/seed-0", "random-0/A1B/seed-0", "random-0/A2B/seed-0", "random-0/A3B/seed-0"):
+        finish(study, name)
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_status(study, folder, study.networks, console)
+    assert "can be exported: 0 of 4; the others were trained without --keep-weights" in console.export_text()
+    for name in ("random-0/baseA/seed-0", "random-0/A1B/seed-0", "random-0/A2B/seed-0"):
+        folder.weights(name).touch()
+    print_status(study, folder, study.networks, console)
+    expected = (
+        "can be exported: 3 of 4: random-0/baseA/seed-0; random-0/A{1,2}B/seed-0; the others were trained without"
+    )
+    assert expected in console.export_text()
+    assert [member.network.short_name for member in statuses(study, study.networks) if member.has_weights] == [
+        *("baseA", "A1B", "A2B")
+    ]
+
+
 def test_what_is_printed(study: Study) -> None:
     finish(study, "random-0/baseB/seed-0")
     fail(study, ["random-0/baseA/seed-0"], "no [room] left")

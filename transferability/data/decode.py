@@ -46,7 +46,7 @@ def decode(data: bytes) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise Unreadable(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,}")
             image.load()
-            return _rgb(_upright(image))
+            return as_rgb(image)
     except (Unreadable, MemoryError):
         raise
     except PIL.UnidentifiedImageError:
@@ -55,6 +55,11 @@ def decode(data: bytes) -> Image.Image:
         if is_mistake(error):
             raise
         raise Unreadable(f"is damaged ({reason_of(error)})") from None
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as `decode` returns it. Raises Unreadable where its pixels have no known scale."""
+    return _rgb(_upright(image))
 
 
 def is_mistake(error: Exception) -> bool:

@@ -639,22 +639,29 @@ def load(image: ImageRef) -> Image.Image:
 
 
 def fit(image: Image.Image, rule: Rule, ref: ImageRef) -> Image.Image:
-    """An RGB image of any size to S x S by the rule. Images that are S x S already keep their pixels.
-
-    The filter is bicubic, with a support that grows with the reduction (Pillow's antialiasing).
-
-    # Paper: Caffe's scripts squashed to 256x256 with ImageMagick or OpenCV, whose filters differ a little.
-    """
-    size, (width, height) = (rule.size, rule.size), image.size
-    if (width, height) == size:
-        return image
-    if rule.exact:
+    """An RGB image of any size to S x S by the rule. Images that are S x S already keep their pixels."""
+    width, height = image.size
+    if rule.exact and (width, height) != (rule.size, rule.size):
         raise Refused(
             f"the pictures differ in size ({ref.place} is {width}x{height}, the first one"
             f" {rule.size}x{rule.size}): give --size S"
         )
+    return resized(image, rule.size, rule.squash)
+
+
+def resized(image: Image.Image, side: int, squash: bool) -> Image.Image:
+    """An image as a square of `side` pixels; one that is such a square already is returned itself.
+
+    squash: whatever its shape; else its shorter side is resized and the centre cut out. The filter is bicubic, with a
+    support that grows with the reduction (Pillow's antialiasing).
+
+    # Paper: Caffe's scripts squashed to 256x256 with ImageMagick or OpenCV, whose filters differ a little.
+    """
+    size, (width, height) = (side, side), image.size
+    if (width, height) == size:
+        return image
     short = min(height, width)
-    left, top = (0.0, 0.0) if rule.squash else ((width - short) / 2, (height - short) / 2)
+    left, top = (0.0, 0.0) if squash else ((width - short) / 2, (height - short) / 2)
     return image.resize(size, Image.Resampling.BICUBIC, box=(left, top, width - left, height - top))
 
 

@@ -18,12 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferability.files import Refused, in_words
+from transferability.names import span
 from transferability.runs.ledger import is_done, without_diverged
 from transferability.runs.machine import Machine, forget_ranks, gpus, threads
 from transferability.runs.paths import StudyFolder
 from transferability.runs.status import at_chance
 from transferability.study import Fleet, Network, Study
 from transferability.training.cost import fleet_operations
+
+SAID_EVERY = 60.0  # seconds between two lines of progress in a log
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,30 @@ def _outcome_lines(job: Job, ended: Ended) -> list[str]:
 
 
 @dataclass
+class ProgressLines:
+    """Says how far a fleet is: a line per minute, for the log of an array task. Called with the step it has reached."""
+
+    fleet: Fleet
+    say: Callable[[str], None]
+    step: int | None = None  # at the line before
+    since: float = 0.0
+
+    def __call__(self, step: int) -> None:
+        now = time.monotonic()
+        if self.step is None:
+            self.step, self.since = step, now
+            return
+        if now - self.since < SAID_EVERY or step <= self.step:
+            return
+        recipe, rate = self.fleet.recipe, (step - self.step) / (now - self.since)
+        self.say(
+            f"{time.strftime('%F %T')} {self.fleet.name}: step {step:,} of {recipe.steps:,}, "
+            f"{rate * recipe.batch:,.0f} images/s, {span((recipe.steps - step) / rate)} left"
+        )
+        self.step, self.since = step, now
+
+
+@dataclass
 class ThisProcess:
     """Trains one fleet at a time, in this process. What fails is raised.
 
@@ -142,9 +169,8 @@ class ThisProcess:
         if self.first:
             self.say(f"{fleet.name}: {len(fleet.networks)} networks, {fleet.recipe.steps} steps")
         job = self.job
-        train_fleet(
-            FleetTraining(job.study, fleet, job.folder, job.data, job.machine, self.first), preempted=self.preempted
-        )
+        training = FleetTraining(job.study, fleet, job.folder, job.data, job.machine, self.first)
+        train_fleet(training, ProgressLines(fleet, self.say), self.preempted)
         self.ended.append(Ended(fleet, "done"))
 
     def wait(self) -> list[Ended]:
@@ -417,7 +443,7 @@ class Bar:
         finished = sum(is_done(self.job.folder, network.name) for network in self.chosen)
         networks, speed = f"{finished}/{len(self.chosen)} networks", f"{rate:,.0f} images/s"
         self.progress.update(self.task, completed=done, networks=networks, rate=speed)
-        if not self.console.is_terminal and now - self.printed > 60:  # a line per minute in a log
+        if not self.console.is_terminal and now - self.printed > SAID_EVERY:
             self.printed = now
             share = done / max(1.0, sum(self.cost.values()))
             self.console.print(f"{self.job.study.name}: {share:.0%}, {networks}, {speed}", highlight=False)

@@ -331,6 +331,9 @@ def training_options(machine: Machine) -> list[str]:
         value, name = getattr(machine, field.name), field.name.replace("_", "-")
         if field.name in ("devices", "nodes") or value == getattr(default, field.name):
             continue
+        if isinstance(value, tuple):
+            options += [f"--{name}={part}" for part in value]
+            continue
         options.append(
             f"--{name}" if value is True else f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
         )

@@ -19,8 +19,8 @@ class Chain:
     crop: side of its square input, in pixels; the recipe's has to be the same.
     layers: what was asked for: "blocks", "points", or names of modules or points.
     options: further arguments for torchvision, timm or the function.
-    layer_names: names of the layers, bottom to top. signature: 16 hexadecimal digits that stand for the network's
-    operations and the shapes of its tensors.
+    layer_names: names of the layers, bottom to top; found by `networks.cut.chain`.
+    signature: 16 hexadecimal digits that stand for the network's operations and the shapes of its tensors; likewise.
     """
 
     network: str | Callable[..., Any]

@@ -1,6 +1,7 @@
 """Layers as torch modules: those that `caffenet.py` describes, and any network's; and how their weights are drawn."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from transferability.draws import normal
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
-from transferability.networks.cut import CutLayer, drawn_weights, empty_layers
+from transferability.networks.cut import CutLayer, drawn_weights, empty_layers, whole
 
 LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75
 
@@ -112,6 +113,13 @@ def build(architecture: Architecture | Chain, classes: int, ungrouped: bool = Fa
             yield name, ConvLayer(spec, channels, ungrouped).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         else:
             yield name, LinearLayer(spec, channels * side * side, classes)
+
+
+def in_one_piece(architecture: Architecture | Chain, classes: int) -> nn.Module:
+    """The network as its own class has it, its weights not yet set; CaffeNet and its sisters as a Sequential."""
+    if isinstance(architecture, Chain):
+        return whole(architecture, classes)
+    return nn.Sequential(OrderedDict(build(architecture, classes)))
 
 
 def tensors(name: str, layer: Layer) -> dict[str, Tensor]:

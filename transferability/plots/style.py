@@ -1,5 +1,6 @@
 """The look that all figures share: matplotlib's settings, the paper's colours and markers, names, counts, captions."""
 
+import io
 import itertools
 import logging
 import re
@@ -232,9 +233,18 @@ def handle(look: Look, label: str | None = None, line: bool = False, dashes: Any
 # ------------------------------------------------------------------------------------------ figures
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows as the value of a cell, whatever backend of matplotlib is in use."""
+
+    def _repr_png_(self) -> bytes:
+        image = io.BytesIO()
+        self.savefig(image, format="png", dpi=130)
+        return image.getvalue()
+
+
 def new_figure(page: Page, height: float, width: float = WIDTH) -> Figure:
     """A figure of `page.width` or `width` inches whose layout keeps labels, counts and captions apart."""
-    return Figure(figsize=(page.width or width, height), layout="constrained")
+    return ShownFigure(figsize=(page.width or width, height), layout="constrained")
 
 
 def in_rows(panels: Sequence[str], columns: int) -> list[Any]:

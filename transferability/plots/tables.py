@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from transferability.files import Refused
+from transferability.names import in_spans
 from transferability.recipe import BEST_NEEDS
 from transferability.results import statistics as results
 from transferability.results.claims import statistic_of
 from transferability.results.paper import paper_results
-from transferability.results.table import full_names, in_spans, read_results
+from transferability.results.table import full_names, read_results
 
 HIGHEST = "the mean of the ten highest validations"
 FINAL = "the final accuracy"

@@ -17,10 +17,12 @@ from typing import Any
 
 from transferability import __version__
 from transferability.files import write_atomically
+from transferability.names import in_spans
 from transferability.networks.caffenet import Architecture
 from transferability.networks.facts import layer_facts
 from transferability.plots.style import caution
 from transferability.report.gather import Effect, Report, effects
+from transferability.results.answers import sentences
 from transferability.results.claims import (
     NOT_REPRODUCED,
     NOT_SUPPORTED,
@@ -32,7 +34,7 @@ from transferability.results.claims import (
 )
 from transferability.results.show import SummaryTable, footnotes, points, summary_tables
 from transferability.results.statistics import MIN_UNITS, NOT_ENOUGH, STATISTICS, networks
-from transferability.results.table import full_names, in_spans
+from transferability.results.table import full_names
 from transferability.runs.result import Result, read_result
 from transferability.runs.status import NetworkStatus, at_chance
 from transferability.splits import group_title
@@ -166,8 +168,9 @@ def results(report: Report) -> str:
         if rows[rows["group"] == chosen["group"].iloc[0]]["split"].nunique() > 1:
             tables = "".join(map(summary_table, summary_tables(chosen, accuracy_interval=True)))
             content += f"<details><summary>{escape(str(split))} alone</summary>{tables}</details>"
-    notes = footnotes(report.table, rows)
-    return content + "".join(f'<p class="small">{escape(note)}</p>' for note in notes)
+    notes = "".join(f'<p class="small">{escape(note)}</p>' for note in footnotes(report.table, rows))
+    answer = items([sentence.replace("(-", f"({MINUS}") for sentence in sentences(rows)])
+    return content + notes + (f"<h3>How many layers can be kept?</h3>{answer}" if answer else "")
 
 
 def summary_table(summary: SummaryTable) -> str:

@@ -5,6 +5,7 @@ where the terminal is too narrow it leaves out whole columns, and what prints th
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from transferability.names import in_spans
 from transferability.results.statistics import (
     FINAL,
     MARGIN,
@@ -25,7 +27,7 @@ from transferability.results.statistics import (
     unpaired,
     varying,
 )
-from transferability.results.table import full_names, in_spans, listed
+from transferability.results.table import full_names, listed
 from transferability.splits import group_title
 
 NOTE_WIDTH = 100
@@ -150,6 +152,32 @@ def print_table(results: pd.DataFrame, statistic: str = FINAL, console: Console 
         print_note(console, f"No room for: {', '.join(left_out)}. A wider terminal shows them, and `results --csv`.")
     for note in footnotes(results, rows, statistic):
         print_note(console, note)
+
+
+def latex(results: pd.DataFrame, statistic: str = FINAL) -> str:
+    """The summary as LaTeX, for the package booktabs: one table per group of splits, with its title as caption."""
+    text = ["% needs \\usepackage{booktabs}"]
+    for table in summary_tables(networks(results, statistic)):
+        text += [
+            "\\begin{table}",
+            f"\\caption{{{in_latex(f'{table.title} ({table.about})')}}}",
+            f"\\begin{{tabular}}{{{''.join('l' if column.left else 'r' for column in table.columns)}}}",
+            "\\toprule",
+            " & ".join(in_latex(column.head) for column in table.columns) + " \\\\",
+            "\\midrule",
+            *(" & ".join(map(in_latex, row)) + " \\\\" for row in table.rows),
+            "\\bottomrule",
+            "\\end{tabular}",
+            "\\end{table}",
+        ]
+    return "\n".join(text) + "\n"
+
+
+def in_latex(cell: str) -> str:
+    """A cell as LaTeX: numbers with signs in mathematics, special characters escaped."""
+    if re.fullmatch(r"[+-]?\d+(\.\d+)?( ±\d+\.\d+)?", cell):
+        return f"${cell.replace('±', chr(92) + 'pm ')}$"
+    return re.sub(r"([%&_#])", r"\\\1", cell).replace("- base", "$-$ base").replace("+", "$^+$")
 
 
 # ------------------------------------------------------------------------------------------------ any table

@@ -218,6 +218,19 @@ def verdict(mean: Mean, margin: float = MARGIN) -> str:
     return NOT_ENOUGH
 
 
+def standing(mean: Mean, margin: float = MARGIN) -> str:
+    """Whether what a mean of differences is about is at most `margin` worse.
+
+    'within' (the interval ends above -margin: the same, or better), 'beyond' (it lies below -margin), else 'not enough
+    networks'.
+    """
+    if mean.low >= -margin:
+        return "within"
+    if mean.high < -margin:
+        return "beyond"
+    return NOT_ENOUGH
+
+
 def means_by_n(rows: pd.DataFrame, column: str = "difference") -> pd.DataFrame:
     """`mean_of` for each group, treatment and n: what the lines of the figures are drawn from.
 
@@ -321,12 +334,15 @@ def summary_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
     """In the order of the paper: random splits first; base, BnB, BnB+, AnB, AnB+, RnB; n ascending."""
-
-    def order(treatment: str) -> tuple[int, list[tuple[bool, float, str]]]:
-        kind = next(i for i, name in enumerate(("base", "BnB", "AnB", "RnB")) if treatment.startswith(name))
-        parts = re.findall(r"[\d.]+|[^\d.]+", treatment)
-        return kind, [(True, float(p), "") if p[0].isdigit() else (False, 0.0, p) for p in parts]
-
     groups = sorted_groups(frame["group"])
-    keys = [(groups.index(row["group"]), order(row["treatment"]), row["n"]) for row in frame.to_dict("records")]
+    keys = [
+        (groups.index(row["group"]), treatment_order(row["treatment"]), row["n"]) for row in frame.to_dict("records")
+    ]
     return frame.iloc[sorted(range(len(frame)), key=keys.__getitem__)].reset_index(drop=True)
+
+
+def treatment_order(treatment: str) -> tuple[int, list[tuple[bool, float, str]]]:
+    """The place of a treatment, in the paper's letters, in the order of the paper."""
+    kind = next(i for i, name in enumerate(("base", "BnB", "AnB", "RnB")) if treatment.startswith(name))
+    parts = re.findall(r"[\d.]+|[^\d.]+", treatment)
+    return kind, [(True, float(p), "") if p[0].isdigit() else (False, 0.0, p) for p in parts]

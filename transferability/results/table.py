@@ -80,32 +80,6 @@ def full_names(results: "pd.DataFrame") -> list[str]:
     return [f"{split}/{network}/seed-{seed}" for split, network, seed in zip(*columns, strict=True)]
 
 
-def in_spans(names: Iterable[str]) -> list[str]:
-    """Full names in few lines: networks that differ in n, in the seed or in the random split share one.
-
-    Written with a shell's braces, random-{0..3}/A{1..7}B+/seed-0, and in the order of the first name of each line.
-    """
-    for pattern in (r"(.*/[A-Z])(\d+)([A-Z].*)", r"(.*/seed-)(\d+)()", r"(random-)(\d+)(/.*)"):  # n, seed, split
-        spans: dict[tuple[str, str], list[str]] = {}  # (text to the number, text from it on) → the numbers
-        for name in names:
-            match = re.fullmatch(pattern, name)
-            head, number, tail = match.groups() if match else (name, "", "")
-            spans.setdefault((head, tail), []).append(number)
-        names = [head + braced(numbers) + tail for (head, tail), numbers in spans.items()]
-    return list(names)
-
-
-def braced(numbers: Iterable[str]) -> str:
-    """Numbers as a shell's braces write them: 3, {1,3}, {1..7}."""
-    ordered = sorted({*numbers}, key=lambda number: int(number or 0))
-    if len(ordered) < 2:
-        return "".join(ordered)
-    first, last = int(ordered[0]), int(ordered[-1])
-    if len(ordered) > 2 and len(ordered) == last - first + 1:
-        return f"{{{first}..{last}}}"
-    return "{" + ",".join(ordered) + "}"
-
-
 # ---------------------------------------------------------------------------------------------- writing
 
 

@@ -31,7 +31,8 @@ class Machine:
     few steps, weights were seen to differ by 3e-4 of their norm; from there on the networks part.
     devices: processes on each of `nodes` nodes that train one fleet together.
     checkpoint_minutes: how much work a kill may cost; there is always a checkpoint after a validation.
-    keep_weights: keep the final weights of every network, not of the bases alone.
+    keep_weights: keep the final weights of every network, not of the bases alone. keep: of networks like these
+    patterns too (`Study.select`).
     wandb: disabled, offline or online (`training/tracking.py`). wandb_artifacts: the bases' weights go there too.
     resident: hold the images in the device's memory, "yes", "no", or "auto": on a GPU where they fit.
     form: of a training step (`training/forms.py`), or "auto": that of a fleet that was started before; else the fastest
@@ -49,6 +50,7 @@ class Machine:
     resident: str = "auto"
     form: str = "auto"
     most_validated: int | None = None
+    keep: tuple[str, ...] = ()
 
     @property
     def processes(self) -> int:

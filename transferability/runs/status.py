@@ -1,6 +1,5 @@
 """How far a study is, from its files alone, and what SLURM's queue says where there is one."""
 
-import datetime
 import math
 import os
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from transferability.files import Refused, read_json
+from transferability.names import in_spans, span
 from transferability.runs.ledger import is_done
 from transferability.runs.locks import Holder, dead, holder
 from transferability.runs.paths import LOCK, RESULT, StudyFolder
@@ -36,7 +36,7 @@ class NetworkStatus:
     missing: nothing keeps it from being trained, and nobody trains it. waiting: its source is not done. queued:
     one of these two, and in SLURM's queue (which `statuses` does not ask).
     diverged: done, but its loss was not a number. step, steps, images_per_second, left (in seconds; None is
-    unknown): of its fleet, when it is running or was stopped.
+    unknown): of its fleet, when it is running or was stopped. has_weights: they were kept, so it can be exported.
     """
 
     network: Network
@@ -47,6 +47,7 @@ class NetworkStatus:
     images_per_second: float = 0.0
     left: float | None = None
     holder: Holder | None = None
+    has_weights: bool = False
 
 
 def statuses(
@@ -94,7 +95,7 @@ def _own_status(
     if outcome is not None:
         if outcome.diverged_at is not None:
             return NetworkStatus(network, "diverged", f"at step {outcome.diverged_at}")
-        return NetworkStatus(network, "done")
+        return NetworkStatus(network, "done", has_weights=os.path.exists(os.path.join(root, "weights.safetensors")))
     status = NetworkStatus(network, "missing", steps=network.recipe.steps)
     if progress:
         rate = float(progress.get("images_per_second") or 0)
@@ -107,7 +108,7 @@ def _own_status(
             return replace(status, state="running", detail="by a process that its lock does not name")
         if not dead(owner) and owner.job not in ended:
             silent = time.time() - progress["updated"] if progress else 0.0
-            detail = f"silent for {_span(silent)}" if silent > SILENT else ""
+            detail = f"silent for {span(silent)}" if silent > SILENT else ""
             return replace(status, state="running", detail=detail, holder=owner)
     if failure is not None:
         return replace(status, state="failed", detail=failure)
@@ -167,6 +168,21 @@ def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) ->
     return lines
 
 
+def time_left(statuses: Sequence[NetworkStatus]) -> float | None:
+    """Seconds until all that is not done will be, if as many fleets go on as fast as now; None if none is running.
+
+    What failed or is blocked does not count. The images that all networks still have to see, over the images that the
+    running ones see per second, each network's counted; but no less than the slowest running fleet needs.
+    """
+    running = [status for status in statuses if status.state == "running"]
+    rate = sum(status.images_per_second for status in running)
+    if not rate:
+        return None
+    waiting = [status for status in statuses if status.state in ("running", "queued", "missing", "waiting")]
+    images = sum((status.network.recipe.steps - status.step) * status.network.recipe.batch for status in waiting)
+    return max([images / rate, *(status.left for status in running if status.left is not None)])
+
+
 # ------------------------------------------------------------------------------------------ for people
 
 
@@ -188,6 +204,8 @@ def print_status(
         for status in known
     ]
     _print_counts(study, known, console)
+    if (left := time_left(known)) is not None:
+        _print_line(console, f"about {span(left)} left, if as many networks go on to be trained as fast as now")
     shown = None if everything else SHOWN
     _print_table(known, console, shown)
     _print_running(known, tasks or [], console, shown)
@@ -201,6 +219,7 @@ def print_status(
         for line in lines[:shown]:
             _print_line(console, line)
         _more(len(lines), shown, what, console)
+    _print_weights(known, console, shown)
     if trouble:
         _print_line(console, f"queue: {trouble}")
     elif tasks is not None:
@@ -289,7 +308,7 @@ def _print_running(
         if first.images_per_second:
             parts.append(f"{first.images_per_second:,.0f} images/s")
         if first.left is not None:
-            parts.append(f"{_span(first.left)} left")
+            parts.append(f"{span(first.left)} left")
         if first.detail:
             parts.append(first.detail)
         console.print(", ".join(parts), highlight=False, soft_wrap=True, markup=False)
@@ -304,6 +323,18 @@ def _print_reasons(known: Sequence[NetworkStatus], state: str, console: Console,
     for why, group in list(reasons.items())[:shown]:
         console.print(f"{state}: {_names(group)}: {why}", highlight=False, soft_wrap=True, markup=False)
     _more(len(reasons), shown, f"reasons why networks are {state}", console)
+
+
+def _print_weights(known: Sequence[NetworkStatus], console: Console, shown: int | None) -> None:
+    """Which networks can be exported."""
+    done = [status for status in known if status.state == "done"]
+    if not done:
+        return
+    spans = in_spans(status.network.name for status in done if status.has_weights)
+    count = sum(status.has_weights for status in done)
+    names = "; ".join(spans[: shown or len(spans)]) + ("; …" if shown is not None and len(spans) > shown else "")
+    without = "; the others were trained without --keep-weights" if count < len(done) else ""
+    _print_line(console, f"can be exported: {count} of {len(done)}" + (f": {names}" if names else "") + without)
 
 
 def _print_queue(tasks: Sequence[ArrayTask], console: Console, shown: int | None) -> None:
@@ -334,14 +365,3 @@ def _names(group: Sequence[NetworkStatus]) -> str:
 def _more(number: int, shown: int | None, noun: str, console: Console) -> None:
     if shown is not None and number > shown:
         console.print(f"… and {number - shown} more {noun}; --all shows them", highlight=False)
-
-
-def _span(seconds: float) -> str:
-    """Seconds in words of people: 40 s, 12 min, 3:20 h, 2 d 4 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    span = datetime.timedelta(seconds=round(seconds))
-    hours, minutes = divmod(span.seconds // 60, 60)
-    return f"{span.days} d {hours} h" if span.days else f"{hours}:{minutes:02d} h"

@@ -31,6 +31,7 @@ from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result, write_result
 from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study, record
+from transferability.trained.weights import read_weights
 from transferability.training.checkpoint import CheckpointCallback, Listeners, Preempted, meet, read_checkpoint
 from transferability.training.cost import SAFETY, fleet_memory
 from transferability.training.device import gpu_arithmetic, keep_memory, release_memory
@@ -270,7 +271,7 @@ def _write_results(
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
-        if machine.keep_weights or is_base:
+        if is_base or machine.keep_weights or any(network.is_like(pattern) for pattern in machine.keep):
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
@@ -299,15 +300,4 @@ def base_weights(study: Study, network: Network, folder: StudyFolder, packed: Pa
     refuse_difference(name, folder.result(name), result.record, now)
     if result.diverged_at is not None:
         raise Refused(f"{network.name} copies from {name}, which diverged at step {result.diverged_at}")
-    file = folder.weights(name)
-    try:
-        weights = file.read_bytes()
-    except FileNotFoundError:
-        raise Refused(f"{file} is missing; move {file.parent} away to train {name} again") from None
-    # Results of earlier versions have no digest.
-    if result.weights_sha256 not in (None, hashlib.sha256(weights).hexdigest()):
-        raise Refused(f"{file} is not what {name} ended with; move {file.parent} away to train it again")
-    try:
-        return safetensors.torch.load(weights)
-    except safetensors.SafetensorError as error:
-        raise Refused(f"{file} is damaged ({error}); move {file.parent} away to train {name} again") from None
+    return read_weights(folder, result)

@@ -1,0 +1,177 @@
+"""How many layers can be kept? The answer of a results table, in sentences, with its interval or why there is none.
+
+For each group of splits and each treatment: the n up to which its networks are within a point of their base, or above
+it; and within a point of the best networks of that group. By `statistics.standing`: the 95 % interval of the paired
+difference decides, and below three units nothing is decided. Networks are compared with those that saw as many images
+per class, by the same variant of the recipe.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from transferability.results.show import points
+from transferability.results.statistics import (
+    MARGIN,
+    MIN_UNITS,
+    NOT_ENOUGH,
+    Mean,
+    mean_of,
+    standing,
+    treatment_order,
+)
+from transferability.splits import group_title, sorted_groups
+
+POINT = "a point" if MARGIN == 0.01 else f"{100 * MARGIN:g} points"
+UNITS = f"A unit is a split with a seed; from {MIN_UNITS} on there is an interval, and it can be told."
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the networks of one treatment compare, over n, with a reference: "base", or the best, as "AnB+ at n = 5".
+
+    means: n → mean of the paired differences, minus the reference.
+    """
+
+    group: str
+    treatment: str
+    reference: str
+    means: Mapping[int, Mean]
+
+    def at(self, wanted: str) -> tuple[int, ...]:
+        """The n at which the standing is `wanted`."""
+        return tuple(n for n, mean in self.means.items() if standing(mean) == wanted)
+
+    @property
+    def up_to(self) -> int | None:
+        """The largest n up to which all networks are within a point; None if those of the first n are not."""
+        return _up_to(self.means, lambda mean: standing(mean) == "within")
+
+    @property
+    def units(self) -> int:
+        return max(mean.units for mean in self.means.values())
+
+
+def answers(rows: pd.DataFrame) -> list[list[Answer]]:
+    """For each group of networks that are compared: its treatments against their base, then against the best.
+
+    rows: of `statistics.networks`.
+    """
+    return [
+        _answers_of(group, alike)
+        for group in sorted_groups(rows["group"])
+        for _, alike in rows[rows["group"] == group].groupby(["images_per_class", "variant"], sort=False)
+        if (alike["kind"] != "base").any()
+    ]
+
+
+def _answers_of(group: str, rows: pd.DataFrame) -> list[Answer]:
+    """rows: networks that are compared; the base is no worse than itself."""
+    is_plain_base = (rows["kind"] == "base") & (rows["variant"] == "")
+    rows = rows.assign(difference=rows["difference"].mask(is_plain_base, 0.0))
+    cells = {(name, n): rows[(rows["treatment"] == name) & (rows["n"] == n)] for name, n in _cells(rows)}
+    means = {key: mean_of(cells[key]) for key in sorted(cells, key=lambda key: (treatment_order(key[0]), key[1]))}
+    means = {key: mean for key, mean in means.items() if mean.networks}
+    copying = dict.fromkeys(name for name, _ in means if not name.startswith("base"))
+    against_base = [Answer(group, name, "base", _over_n(means, name)) for name in copying]
+    if not against_base:
+        return []
+    most = max(mean.units for mean in means.values())
+    best = max((key for key, mean in means.items() if mean.units == most), key=lambda key: means[key].value)
+    reference = cells[best].groupby(["unit", "target"])["difference"].mean().rename("best")
+    gaps = {}
+    for key in means:
+        cell = cells[key].join(reference, on=["unit", "target"])
+        gaps[key] = mean_of(cell.assign(difference=cell["difference"] - cell["best"]))
+    gaps = {key: gap for key, gap in gaps.items() if gap.networks}
+    names = dict.fromkeys(name for name, _ in gaps)
+    return against_base + [Answer(group, name, _cell_name(*best), _over_n(gaps, name)) for name in names]
+
+
+def _cells(rows: pd.DataFrame) -> set[tuple[str, int]]:
+    return set(zip(rows["treatment"].tolist(), rows["n"].tolist(), strict=True))
+
+
+def _over_n(means: Mapping[tuple[str, int], Mean], treatment: str) -> dict[int, Mean]:
+    return {n: mean for (name, n), mean in means.items() if name == treatment}
+
+
+def _up_to(means: Mapping[int, Mean], holds: Callable[[Mean], bool]) -> int | None:
+    kept = list(itertools.takewhile(lambda n: holds(means[n]), means))
+    return kept[-1] if kept else None
+
+
+# ------------------------------------------------------------------------------------------ in words
+
+
+def sentences(rows: pd.DataFrame) -> list[str]:
+    """The answers in words: a sentence for each treatment, and one on the best for each group of networks."""
+    lines, compared = [], answers(rows)
+    for group in compared:
+        lines += [_against_base(answer) for answer in group if answer.reference == "base"]
+        lines += _against_best([answer for answer in group if answer.reference != "base"])
+    if any(answer.units < MIN_UNITS for group in compared for answer in group):
+        lines.append(UNITS)
+    return lines
+
+
+def _against_base(answer: Answer) -> str:
+    title = f"{group_title(answer.group)}, {answer.treatment}"
+    if answer.units < MIN_UNITS:
+        alone = _up_to(answer.means, lambda mean: mean.value >= -MARGIN)
+        means = f"up to n = {alone}" if alone is not None else f"not even at n = {min(answer.means)}"
+        return (
+            f"{title}: up to which n it is within {POINT} of its base cannot be told from {_counted(answer.units)} "
+            f"(the means alone: {means})."
+        )
+    parts = []
+    for kind, numbers in itertools.groupby(answer.means, key=lambda n: standing(answer.means[n])):
+        ns = list(numbers)
+        lowest = min(ns, key=lambda n: answer.means[n].value)
+        mean = answer.means[lowest]
+        value = points(mean.value, mean.low) + (f" at n = {lowest}" if len(ns) > 1 else "")
+        if kind == "within":
+            again = "" if answer.up_to is None else "again "
+            where = f"up to n = {ns[-1]}" if ns[-1] == answer.up_to else f"{again}at n = {spans(ns)}"
+            parts.append(f"{where} within {POINT} of its base, or above it ({value})")
+        elif kind == "beyond":
+            parts.append(f"at n = {spans(ns)} more than {POINT} below its base ({value})")
+        else:
+            parts.append(f"at n = {spans(ns)} it cannot be told ({value}, {NOT_ENOUGH})")
+    return f"{title}: {'; '.join(parts)}."
+
+
+def _against_best(compared: Sequence[Answer]) -> list[str]:
+    """One sentence: which networks are best, and which others are within a point of them."""
+    if not compared:
+        return []
+    title, best = group_title(compared[0].group), compared[0].reference
+    if all(answer.units < MIN_UNITS for answer in compared):
+        return [f"{title}: the best, by the means alone: {best}; what is within {POINT} of it cannot be told."]
+    near = [_cell_name(answer.treatment, *answer.at("within")) for answer in compared if answer.at("within")]
+    near = [name for name in near if name != best] or ["nothing else"]
+    unclear = [_cell_name(answer.treatment, *answer.at(NOT_ENOUGH)) for answer in compared if answer.at(NOT_ENOUGH)]
+    rest = f"; it cannot be told of {', '.join(unclear)} ({NOT_ENOUGH})" if unclear else ""
+    return [f"{title}: the best, by the means: {best}; within {POINT} of it: {', '.join(near)}{rest}."]
+
+
+def _cell_name(treatment: str, *ns: int) -> str:
+    return f"the {treatment}" if treatment.startswith("base") else f"{treatment} at n = {spans(ns)}"
+
+
+def _counted(units: int) -> str:
+    return f"{units} unit{'' if units == 1 else 's'}"
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Numbers in words: "3", "1 to 4 and 6"."""
+    runs: list[list[int]] = []
+    for n in sorted(numbers):
+        if runs and n == runs[-1][-1] + 1:
+            runs[-1].append(n)
+        else:
+            runs.append([n])
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

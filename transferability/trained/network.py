@@ -1,0 +1,156 @@
+"""A trained network as an `nn.Module`, with its weights, classes and preprocessing."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from transferability.data.packed import PackedImages, open_packed
+from transferability.data.stream import ValidationBatches, task_sets
+from transferability.files import Missing, Refused
+from transferability.networks.layers import build, copy, in_one_piece, tensors
+from transferability.runs.ledger import refuse_difference
+from transferability.runs.paths import StudyFolder
+from transferability.runs.result import Result, read_result
+from transferability.splits import task_classes
+from transferability.study import Network, Study, record
+from transferability.trained.preprocessing import Images, Preprocessing, preprocessing_of
+from transferability.trained.weights import read_weights
+
+
+class TrainedNetwork(nn.Module):
+    """A trained network in evaluation mode: (b, 3, crop, crop), preprocessed → (b, classes) scores, float32.
+
+    result: what is in its result.json: `result.val_top1` is its recorded accuracy. classes: the name of each score's
+    class. preprocessing: a function from images to its input. layer_names: from bottom to top; layer n is the n-th.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        network: Network,
+        result: Result,
+        weights: dict[str, Tensor],
+        packed: PackedImages,
+        preprocessing: Preprocessing,
+    ) -> None:
+        super().__init__()
+        self.name, self.architecture, self.result = network.name, study.architecture, result
+        self.preprocessing, self.layer_names = preprocessing, study.architecture.layer_names
+        self._network, self._packed = network, packed
+        indices = task_classes(packed.classes, network.split, network.treatment.target)
+        self.classes = tuple(packed.classes[index].name for index in indices)
+        self.layers = nn.ModuleList()
+        for name, layer in build(study.architecture, len(self.classes)):
+            copy(name, layer, weights)
+            self.layers.append(layer)
+        self.eval().requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x.float()
+
+    def features(self, images: Images | Tensor, layer: int | str) -> Tensor:
+        """(b, …) float32: the output of layer n, by number or name, with its ReLU, pooling and normalisation.
+
+        images: what `preprocessing` takes, or what it returns. n = 0: the network's input; the last n: its scores.
+        """
+        n = self._number(layer)
+        x = images if isinstance(images, Tensor) else self.preprocessing(images)
+        x = x.to(next(self.parameters()).device)
+        with torch.no_grad():
+            for module in self.layers[:n]:
+                x = module(x)
+        return x
+
+    def _number(self, layer: int | str) -> int:
+        if isinstance(layer, str) and layer in self.layer_names:
+            return self.layer_names.index(layer) + 1
+        if isinstance(layer, int) and 0 <= layer <= len(self.layer_names):
+            return layer
+        raise Refused(
+            f"{self.name} has no layer {layer!r}; write 0 to {len(self.layer_names)}, or {', '.join(self.layer_names)}"
+        )
+
+    def _validation(self, first: int | None = None) -> ValidationBatches:
+        network = self._network
+        _, images = task_sets(self._packed, network.split, network.treatment.target, None, network.recipe)
+        return ValidationBatches(images.first(first), network.recipe.crop)
+
+    def validation_images(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of (input, labels) of all packed validation images of its task, prepared: each image once."""
+        for batch in self._validation():
+            yield self.preprocessing.normalised(batch.pixels), batch.labels
+
+    def validation_pixels(self, first: int) -> Tensor:
+        """(b, 3, crop, crop) uint8: the central crops of the first packed validation images of its task."""
+        return torch.cat([batch.pixels for batch in self._validation(first)])
+
+    @torch.no_grad()
+    def accuracy(self) -> float:
+        """Top-1 accuracy on the packed validation images, computed now, in single precision."""
+        device = next(self.parameters()).device
+        hits = count = 0
+        for x, labels in self.validation_images():
+            hits += int((self(x.to(device)).argmax(1).cpu() == labels).sum())
+            count += len(labels)
+        return hits / count
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Parameters and buffers, under the names that they have in the original network. On the CPU."""
+        pairs = zip(self.layer_names, self.layers, strict=True)
+        named: list[tuple[str, Tensor]] = []
+        for name, layer in pairs:
+            named += tensors(name, layer).items()  # type: ignore[arg-type]
+        return {key: value.detach().cpu().contiguous() for key, value in named}
+
+    def original(self) -> nn.Module:
+        """The network as what it was made from: torchvision's, timm's or one's own class, in evaluation mode.
+
+        CaffeNet and its small relatives are an `nn.Sequential` of their layers.
+        """
+        module = in_one_piece(self.architecture, len(self.classes))
+        module.load_state_dict(self.tensors(), strict=True)
+        return module.eval().requires_grad_(False)
+
+
+def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> TrainedNetwork:
+    """The network of this full name (or without `/seed-0`). data: the folder of packed sets.
+
+    Refused: a network that the study has not, that is not trained, whose weights were not kept, that has diverged, or
+    that was trained as something else than the study says now.
+    """
+    network = find_network(study, name)
+    file = folder.result(network.name)
+    try:
+        result = read_result(file)
+    except Missing:
+        raise Refused(f"{network.name} is not trained yet ({file} does not exist)") from None
+    packed = open_packed(data / study.data)
+    refuse_difference(
+        network.name, file, result.record, record(study, network, packed.checksum, result.record.get("draws"))
+    )
+    if result.diverged_at is not None:
+        raise Refused(f"{network.name} diverged at step {result.diverged_at}: its weights are no numbers")
+    try:
+        weights = read_weights(folder, result)
+    except Missing:
+        raise Refused(
+            f"the weights of {network.name} were not kept; move {file.parent} away and train it again with "
+            f"--keep '{network.name}'"
+        ) from None
+    return TrainedNetwork(study, network, result, weights, packed, preprocessing_of(network, packed, folder))
+
+
+def find_network(study: Study, name: str) -> Network:
+    """The network of this full name, or without its seed: of seed 0. Refused, with the nearest names."""
+    network = study.by_name.get(name) or study.by_name.get(f"{name}/seed-0")
+    if network is None:
+        names = [member.name.removesuffix("/seed-0") for member in study.networks]
+        nearest = difflib.get_close_matches(name, names, 3, 0.5)
+        hint = f"; the nearest are {', '.join(nearest)}" if nearest else "; `transferability plan` lists its networks"
+        raise Refused(f"study {study.name!r} has no network {name!r}{hint}")
+    return network
