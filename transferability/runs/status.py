@@ -187,6 +187,9 @@ def print_status(
         for status in known
     ]
     _print_counts(study, known, console)
+    if not folder.root.exists():
+        place = folder.root.absolute()
+        _print_line(console, f"{place} does not exist: nothing was trained here; set TRANSFERABILITY_RUNS if elsewhere")
     shown = None if everything else SHOWN
     _print_table(known, console, shown)
     _print_running(known, tasks or [], console, shown)
