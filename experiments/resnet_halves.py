@@ -8,8 +8,8 @@ Cost: one random split, two seeds, target B: 44 networks, about half an hour on 
 training images per class: five epochs of a half.
 
 Ten layers: a stem, eight residual blocks with batch norm, and what gives the classes. Selffer and transfer networks are
-frozen at every second cut, and fine-tuned at two of them. A frozen batch norm keeps its source's statistics; in the networks
-of variant `target`, it has the target's instead, estimated from the target's training images.
+frozen at every second cut, and fine-tuned at two of them. A frozen batch norm keeps its source's statistics; in the
+networks of variant `target` it has the target's instead, estimated from the target's training images.
 
 Expect no dip of BnB at middle layers: what was reported so far of networks with residual connections and batch norm
 hardly shows one. Expect specificity at the upper blocks.

@@ -29,6 +29,7 @@ class Recipe:
     momentum: momentum of SGD; AdamW's decay of the mean of gradients (its beta 1).
     beta2: AdamW's decay of the mean of squared gradients.
     decay: weight decay; biases and the factors of norms have none.
+    pull: how strongly rule `sp` pulls copied weights towards what they were copied as, in place of their decay.
     bias_rate: multiple of the rate for biases.
     shrink: whole factor by which the packed images are averaged down when they are loaded.
     mirror: mirror half of the training images, at random.
@@ -66,6 +67,7 @@ class Recipe:
     momentum: float = 0.9
     beta2: float = 0.999
     decay: float = 5e-4
+    pull: float = 0.01
     bias_rate: float = 2.0
     shrink: int = 1
     mirror: bool = True
@@ -87,7 +89,7 @@ class Recipe:
         for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink", "patience"):
             if type(getattr(self, field)) is not int or getattr(self, field) < 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number")
-        for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip"):
+        for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
         for field in ("beta2", "label_smoothing", "colour"):
@@ -118,16 +120,19 @@ class Recipe:
         if self.schedule == "step" and self.drop_every <= 0:
             raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
 
-    def refuse_size(self, size: int, what: str) -> None:
-        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks. what: who asks."""
+    def refuse_size(self, size: int, subject: str) -> None:
+        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks.
+
+        subject: of the message, such as the name of the network.
+        """
         if size % self.shrink:
             raise Refused(
-                f"{what}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
+                f"{subject}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
                 f"--size {self.shrink * -(-self.crop * 8 // 7)}"
             )
         if size // self.shrink < self.crop:
             raise Refused(
-                f"{what}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
+                f"{subject}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
                 f"--size {self.crop * 8 // 7 * self.shrink} or so"
             )
 

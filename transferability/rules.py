@@ -21,6 +21,7 @@ evaluation mode. Its first momentum after thawing is that of its first gradient.
 """
 
 WORDS = ("probe", "chain", "gradual", "fall", "sp")
+NEED_NEW = ("probe", "chain", "gradual")  # they begin with the new layers alone
 PROBE = 0.5  # share of the course
 GRADUAL = 0.5  # share of the course
 FALL = 2.6  # Howard and Ruder's factor

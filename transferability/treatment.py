@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from transferability.files import Refused
-from transferability.rules import WORDS
+from transferability.rules import NEED_NEW, WORDS
 
 TASKS = ("A", "B", "W")
 RANDOM = "R"
@@ -72,8 +72,8 @@ class Treatment:
 
     @property
     def plus(self) -> str:
-        """ "" for frozen, "1" for `+`, else the multiple of the rate, as in results.csv."""
-        return _positional(self.rate) if self.rate else ""
+        """ "" for frozen, "1" for `+`, else the multiple of the rate or the rule's word, as in results.csv."""
+        return self.word or (_positional(self.rate) if self.rate else "")
 
     @property
     def rule(self) -> str:
@@ -124,6 +124,8 @@ class Treatment:
             raise Refused(f"{self}: {copied} layers cannot be copied, the network has {depth}")
         if self.source and copied == depth and not self.preserved and not self.rate:
             raise Refused(f"{self}: all {depth} layers are frozen, nothing is left to train")
+        if self.word in NEED_NEW and copied == depth:
+            raise Refused(f"{self}: rule {self.word} begins with the new layers, and there is none; copy fewer")
         if self.source not in ("", RANDOM) and copied == depth and classes[self.source] != classes[self.target]:
             raise Refused(
                 f"{self}: the last layer cannot be copied, {self.source} has {classes[self.source]} classes and "

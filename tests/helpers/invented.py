@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from transferability.results import statistics as results
+from transferability.results.table import COLUMNS
 
 
 def study(
@@ -39,7 +39,7 @@ def study(
         for network, kind, source, n, plus, accuracy in grid:
             accuracy += noise * random.normal() * (kind != "base")
             rows.append(
-                dict.fromkeys(results.COLUMNS, "")
+                dict.fromkeys(COLUMNS, "")
                 | {"study": name, "split": split, "network": network, "kind": kind, "source": source}
                 | {"target": target, "n": n, "preserved": 0, "plus": plus, "seed": seed, "recipe": "demo"}
                 | {"val_top1": accuracy, "val_top1_best10": accuracy if validations >= 100 else np.nan}
@@ -47,7 +47,7 @@ def study(
                 | {"validations": validations, "steps": 100, "images_seen": 1.0, "seconds": 1.0}
                 | {"images_per_second": 1.0, "diverged_at": np.nan}
             )
-    return pd.DataFrame(rows)[list(results.COLUMNS)]
+    return pd.DataFrame(rows)[list(COLUMNS)]
 
 
 def curves_of(table: pd.DataFrame) -> pd.DataFrame:

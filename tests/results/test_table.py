@@ -16,7 +16,7 @@ from transferability.results.table import (
     COLUMNS,
     DRAWN,
     in_spans,
-    line_of,
+    lines_of,
     listed,
     read_curves,
     read_results,
@@ -163,7 +163,7 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
     again = read_results(tmp_path / "results.csv")
     assert set(map(str, again[["n", "seed", "validations"]].dtypes)) == {"int64"}
     EQUAL(again, table, check_dtype=False)
-    write_lines(tmp_path / "written.csv", COLUMNS, map(line_of, texts(tmp_path / "results.csv").to_numpy().tolist()))
+    write_lines(tmp_path / "written.csv", COLUMNS, [lines_of(texts(tmp_path / "results.csv").to_numpy().tolist())])
     EQUAL(read_results(tmp_path / "written.csv"), again)
     write_lines(tmp_path / "none.csv", COLUMNS, [])
     assert len(read_results(tmp_path / "none.csv")) == 0

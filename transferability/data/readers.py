@@ -252,8 +252,8 @@ def check_wnids(path: Path, entries: Entries, at: str, train: dict[str, list[Ima
         return
     listed = set(text_of(entries, f"{at}wnids.txt").split())
     if odd := sorted(listed ^ set(train)):
-        what = "has no folder in train/" if odd[0] in listed else "is not in wnids.txt"
-        raise Refused(f"{shown(path)}: class {shown(odd[0])} {what} ({len(odd)} such classes)")
+        fault = "has no folder in train/" if odd[0] in listed else "is not in wnids.txt"
+        raise Refused(f"{shown(path)}: class {shown(odd[0])} {fault} ({len(odd)} such classes)")
 
 
 def _words(entries: Entries, at: str) -> dict[str, str]:
@@ -273,8 +273,8 @@ def demo_images() -> ImageLists:
     sets: dict[str, dict[str, list[ImageRef]]] = {"train": {}, "val": {}}
     painted = hashlib.sha256()
     for c in demo.CLASSES:
-        for which, numbers in (("train", demo.TRAIN_NUMBERS), ("val", demo.VAL_NUMBERS)):
-            sets[which][c.id] = [ImageRef("demo", str(c.index), f"demo/{c.id}/{n}", n) for n in numbers]
+        for subset, numbers in (("train", demo.TRAIN_NUMBERS), ("val", demo.VAL_NUMBERS)):
+            sets[subset][c.id] = [ImageRef("demo", str(c.index), f"demo/{c.id}/{n}", n) for n in numbers]
         painted.update(demo.paint_many(c.index, range(2)).tobytes())
     names, groups = {c.id: c.name for c in demo.CLASSES}, {c.id: c.group for c in demo.CLASSES}
     return ImageLists("demo", sets["train"], sets["val"], names, groups, stamp=painted.hexdigest())

@@ -107,17 +107,17 @@ def braced(numbers: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------------------- writing
 
 
-def line_of(values: Iterable[object]) -> str:
-    """One line of a table; None is an empty cell."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+def lines_of(rows: Iterable[Iterable[object]]) -> str:
+    """The lines of a table; None is an empty cell."""
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows(rows)
+    return lines.getvalue()
 
 
 def write_lines(path: Path, columns: Iterable[str], lines: Iterable[str]) -> None:
-    """Writes a table with these columns, atomically. `lines`: those of `line_of`, or several in one text."""
+    """Writes a table with these columns, atomically. `lines`: of `lines_of`."""
     with write_atomically(path, "w") as handle:
-        handle.write(line_of(columns))
+        handle.write(lines_of([columns]))
         handle.writelines(lines)
 
 

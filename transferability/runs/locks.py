@@ -9,9 +9,9 @@ ever compared with another machine's, and nothing depends on the time of a file.
 - Its holder raises the counter in the file that it made, never by the file's name, so a holder that was taken
   for dead and wakes up cannot write into its successor's lock. It reads its lock back each time, finds it
   gone, and stops.
-- Who wants to replace or remove the lock with token t first makes the file `lock.t`, again by link(2), and then
-  looks whether the lock still is t: only one process can be between these two steps. It renames `lock.t` to
-  `lock`. Should it die before that, `lock.t` is taken over by the same rules.
+- To replace or remove the lock with token t, a process first creates `lock.t`, again by link(2), and then checks
+  that the lock is still t: only one process can be between these two steps. It renames `lock.t` to `lock`. If it
+  dies before that, `lock.t` is taken over by the same rules.
 """
 
 import errno
@@ -241,11 +241,11 @@ def _watch(paths: Sequence[Path], stale: float) -> dict[Path, str]:
     end = time.monotonic() + stale
     while unseen and (left := end - time.monotonic()) > 0:
         time.sleep(min(1.0, stale / 20, left))
-        for path, before in list(unseen.items()):
+        for path, seen in list(unseen.items()):
             seen_now = _look(path)
             if seen_now is None:
                 del unseen[path]
-            elif (seen_now.token, seen_now.state) != (before.token, before.state):
+            elif (seen_now.token, seen_now.state) != (seen.token, seen.state):
                 raise _held(path, seen_now)
     return {path: seen.token for path, seen in {**still, **unseen}.items()}
 
@@ -264,8 +264,8 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
             continue
         claim = _claim(path, seen.token)
         handle = _acquire(claim, lock, mine, still, stale)
-        before = _look(path)
-        if before is not None and before.token == seen.token:
+        seen_again = _look(path)
+        if seen_again is not None and seen_again.token == seen.token:
             # Nobody else may replace or remove the lock with this token now.
             try:
                 os.rename(claim, path)
@@ -276,8 +276,8 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
                 with suppress(OSError):  # or it would keep that user, too, from the lock
                     claim.unlink()
                 raise OSError(error.errno, error.strerror, str(path)) from None
-            after = _look(path)
-            if after is not None and after.token == mine.token:
+            renamed = _look(path)
+            if renamed is not None and renamed.token == mine.token:
                 return handle
         else:
             claim.unlink(missing_ok=True)
@@ -341,8 +341,8 @@ def _text(mine: Holder) -> bytes:
 
 def _held(path: Path, seen: _Seen) -> Held:
     network = "/".join(path.parts[-4:-1])
-    who = str(seen.holder) if seen.holder else f"a process that cannot be read from {path}"
-    return Held(f"{network} is being trained by {who}; this process steps back")
+    owner = str(seen.holder) if seen.holder else f"a process that cannot be read from {path}"
+    return Held(f"{network} is being trained by {owner}; this process steps back")
 
 
 def myself(token: str) -> Holder:

@@ -78,7 +78,7 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
             if plan.rate:
                 weights += 4 * TRAINED_COPIES[recipe.optimiser] * layer.parameters
                 activations += images * (width * layer.kept + layer.kept_bytes)
-    for n in _deepest(fleet).values():
+    for n in fleet.prefixes.values():
         activations += images * width * sum(prod(layer.shape) for layer in layers[:n])
     return weights + activations + images * 3 * architecture.crop**2 * 4 * 2
 
@@ -92,16 +92,6 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
         trained += sum(count for count, plan in zip(parameters, plans, strict=True) if plan.rate)
     copies = TRAINED_COPIES[fleet.recipe.optimiser] - 1 + (fleet.recipe.stop == "inner")  # no gradient; the best state
     return 4 * copies * trained
-
-
-def _deepest(fleet: Fleet) -> dict[str, int]:
-    """For each source of the fleet's frozen prefixes, how many of its layers are needed."""
-    deepest: dict[str, int] = {}
-    for network in fleet.networks:
-        treatment = network.treatment
-        if treatment.frozen:
-            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
-    return deepest
 
 
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from transferability import rules
 from transferability.data.augment import recoloured, resized
 from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
 from transferability.draws import dropout, mask_key
@@ -130,13 +131,22 @@ class FleetModule(L.LightningModule):
         for task, mean in means.items():
             self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
 
-        deepest: dict[str, int] = {}
-        for treatment in (network.treatment for network in fleet.networks if network.treatment.frozen):
-            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
-        self.prefixes = nn.ModuleDict({source: self._prefix(source, n, sources) for source, n in deepest.items()})
+        prefixes = {source: self._prefix(source, n, sources) for source, n in fleet.prefixes.items()}
+        self.prefixes = nn.ModuleDict(prefixes)
         # What runs in place of the prefixes, once their norms are final (`fold`).
         self.folded: nn.ModuleDict | None = None
         self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
+        # For each network under a rule by word: the multiples of its layers in the current phase.
+        self.multiples: dict[int, tuple[float, ...]] = {}
+        self.several = False  # processes that train the fleet together
+        # What rule `sp` pulls weights towards.
+        self.pulled = [
+            (parameter, parameter.detach().clone())
+            for network, layers in zip(fleet.networks, self.networks, strict=True)
+            if network.treatment.word == "sp"
+            for name in self.architecture.layer_names[: network.treatment.n]
+            for parameter in layers[_place(name)].parameters()  # type: ignore[index]
+        ]
         self.optimiser = self._optimiser()
         self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
 
@@ -226,7 +236,8 @@ class FleetModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
-        if self.trainer.world_size > 1:
+        self.several = self.trainer.world_size > 1
+        if self.several:
             share_statistics(self.networks)
 
     def use_statistics(self, images: TaskImages) -> None:
@@ -361,6 +372,11 @@ class FleetModule(L.LightningModule):
         if self.recipe.clip:
             for index in self.active:
                 nn.utils.clip_grad_norm_(self.networks[index].parameters(), self.recipe.clip)
+        for layer in self._standing() if self.several else ():
+            layer.zero_grad()
+        for parameter, origin in self.pulled:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - origin.to(parameter.device), alpha=self.recipe.pull)
         self.optimiser.step()
         return losses.detach(), logits
 
@@ -370,7 +386,8 @@ class FleetModule(L.LightningModule):
         Caffe keeps the rate inside the momentum buffer, V = momentum V + rate g, PyTorch outside. The two agree if
         the buffers are scaled by old over new rate whenever the rate drops.
         """
-        set_rate(self.optimiser, self.recipe.rate_at(self.step))
+        self.enter_phase()
+        set_rate(self.optimiser, self.recipe.rate_at(self.step), self.multiples)
         if self.step and self.recipe.schedule == "step" and self.recipe.optimiser == "sgd":
             scale_momentum(self.optimiser, self.recipe.rate_at(self.step - 1) / self.recipe.rate_at(self.step))
         if self.keys is not None:
@@ -381,6 +398,40 @@ class FleetModule(L.LightningModule):
         self.tally(*(self.captured or self.update)(batch), batch.labels)
         self.step += 1
         self.steps_here += 1
+
+    def enter_phase(self) -> None:
+        """Freezes and thaws the layers of networks under a rule by word, as the rule says for the current step.
+
+        A layer that stands still has no gradient, no momentum and its norms in evaluation mode; when it thaws, its
+        momentum begins anew.
+        """
+        depth, share = self.architecture.depth, self.step / self.recipe.steps
+        for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
+            treatment = network.treatment
+            if not treatment.word:
+                continue
+            multiples = rules.multiples(treatment.word, depth, treatment.n, share)
+            if multiples == self.multiples.get(index):
+                continue
+            self.multiples[index] = multiples
+            self.captured = None  # a captured step goes on as before
+            for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
+                layer: Any = layers[_place(name)]  # type: ignore[index]
+                # Several processes wait for the gradients that they have agreed on: there they are thrown away.
+                layer.requires_grad_(multiple > 0 or self.several)
+                if isinstance(layer, CutLayer):
+                    layer.frozen = not multiple
+                    layer.train(self.training)
+                for parameter in layer.parameters() if not multiple else ():
+                    parameter.grad = None
+                    self.optimiser.state.pop(parameter, None)
+
+    def _standing(self) -> Iterator[nn.Module]:
+        """The layers that a rule by word lets stand still in the current phase."""
+        for index, multiples in self.multiples.items():
+            for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
+                if not multiple:
+                    yield self.networks[index][_place(name)]  # type: ignore[index]
 
     def capture(self, batch: Batch) -> Captured:
         """The step as a CUDA graph in which the networks are beside each other."""
@@ -412,18 +463,27 @@ class FleetModule(L.LightningModule):
 
     def _optimiser(self) -> torch.optim.Optimizer:
         """SGD or AdamW over all networks: a group for each multiple of the rate, with decay and without."""
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}  # (multiple, whether decayed) → parameters
-        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
-            plans = network.treatment.layers(self.architecture.depth)
+        # (multiple, whether decayed, (place of the network, of the layer) under a rule by word) → parameters
+        groups: dict[tuple[float, bool, tuple[int, int] | None], list[nn.Parameter]] = {}
+        for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
+            treatment = network.treatment
+            plans = treatment.layers(self.architecture.depth)
             rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
             for place, layer in layers.items():  # type: ignore[operator]
                 for name, parameter in layer.named_parameters():
                     is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
                     multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
-                    groups.setdefault((multiple, decays), []).append(parameter)
+                    ruled = (index, list(rates).index(place)) if treatment.word else None
+                    decays = decays and not (treatment.word == "sp" and ruled is not None and ruled[1] < treatment.n)
+                    groups.setdefault((multiple, decays, ruled), []).append(parameter)
         chosen = [
-            {"params": parameters, "multiple": multiple, "weight_decay": self.recipe.decay if decays else 0.0}
-            for (multiple, decays), parameters in groups.items()
+            {
+                "params": parameters,
+                "multiple": multiple,
+                "weight_decay": self.recipe.decay if decays else 0.0,
+                "ruled": ruled,
+            }
+            for (multiple, decays, ruled), parameters in groups.items()
         ]
         # The rate is set before every step.
         if self.recipe.optimiser == "adamw":
@@ -565,13 +625,19 @@ def _place(name: str) -> str:
     return name.replace(".", "/")
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Sets every group's rate: `rate` times the group's multiple."""
+def set_rate(
+    optimiser: torch.optim.Optimizer, rate: float, multiples: Mapping[int, Sequence[float]] | None = None
+) -> None:
+    """Sets every group's rate: `rate` times the group's multiple, times its layer's in `multiples` under a rule."""
     for group in optimiser.param_groups:
+        multiple = group["multiple"]
+        if multiples and (ruled := group.get("ruled")) is not None:
+            index, place = ruled
+            multiple = multiple * multiples[index][place]
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate * group["multiple"])
+            group["lr"].fill_(rate * multiple)
         else:
-            group["lr"] = rate * group["multiple"]
+            group["lr"] = rate * multiple
 
 
 @torch.no_grad()

@@ -368,7 +368,7 @@ def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def remove_empty(folder: Path) -> None:
-    """Removes the fragments that were killed before they said which run they are of: `wandb sync` stops at them."""
+    """Removes fragments that a kill cut off before their header was written: `wandb sync` stops at them."""
     for file in fragments(folder):
         if not any(record.WhichOneof("record_type") == "run" for record in records(file)):
             shutil.rmtree(file.parent, ignore_errors=True)

@@ -16,12 +16,12 @@ from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages, open_packed, verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, mean_image, task_images, task_sets
 from transferability.files import Missing, Refused, in_words, remove_unfinished, write_atomically, write_json
+from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
     Start,
     is_done,
     read_start,
     refuse_difference,
-    refuse_unfit,
     remove_fleet,
     write_start,
 )
