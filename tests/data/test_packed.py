@@ -73,9 +73,12 @@ def test_the_checksum_is_of_the_content(tmp_path: Path) -> None:
     assert make(tmp_path / "c", seed=1).checksum != make(tmp_path / "d").checksum
 
 
-def test_missing_or_half_written(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"does not exist"):
-        open_packed(tmp_path / "nothing")
+def test_missing_or_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # named by a path that says where it was looked for
+    for name, source in (("nothing", "SOURCE"), ("demo", "demo")):
+        place = tmp_path / "data" / name
+        with pytest.raises(Refused, match=rf"^{place} does not exist: .* pack {source} {place}', or set TRANSFERABI"):
+            open_packed(Path("data") / name)
     make(tmp_path / "set")
     (tmp_path / "set" / "manifest.json").unlink()
     with pytest.raises(Refused, match=r"not a packed set"):

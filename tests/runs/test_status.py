@@ -20,7 +20,7 @@ from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.runs import status
 from transferability.runs.locks import hold, myself
-from transferability.runs.paths import study_folder
+from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
 from transferability.runs.result import write_result
 from transferability.runs.status import NetworkStatus, print_status
@@ -170,6 +170,13 @@ def test_what_is_printed(study: Study) -> None:
     assert "step 40 of 100, 16 images/s, 30 s left" in text
     assert "failed: random-0/baseA/seed-0: no [room] left" in text
     assert "more: random-0/baseA failed: no [room] left" in text
+
+
+def test_a_folder_that_is_not_there_is_named(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_status(study, StudyFolder(Path("elsewhere/s")), study.networks, console)
+    assert f"{tmp_path}/elsewhere/s does not exist: nothing was trained here" in console.export_text()
 
 
 def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,11 @@ def _mapped(path: Path) -> np.ndarray:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the packed set in `folder`. Raises Refused when there is none or its format is unknown."""
     if not folder.is_dir():
-        raise Refused(f"{folder} does not exist: make it with 'transferability pack SOURCE {folder}'")
+        place, source = folder.absolute(), "demo" if folder.name == "demo" else "SOURCE"
+        raise Refused(
+            f"{place} does not exist: make it with 'transferability pack {source} {place}', or set TRANSFERABILITY_DATA"
+            " to the folder that holds it"
+        )
     path = folder / "manifest.json"
     if not path.is_file():
         raise Refused(

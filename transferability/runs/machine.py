@@ -112,6 +112,15 @@ def threads() -> int:
     return int(first) if first.isdigit() and int(first) > 0 else 1
 
 
+def forget_trainer_defaults() -> None:
+    """Removes PL_TRAINER_… from the environment: Lightning takes from there what its Trainer is not given.
+
+    PL_TRAINER_FAST_DEV_RUN would train one step in place of all.
+    """
+    for variable in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
+        del os.environ[variable]
+
+
 # ------------------------------------------------------------------------------------------ ranks
 
 # What tells a process its place among several, and on which Lightning and torch act of themselves: set by torchrun,

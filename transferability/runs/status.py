@@ -206,6 +206,9 @@ def print_status(
     _print_counts(study, known, console)
     if (left := time_left(known)) is not None:
         _print_line(console, f"about {span(left)} left, if as many networks go on to be trained as fast as now")
+    if not folder.root.exists():
+        place = folder.root.absolute()
+        _print_line(console, f"{place} does not exist: nothing was trained here; set TRANSFERABILITY_RUNS if elsewhere")
     shown = None if everything else SHOWN
     _print_table(known, console, shown)
     _print_running(known, tasks or [], console, shown)

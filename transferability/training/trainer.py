@@ -1,7 +1,6 @@
 """Lightning's Trainer without its extras: what is left of it is the loop, the devices, and the precision."""
 
 import logging
-import os
 import signal
 import threading
 import warnings
@@ -14,7 +13,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from transferability.runs.machine import Machine
+from transferability.runs.machine import Machine, forget_trainer_defaults
 
 
 def bare_trainer(machine: Machine, precision: str, callbacks: Sequence[L.Callback], **limits: Any) -> L.Trainer:
@@ -22,9 +21,7 @@ def bare_trainer(machine: Machine, precision: str, callbacks: Sequence[L.Callbac
 
     precision: a recipe's. limits: how long it trains, as Trainer takes it.
     """
-    # Lightning takes every argument that is not given here from there: PL_TRAINER_FAST_DEV_RUN trains one step only.
-    for variable in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
-        del os.environ[variable]
+    forget_trainer_defaults()
     return L.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
