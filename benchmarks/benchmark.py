@@ -6,6 +6,9 @@ Rows; without arguments all of them, one after the other:
 
     input     images per second: this package's stream; PIL and torchvision's transforms; decode_jpeg and v2; litdata
     fleet     seven frozen networks with a shared prefix, and all 28 treatments of a target, against one by one
+    chain-step   ResNet-18 cut into layers, against a loop written by hand over torchvision's network
+    chain-fleet  ResNet-18 frozen at every cut in one fleet, against one by one
+    prefix    frozen layers of four networks: batch norm folded, channels first, bfloat16, against the plain form
     step      training steps under Lightning, with metrics and divergence checks, against a loop written by hand
     study     a whole study against one Lightning run per network (careful_user.py); needs data/demo, data/tiny-imagenet
     ddp       two fleets on two processes: one process for each, against both for one fleet after the other (DDP)
@@ -35,23 +38,23 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from chains import chain_fleet_row, chain_step_row, prefix_row
+from lines import BY_HAND, OURS, Line, Options, compared, in_turn
+from noise import DEMO, EXPERIMENTS, SMALL, by_hand, noise, noise_study, other_bases, train, trained, treatments
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from transferability import available_cores
-from transferability.classes import ImageClass
-from transferability.data.packed import ImageSet, PackedImages, open_packed, write_packed
+from transferability.data.packed import PackedImages, open_packed
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, task_images
 from transferability.files import Refused
 from transferability.launch.local import Job, run_study
@@ -61,71 +64,14 @@ from transferability.runs.machine import Machine, set_thread_defaults
 from transferability.runs.paths import StudyFolder, data_root
 from transferability.runs.result import Result, read_result, write_result
 from transferability.splits import task_classes
-from transferability.study import Fleet, Network, Study, load_study, network, record
+from transferability.study import Fleet, Network, Study, load_study, record
 from transferability.training.device import most_memory
 from transferability.training.fleet import FleetModule
 from transferability.training.outcome import provenance
 from transferability.training.tracking import Tracker
-from transferability.training.train import FleetTraining, train_fleet
 from transferability.training.trainer import quiet
 
 BENCHMARKS = Path(__file__).resolve().parent
-EXPERIMENTS = BENCHMARKS.parent / "experiments"
-DEMO = load_study(EXPERIMENTS / "demo.py")
-ARCHITECTURE, RECIPE = DEMO.architecture, DEMO.networks[0].recipe
-
-OURS = "this package"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table. times: how many times better the first way of its case is, at the median pair."""
-
-    row: str
-    case: str
-    way: str
-    unit: str
-    median: float
-    low: float
-    high: float
-    repeats: int
-    times: float | None = None
-    times_low: float | None = None
-    times_high: float | None = None
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks for. data: the folder of packed sets. scratch: a folder for the files of one row."""
-
-    repeats: int
-    quick: bool
-    pictures: Path | None
-    whole: bool
-    data: Path
-    scratch: Path
-
-
-def compared(row: str, case: str, unit: str, measured: Mapping[str, Sequence[float]], more: bool = True) -> list[Line]:
-    """Lines of the ways that were measured in turn; the first is compared with all others. more: more is better."""
-    ours = next(iter(measured.values()))
-    lines = []
-    for place, (way, values) in enumerate(measured.items()):
-        ratios = sorted(a / b if more else b / a for a, b in zip(ours, values, strict=False)) if place else []
-        times = (median(ratios), ratios[0], ratios[-1]) if ratios else ()
-        lines.append(Line(row, case, way, unit, median(values), min(values), max(values), len(values), *times))
-    return lines
-
-
-def in_turn(ways: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Name of each way → its values, measured A B A B …, after one round that does not count."""
-    for way in ways.values():
-        way()
-    measured: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
-            measured[name].append(way())
-    return measured
 
 
 # ---------------------------------------------------------------------------------------------- input
@@ -329,64 +275,6 @@ def litdata_stream(path: Path, crop: int, folder: Path) -> Iterator[int] | None:
 # ---------------------------------------------------------------------------------------------- fleet, step
 
 
-def noise(folder: Path) -> Path:
-    """`folder`, as a folder of packed sets: `noise` in it has the sizes of a tenth of the demo's."""
-    random = np.random.default_rng(0)
-    classes = [ImageClass(c, f"c{c:02}", f"c{c}", "man-made" if c < 10 else "natural") for c in range(20)]
-
-    def images(per_class: int) -> ImageSet:
-        pixels = random.integers(0, 256, (20 * per_class, 32, 32, 3), np.uint8)
-        return ImageSet(pixels, np.repeat(np.arange(20), per_class))
-
-    write_packed(folder / "noise", "noise", classes, images(100), images(10))
-    return folder
-
-
-def noise_study(names: Sequence[str], steps: int) -> tuple[Study, list[Network]]:
-    """A study of noise on split random-0, and the networks of it that `names` names, trained for `steps`.
-
-    The others are bases of one step.
-    """
-    full = replace(RECIPE, name="benchmark", steps=steps, validate_every=steps)
-    short = replace(full, steps=1, validate_every=1)
-    bases = [network(f"random-0/base{task}", full if f"base{task}" in names else short) for task in "AB"]
-    others = [network(f"random-0/{name}", full) for name in names if not name.startswith("base")]
-    study = Study("benchmark", "noise", ARCHITECTURE, (*bases, *others))
-    return study, [member for member in study.networks if member.short_name in names]
-
-
-def train(job: Job, fleets: Sequence[Fleet]) -> None:
-    """Trains fleets in this process, one after the other."""
-    for fleet in fleets:
-        train_fleet(FleetTraining(job.study, fleet, job.folder, job.data, job.machine))
-
-
-def other_bases(study: Study, chosen: Sequence[Network]) -> list[Fleet]:
-    """The bases that are not among the networks that are timed, each as a fleet."""
-    return [Fleet((base,)) for base in study.networks[:2] if base not in chosen]
-
-
-def trained(
-    data: Path, names: Sequence[str], steps: int, together: bool = True, machine: Machine | None = None
-) -> float:
-    """Seconds of the `steps` training steps of `names`, as result.json counts them, in one fleet or one by one.
-
-    Lightning, metrics and callbacks count; reading weights, checkpoints and all but one image of the validation do
-    not. data: of `noise`.
-    """
-    study, chosen = noise_study(names, steps)
-    fleets = [Fleet(tuple(chosen))] if together else [Fleet((member,)) for member in chosen]
-    with tempfile.TemporaryDirectory() as folder:
-        job = Job(study, StudyFolder(Path(folder)), data, machine or Machine("cpu", most_validated=1))
-        train(job, [*other_bases(study, chosen), *fleets])
-        return sum(read_result(job.folder.result(fleet.networks[0].name)).seconds for fleet in fleets)
-
-
-def treatments(*patterns: str) -> list[str]:
-    """`*` is n = 1 … 7."""
-    return [pattern.replace("*", str(n)) for pattern in patterns for n in range(1, ARCHITECTURE.depth)]
-
-
 def fleet_row(options: Options) -> Iterator[Line]:
     data = noise(options.scratch)
     cases = {
@@ -401,7 +289,7 @@ def fleet_row(options: Options) -> Iterator[Line]:
         measured = {
             way: [1000 * value / steps for value in values] for way, values in in_turn(ways, options.repeats).items()
         }
-        yield from compared("fleet", case, "ms per step of all", measured, more=False)
+        yield from compared("fleet", case, "ms per step of all", measured, more_is_better=False)
 
 
 def step_row(options: Options) -> Iterator[Line]:
@@ -409,60 +297,14 @@ def step_row(options: Options) -> Iterator[Line]:
     cases = {"a base alone": (["baseB"], 400), "a fleet of 7 frozen networks": (treatments("R*B"), 150)}
     for case, (names, steps) in cases.items():
         steps = steps // 20 if options.quick else steps
-        images = steps * RECIPE.batch
+        images = steps * SMALL.recipe.batch
         ways = {
             OURS: partial(trained, data, names, steps),
-            "a loop written by hand": partial(by_hand, data, names, steps),
+            BY_HAND: partial(by_hand, data, names, steps),
         }
         measured = in_turn(ways, 2 * options.repeats)
         speeds = {way: [images / seconds for seconds in values] for way, values in measured.items()}
         yield from compared("step", case, "images/s", speeds)
-
-
-def by_hand(data: Path, names: Sequence[str], steps: int) -> float:
-    """Seconds of the same training in plain PyTorch: the same layers, batches and optimiser, and nothing else.
-
-    For a lone base, or networks that freeze random layers: what one would write for just these.
-    """
-    study, chosen = noise_study(names, steps)
-    packed = open_packed(data / study.data)
-    classes = task_classes(packed.classes, "random-0", "B")
-    mean = packed.train.images.mean(axis=0, dtype=np.float32)
-    module = FleetModule(study, Fleet(tuple(chosen)), len(classes), {}, {"B": mean})
-    course = chosen[0].recipe
-    networks = [list(layers.values()) for layers in module.networks]  # type: ignore[operator]
-    prefix = list(module.prefixes["R"].values()) if len(module.prefixes) else []  # type: ignore[operator]
-    frozen = [member.treatment.frozen for member in chosen]
-    weights = [parameter for parameter in module.networks.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in module.networks.parameters() if parameter.ndim == 1]
-    groups = [{"params": weights, "weight_decay": course.decay}, {"params": biases, "weight_decay": 0.0}]
-    optimiser = torch.optim.SGD(groups, lr=course.rate, momentum=course.momentum, fused=True)
-    batches = TrainingBatches(task_images(packed.train, classes, None, 1), course, chosen[0].stream, 0, steps)
-    shift = torch.from_numpy(mean)
-    reach = torch.arange(course.crop)
-    began = time.perf_counter()
-    for step, batch in enumerate(batches):
-        rate = course.rate_at(step)
-        optimiser.param_groups[0]["lr"], optimiser.param_groups[1]["lr"] = rate, rate * course.bias_rate
-        ys, xs = batch.ys[:, None] + reach, batch.xs[:, None] + reach
-        x = (batch.pixels.float() - shift[ys[:, :, None], xs[:, None, :]].permute(0, 3, 1, 2)) * course.scale
-        x = torch.where(batch.mirror[:, None, None, None], x.flip(3), x)
-        features = [x]
-        with torch.no_grad():
-            for layer in prefix:
-                features.append(layer(features[-1]))
-        losses = []
-        for n, layers in zip(frozen, networks, strict=True):
-            x = features[n]
-            for layer in layers:
-                x = layer(x)
-            losses.append(F.cross_entropy(x, batch.labels))
-        optimiser.zero_grad()
-        torch.stack(losses).sum().backward()
-        optimiser.step()
-        if step % 50 == 0:
-            float(losses[0].detach())  # one would print it
-    return time.perf_counter() - began
 
 
 # ---------------------------------------------------------------------------------------------- study
@@ -488,10 +330,10 @@ def study_row(options: Options) -> Iterator[Line]:
         name, way = f"{case}: {len(study.networks)} networks", f"a careful user's ({what})"
         # Two networks at a time.
         starting, training = (sum(spent[kind_of(member)][part] for member in study.networks) / 2 for part in (0, 1))
-        yield from compared("study", name, "s", {OURS: [ours], way: [starting + training]}, more=False)
+        yield from compared("study", name, "s", {OURS: [ours], way: [starting + training]}, more_is_better=False)
         if times > 1:  # ours times as much, of the careful user's only the training
             scaled = {OURS: [times * ours], way: [starting + times * training]}
-            yield from compared("study", f"{name}, calculated for all steps", "s", scaled, more=False)
+            yield from compared("study", f"{name}, calculated for all steps", "s", scaled, more_is_better=False)
 
 
 def command_line(arguments: Sequence[str], runs: Path, data: Path) -> None:
@@ -504,7 +346,7 @@ def command_line(arguments: Sequence[str], runs: Path, data: Path) -> None:
 def studies(quick: bool) -> dict[str, tuple[Study, int]]:
     """Case → a study, and how many times longer its training would be in full."""
     if quick:
-        few = replace(RECIPE, steps=24, validate_every=12)
+        few = replace(SMALL.recipe, steps=24, validate_every=12)
         chosen = tuple(replace(member, recipe=few) for member in DEMO.networks if member.split == "random-0")
         return {"the demo, 24 of its 480 steps": (replace(DEMO, networks=chosen), 20)}
     tiny = load_study(EXPERIMENTS / "tiny_imagenet_cpu.py")
@@ -696,10 +538,10 @@ def network_memory() -> float:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    zeros = torch.zeros(RECIPE.batch, dtype=torch.int64)
-    pixels = torch.zeros(RECIPE.batch, 3, RECIPE.crop, RECIPE.crop, dtype=torch.uint8)
+    zeros = torch.zeros(SMALL.recipe.batch, dtype=torch.int64)
+    pixels = torch.zeros(SMALL.recipe.batch, 3, SMALL.recipe.crop, SMALL.recipe.crop, dtype=torch.uint8)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits = module(Batch(pixels, zeros, zeros, zeros, zeros, zeros.bool()))
+        logits = module(Batch(pixels, zeros, zeros, zeros, zeros, zeros.bool(), torch.empty(len(pixels), 0)))
     weights = {parameter.untyped_storage().data_ptr(): parameter.nbytes for parameter in module.networks.parameters()}
     activations = sum(size for address, size in kept.items() if address not in weights)
     del logits
@@ -779,11 +621,11 @@ def logging_row(options: Options) -> Iterator[Line]:
     data = noise(options.scratch)
     shares: dict[str, list[float]] = {}
     for _ in range(1 if options.quick else min(3, options.repeats)):
-        for what, share in child("logging_shares", str(data), 20 if options.quick else 400).items():
-            shares.setdefault(what, []).append(share)
-    for what, values in shares.items():
-        unit = "s" if what.startswith("opening") else "% of the training"
-        yield from compared("logging", "seven networks, --wandb offline", unit, {what: values})
+        for part, share in child("logging_shares", str(data), 20 if options.quick else 400).items():
+            shares.setdefault(part, []).append(share)
+    for part, values in shares.items():
+        unit = "s" if part.startswith("opening") else "% of the training"
+        yield from compared("logging", "seven networks, --wandb offline", unit, {part: values})
 
 
 def logging_shares(data: str, steps: int) -> dict[str, float]:
@@ -792,7 +634,7 @@ def logging_shares(data: str, steps: int) -> dict[str, float]:
     spent = {"the training loop": 0.0, "the thread that logs": 0.0, "opening seven runs, once": 0.0}
     mutex = threading.Lock()
 
-    def timed(method: str, what: str) -> None:
+    def timed(method: str, part: str) -> None:
         inner = getattr(Tracker, method)
 
         def outer(*arguments: Any, **options: Any) -> Any:
@@ -801,7 +643,7 @@ def logging_shares(data: str, steps: int) -> dict[str, float]:
                 return inner(*arguments, **options)
             finally:
                 with mutex:
-                    spent[what] += time.thread_time() - began
+                    spent[part] += time.thread_time() - began
 
         setattr(Tracker, method, outer)
 
@@ -814,7 +656,7 @@ def logging_shares(data: str, steps: int) -> dict[str, float]:
     total = time.process_time() - began
     spent["the thread that logs"] -= spent["opening seven runs, once"]
     training = total - sum(spent.values())
-    return {what: value if what.startswith("opening") else 100 * value / training for what, value in spent.items()}
+    return {part: value if part.startswith("opening") else 100 * value / training for part, value in spent.items()}
 
 
 # ---------------------------------------------------------------------------------------------- the command
@@ -823,11 +665,16 @@ ROWS: dict[str, Callable[[Options], Iterator[Line]]] = {
     "input": input_row,
     "fleet": fleet_row,
     "step": step_row,
+    "chain-step": chain_step_row,
+    "chain-fleet": chain_fleet_row,
+    "prefix": prefix_row,
     "study": study_row,
     "ddp": ddp_row,
     "growth": growth_row,
     "logging": logging_row,
 }
+
+ONE_THREAD = {"fleet", "step", "chain-step", "chain-fleet", "prefix"}
 
 
 def number(value: float) -> str:
@@ -901,8 +748,17 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="JPEGs for the row input")
     parser.add_argument("--whole", action="store_true", help="study: train all of the careful user's networks")
     parser.add_argument("--quick", action="store_true", help="two minutes: only shows that everything runs")
+    parser.add_argument(
+        "--processor",
+        action="store_true",
+        help="count processor time, on a busy machine (fleet, step, chain-*, prefix)",
+    )
     arguments = parser.parse_args()
     quiet()
+    if arguments.processor:
+        if not {*arguments.rows} <= ONE_THREAD or not arguments.rows:
+            parser.error(f"--processor is for rows of one thread: {', '.join(sorted(ONE_THREAD))}")
+        time.perf_counter = time.monotonic = time.process_time
     set_thread_defaults()  # for the processes that are started
     torch.set_num_threads(1)
     try:

@@ -3,7 +3,7 @@
     python benchmarks/careful_user.py STUDY.py NETWORK --pictures FOLDER --out FOLDER
 
 The other side of `benchmark.py study`. FOLDER holds A/train, A/val, B/train, … for torchvision's ImageFolder. Written
-with care: frozen layers run without gradient and once through their own module, channels last, fused SGD, pictures
+with care: frozen layers run without gradient and once through their own module, channels last, fused SGD, images
 already of the size that is cropped, a worker that stays and reads ahead. Architecture, recipe and validations are those
 of NETWORK in STUDY.py. Prints JSON: seconds of training and validation (without imports), final top-1.
 """
@@ -32,7 +32,7 @@ from transferability.study import load_study
 
 def layers(architecture: Architecture, classes: int) -> list[nn.Sequential]:
     """The named layers of an architecture in plain PyTorch, bottom to top, initialised as He et al."""
-    out = []
+    built = []
     for (_, spec), (channels, side) in zip(architecture.layers, shapes(architecture), strict=False):
         if isinstance(spec, Conv):
             conv = nn.Conv2d(channels, spec.channels, spec.kernel, spec.stride, spec.pad, groups=spec.groups)
@@ -50,10 +50,10 @@ def layers(architecture: Architecture, classes: int) -> list[nn.Sequential]:
             if isinstance(part, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(part.weight)
                 nn.init.zeros_(part.bias)
-        out.append(layer.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        built.append(layer.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     with torch.no_grad():
-        out[-1][1].weight.div_(10)
-    return out
+        built[-1][1].weight.div_(10)
+    return built
 
 
 class Classifier(L.LightningModule):
@@ -128,7 +128,7 @@ def main() -> None:
             parts[n].load_state_dict(copied[n])
     frozen = 0 if treatment.rate else treatment.n
     module = Classifier(nn.Sequential(*parts[:frozen]), nn.Sequential(*parts[frozen:]), recipe)
-    out = options.out / options.network
+    own_folder = options.out / options.network
     trainer = L.Trainer(
         accelerator="cpu",
         devices=1,
@@ -137,15 +137,15 @@ def main() -> None:
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=50,
-        logger=CSVLogger(out),
-        callbacks=[ModelCheckpoint(out, save_last=True)],
+        logger=CSVLogger(own_folder),
+        callbacks=[ModelCheckpoint(own_folder, save_last=True)],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     began = time.perf_counter()
     trainer.fit(module, train, val)
     seconds = time.perf_counter() - began
-    torch.save([part.state_dict() for part in parts], out / "weights.pt")
+    torch.save([part.state_dict() for part in parts], own_folder / "weights.pt")
     top1 = float(trainer.callback_metrics["val_top1"])
     print(json.dumps({"seconds": seconds, "val_top1": top1}))
 

@@ -24,7 +24,8 @@ recipe = Recipe(name="tiny-imagenet", steps=15_000, batch=256, rate=0.02, warmup
 kinds = ("base", "BnB", "BnB+", "AnB", "AnB+", "RnB", "B8B+")
 networks = grid(recipe, architecture.depth, SPLITS, SEEDS, kinds=kinds)
 networks += [
-    replace(each, variant="long") for each in grid(long(recipe), architecture.depth, SPLITS, SEEDS, kinds=("base",))
+    replace(network, variant="long")
+    for network in grid(long(recipe), architecture.depth, SPLITS, SEEDS, kinds=("base",))
 ]
 
 study = Study(name="tiny_imagenet", data="tiny-imagenet", architecture=architecture, networks=tuple(networks))

@@ -1,4 +1,4 @@
-"""Tiny ImageNet at 32 pixels on two cores: the paper's grid on real pictures, split by split.
+"""Tiny ImageNet at 32 pixels on two cores: the paper's grid on real images, split by split.
 
     transferability pack tiny-imagenet-200.zip data/tiny-imagenet
     transferability run experiments/tiny_imagenet_cpu.py --only 'random-0/*'
@@ -34,7 +34,7 @@ def networks(splits: list[str], seeds: tuple[int, ...]) -> list[Network]:
     longer = grid(long(recipe), architecture.depth, splits, seeds, kinds=("base",))
     return [
         *grid(recipe, architecture.depth, splits, seeds, kinds=kinds),
-        *(replace(each, variant="long") for each in longer),
+        *(replace(network, variant="long") for network in longer),
     ]
 
 

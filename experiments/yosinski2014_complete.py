@@ -28,10 +28,10 @@ def complete(seeds: tuple[int, ...]) -> tuple[Network, ...]:
     kinds = ("base", "BnB", "BnB+", "AnB", "AnB+", "RnB", "B8B+")
     networks = grid(PAPER, depth, splits, seeds, kinds=kinds)
     preserving = replace(PAPER, name="paper-variance-preserving", initialisation="variance-preserving")
-    for each in grid(preserving, depth, splits, seeds, kinds=("RnB",)):
-        networks.append(replace(each, variant="variance-preserving"))
-    for each in grid(long(PAPER), depth, splits, seeds, kinds=("base",)):
-        networks.append(replace(each, variant="long"))
+    for random in grid(preserving, depth, splits, seeds, kinds=("RnB",)):
+        networks.append(replace(random, variant="variance-preserving"))
+    for base in grid(long(PAPER), depth, splits, seeds, kinds=("base",)):
+        networks.append(replace(base, variant="long"))
     for split in RANDOM_SPLITS:
         for seed in seeds:
             for source in "AB":

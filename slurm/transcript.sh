@@ -4,7 +4,7 @@
 #
 #     slurm/transcript.sh >transcript.txt
 #
-# Needs slurm-wlm and munge, the packed demo pictures under data/demo, and .venv.
+# Needs slurm-wlm and munge, the packed demo images under data/demo, and .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cluster=$(mktemp -d)
@@ -34,8 +34,12 @@ say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2 --
 say 'transferability submit experiments/smoke.py --devices 2 --max-parallel 2'
 wait_for '^running: '
 say 'transferability status experiments/smoke.py'
-job=2_0
-until grep -qs ' steps$' "$cluster"/runs/smoke/logs/*-"$job".log; do sleep 0.02; done # it begins to train
+second=$(grep -o '"job": *"[0-9]*"' "$cluster"/runs/smoke/submissions/1.jobs.json | sed -n 2p | tr -dc 0-9)
+job=${second}_0 # the first of the tasks that copy from bases
+until grep -qs ' steps$' "$cluster"/runs/smoke/logs/*-"$job".log; do # it begins to train
+    [ -n "$(squeue -h -j "$second" 2>/dev/null)" ] || { echo "job $second is gone and has not trained" >&2; exit 1; }
+    sleep 0.02
+done
 echo '# As before a time limit: the array task writes a checkpoint, is requeued and resumes from it.'
 say "scancel --batch --signal=USR1 $job"
 until [ "$(squeue -h -j "$job" -O RestartCnt | tr -d ' ')" = 1 ]; do

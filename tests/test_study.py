@@ -116,8 +116,8 @@ def test_dependencies() -> None:
         (["baseA", "A5B+"], "A5B\\+: 5 layers cannot be copied"),
         (["baseW"], "baseW: the split has no task W"),
         (["whole/baseA"], "baseA: the split has no task A, only W"),
-        (["random-00/baseA"], "no split 'random-00'"),
-        (["halves/baseA"], "no split 'halves'"),
+        (["random-00/baseA"], "unknown split 'random-00'"),
+        (["halves/baseA"], "unknown split 'halves'"),
         (["baseA@0"], "1 or more"),
         ([], "no networks"),
     ],
@@ -315,7 +315,8 @@ def test_load_study(tmp_path: Path) -> None:
         (EXPERIMENT.replace("steps=10", "steps=0"), "{file}: recipe 'r': steps is 0"),
         (
             EXPERIMENT.replace("steps=10", "steps=10, optimizer='adamw'"),
-            "{file}:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'optimizer'; Recipe takes name,",
+            "{file}:5: TypeError: Recipe.__init__() got an unexpected keyword argument 'optimizer'; did you mean "
+            "optimiser?; Recipe takes name,",
         ),
         (
             EXPERIMENT.replace("rate=0.1", "rates=0.1"),

@@ -31,9 +31,9 @@ from transferability.results.statistics import (
     mean_over_units,
     networks,
     pooled_mean,
-    read_results,
     verdict,
 )
+from transferability.results.table import read_results
 from transferability.study import Network, Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -350,6 +350,25 @@ def measured(name: str) -> list[str]:
     return markdown(["", "median (lowest to highest)"], lines)
 
 
+def prefixes() -> list[str]:
+    """The frozen layers of networks in other forms: how many times as fast as the plain one, and how far from it."""
+    rows = [row for row in benchmark() if row["row"] == "prefix"]
+    differences = {(row["case"], row["way"]): f"{float(row['median']):.1e}" for row in rows if "differ" in row["case"]}
+    lines, plain = [], ""
+    for row in rows:
+        if "differ" in row["case"]:
+            continue
+        if not row["times"]:
+            plain = f"{row['case']}: {number(float(row['median']))} images/s"
+            continue
+        times = [number(1 / float(row[name])) for name in ("times", "times_high", "times_low")]
+        off = [differences[f"{row['case']}: {what} differ by", row["way"]] for what in ("features", "losses")]
+        lines.append([plain, row["way"], f"{times[0]} ({times[1]} to {times[2]})", *off])
+        plain = ""
+    heads = ["the plain form", "otherwise", "times as fast", "features differ by", "losses differ by"]
+    return markdown(heads, lines, left=2)
+
+
 # ------------------------------------------------------------------------------------------ the code
 
 
@@ -420,6 +439,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "published-targets": published_targets,
     "speed-input": lambda: compared("input"),
     "speed-training": lambda: compared("fleet", "step", "study"),
+    "speed-chain": lambda: compared("chain-step", "chain-fleet"),
+    "speed-prefix": prefixes,
     "speed-growth": lambda: measured("growth"),
     "speed-logging": lambda: measured("logging"),
     "ddp": side_by_side,

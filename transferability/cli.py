@@ -345,11 +345,11 @@ def _which(
     submission: tuple[Path | None, int | None],
 ) -> Sequence[Any]:
     """The networks that `train` is asked for. divided: the fleets that --fleet counts."""
-    file, element = submission
-    if file is not None and element is not None:
+    file, number = submission
+    if file is not None and number is not None:
         from transferability.launch.slurm import task_networks
 
-        return task_networks(study, file, element)
+        return task_networks(study, file, number)
     if fleet is not None:
         if fleet >= len(divided):
             raise Refused(f"study {study.name!r} has fleets 0 … {len(divided) - 1}; there is no fleet {fleet}")
@@ -374,7 +374,7 @@ def train(
     *,
     machine: Machine,
 ) -> None:
-    """Train one fleet, from its last checkpoint if it has one. What is done is not done again."""
+    """Train one fleet, from its last checkpoint if it has one. Finished networks are kept."""
     # The signal before a time limit, which slurm/fleet.sbatch hands on.
     preempted = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: preempted.set())
@@ -399,7 +399,8 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
     from transferability.data.packed import open_packed
     from transferability.launch.local import Job, ThisProcess, train_pending
     from transferability.launch.slurm import leave_reason, refuse_diverged
-    from transferability.runs.ledger import is_done, pending, refuse_mismatches, refuse_untrained, tidy, with_sources
+    from transferability.runs.fit import refuse_mismatches
+    from transferability.runs.ledger import is_done, pending, refuse_untrained, tidy, with_sources
     from transferability.runs.status import at_chance
 
     folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
@@ -452,8 +453,9 @@ def run(
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.data.packed import open_packed, verify_at_first_use
     from transferability.launch.local import Job, run_study
+    from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
-    from transferability.runs.ledger import pending, refuse_mismatches, tidy, with_sources
+    from transferability.runs.ledger import pending, tidy, with_sources
     from transferability.study import load_study
     from transferability.training.tracking import nothing_new, ready
 
@@ -492,7 +494,8 @@ def _dry_run(
     """Trains a few steps of every network in a temporary folder; the exit code."""
     from transferability.data.packed import open_packed
     from transferability.launch.local import Job, run_study
-    from transferability.runs.ledger import fleet_size, is_done, pending, shortened, with_sources
+    from transferability.runs.fit import shortened
+    from transferability.runs.ledger import fleet_size, is_done, pending, with_sources
 
     steps, batch = steps_and_batch
     workers, size = workers_and_size
@@ -696,6 +699,8 @@ def main() -> None:
     other end of any of its sockets is gone. A reader that leaves (`| head`) ends what prints with code 1 (click, rich).
     """
     print_any_character()
+    if not os.environ.get("COLUMNS", "80").strip("0"):
+        del os.environ["COLUMNS"]  # 0, as some launchers set it, is no width
     try:
         app()
     except ModuleNotFoundError as error:

@@ -25,15 +25,31 @@ class Recipe:
         divided by 10 every `drop_every` steps, with Caffe's momentum.
     drop_every: steps between two drops of the rate; needed by schedule "step".
     warmup: steps of linear growth of the rate, for schedule "cosine".
-    momentum: momentum of SGD.
-    decay: weight decay; biases have none.
+    optimiser: "sgd" or "adamw" (Loshchilov and Hutter 2019: the decay apart from the gradient).
+    momentum: momentum of SGD; AdamW's decay of the mean of gradients (its beta 1).
+    beta2: AdamW's decay of the mean of squared gradients.
+    decay: weight decay; biases and the factors of norms have none.
+    pull: how strongly rule `sp` pulls copied weights towards what they were copied as, in place of their decay.
     bias_rate: multiple of the rate for biases.
     shrink: whole factor by which the packed images are averaged down when they are loaded.
     mirror: mirror half of the training images, at random.
+    crops: training crops: "square", of the side `crop`; or "resized": a box of a random area and shape, resized to
+        it (Szegedy et al. 2015). Validation crops are square, central and not resized.
+    least_area: smallest area of a resized box, as a share of the image's.
+    colour: how much brightness, contrast and saturation change in training: factors from 1 - colour to 1 + colour.
     scale: factor of the input: pixel (0 to 255) minus mean image.
     initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
         by 10; "paper": Gaussian weights and constant biases, as the architecture says.
     precision: "float32" or "bfloat16" (autocast).
+    label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016); in the training loss
+        alone, the validation loss is plain cross-entropy.
+    class_weights: "equal"; or "balanced": in the training loss an image counts n / (classes x images of its class), of
+        the training images.
+    clip: largest norm of a network's gradient, over all of its weights; longer ones are scaled down. 0: none is.
+    stop: "" (after `steps`); or "inner": once the accuracy on images that are held out of the training images has not
+        grown for `patience` validations. What counts is the network at its best such validation.
+    patience: validations without a better one, for stop "inner".
+    held_out: share of each class's training images that is held out, for stop "inner": at least one image.
     frozen_norms: whose statistics the batch norms of frozen layers have: the "source"'s, or the "target"'s, estimated
         once, before training, from the central crops of its training images, layer by layer, without labels.
     """
@@ -47,48 +63,76 @@ class Recipe:
     schedule: str = "cosine"
     drop_every: int = 0
     warmup: int = 0
+    optimiser: str = "sgd"
     momentum: float = 0.9
+    beta2: float = 0.999
     decay: float = 5e-4
+    pull: float = 0.01
     bias_rate: float = 2.0
     shrink: int = 1
     mirror: bool = True
+    crops: str = "square"
+    least_area: float = 0.08
+    colour: float = 0.0
     scale: float = 1 / 64
     initialisation: str = "variance-preserving"
     precision: str = "float32"
+    label_smoothing: float = 0.0
+    class_weights: str = "equal"
+    clip: float = 0.0
+    stop: str = ""
+    patience: int = 3
+    held_out: float = 0.1
     frozen_norms: str = "source"
 
     def __post_init__(self) -> None:
-        for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink"):
+        for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink", "patience"):
             if type(getattr(self, field)) is not int or getattr(self, field) < 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number")
-        for field in ("rate", "momentum", "decay", "bias_rate", "scale"):
+        for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
-        for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale"):
+        for field in ("beta2", "label_smoothing", "colour"):
+            if not 0 <= getattr(self, field) < 1:
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write 0 or more, below 1")
+        if self.optimiser == "adamw" and self.momentum >= 1:
+            raise Refused(f"recipe {self.name!r}: momentum is {self.momentum!r}; with adamw it has to be below 1")
+        for field in ("least_area", "held_out"):
+            if not 0 < getattr(self, field) < 1:
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a share below 1")
+        for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
         choices = {
             "schedule": ("step", "cosine"),
             "initialisation": ("paper", "variance-preserving"),
+            "optimiser": ("sgd", "adamw"),
+            "crops": ("square", "resized"),
+            "class_weights": ("equal", "balanced"),
+            "stop": ("", "inner"),
             "precision": ("float32", "bfloat16"),
             "frozen_norms": ("source", "target"),
         }
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:
-                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}, not {' or '.join(allowed)}")
+                choice = " or ".join(word or "''" for word in allowed)
+                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}, not {choice}")
         if self.schedule == "step" and self.drop_every <= 0:
             raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
 
-    def refuse_size(self, size: int, what: str) -> None:
-        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks. what: who asks."""
+    def refuse_size(self, size: int, subject: str) -> None:
+        """Refuses images of `size` pixels that cannot be shrunk and cropped as the recipe asks.
+
+        subject: of the message, such as the name of the network.
+        """
         if size % self.shrink:
             raise Refused(
-                f"{what}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
+                f"{subject}: images of {size} pixels do not shrink by {self.shrink}; pack them with "
                 f"--size {self.shrink * -(-self.crop * 8 // 7)}"
             )
         if size // self.shrink < self.crop:
             raise Refused(
-                f"{what}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
+                f"{subject}: images of {size // self.shrink} pixels cannot be cropped to {self.crop}; pack them with "
                 f"--size {self.crop * 8 // 7 * self.shrink} or so"
             )
 

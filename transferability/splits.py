@@ -10,11 +10,13 @@ of ILSVRC 2012 the halves are the authors', class for class. The same rules divi
 
 import re
 from collections.abc import Iterable, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from transferability.classes import ImageClass, class_groups
 from transferability.files import Refused
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PAPER_SPLITS = ("random-0", "random-1", "random-2", "random-3", "manmade-natural", "whole")
 GROUP_TITLES = {"random": "Random splits", "manmade-natural": "Man-made / natural", "whole": "All classes"}
@@ -47,7 +49,7 @@ def sorted_groups(groups: Iterable[str]) -> list[str]:
     return sorted({*groups}, key=lambda group: (known.index(group) if group in known else len(known), group))
 
 
-def task_classes(classes: Sequence[ImageClass], split: str, task: str) -> np.ndarray:
+def task_classes(classes: Sequence[ImageClass], split: str, task: str) -> "np.ndarray":
     """The classes of one task.
 
     classes: all classes of the data set, in the order of their index (0, 1, ...).
@@ -55,6 +57,8 @@ def task_classes(classes: Sequence[ImageClass], split: str, task: str) -> np.nda
     Raises Refused for an unknown split, a task that the split lacks, a class of unknown group, and a task of fewer
     than two classes.
     """
+    import numpy as np  # only here: listing 10,000 networks does not wait for it
+
     if [c.index for c in classes] != list(range(len(classes))):
         raise ValueError("classes must be in the order of their index, 0 to K - 1")
     if task not in split_tasks(split):

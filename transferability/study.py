@@ -18,12 +18,12 @@ from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
 from transferability.recipe import Recipe
+from transferability.splits import split_tasks
 from transferability.treatment import RANDOM, Treatment
 
 RECORD_FORMAT = 1
 # How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
 DRAWS = "philox"
-SPLIT_NAME = re.compile(r"random-(0|[1-9]\d*)|manmade-natural|whole")
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,6 @@ class Study:
                 raise Refused(
                     f"study {self.name!r}: {network.name} copies from {source}, which is not in the study; add it"
                 )
-            if not SPLIT_NAME.fullmatch(network.split):
-                raise Refused(f"{network.name}: no split {network.split!r}; write random-0, manmade-natural or whole")
             if network.recipe.crop != self.architecture.crop:
                 raise Refused(
                     f"{network.name}: recipe {network.recipe.name!r} crops {network.recipe.crop} pixels, "
@@ -147,9 +145,8 @@ class Study:
                 raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
             if network.images_per_class is not None and network.images_per_class < 1:
                 raise Refused(f"{network.name}: images per class have to be 1 or more")
-            tasks = ("W",) if network.split == "whole" else ("A", "B")
             # How many classes each task has is only known with the data; equal halves are assumed until then.
-            network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0))
+            network.treatment.check(self.architecture.depth, dict.fromkeys(split_tasks(network.split), 0))
         if isinstance(self.architecture, Architecture):
             shapes(self.architecture)
 
@@ -221,6 +218,14 @@ class Fleet:
     @property
     def stream(self) -> str:
         return self.networks[0].stream
+
+    @property
+    def prefixes(self) -> dict[str, int]:
+        """Each source of frozen layers → how many of its layers the fleet needs."""
+        depths: dict[str, int] = {}
+        for treatment in (network.treatment for network in self.networks if network.treatment.frozen):
+            depths[treatment.source] = max(treatment.frozen, depths.get(treatment.source, 0))
+        return depths
 
 
 def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:

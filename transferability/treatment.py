@@ -1,14 +1,15 @@
 """What is done to one network: the grammar of treatments, and what it means for each layer.
 
     base<task>                              trained from scratch on a task
-    <source><n><target>[p<m>][+[rate]]      n layers copied from the base of `source`
+    <source><n><target>[p<m>][+[rule]]      n layers copied from the base of `source`
 
-    baseB     A3B     B3B     A3B+     A3B+0.1     A3Bp2     R3B     B8B+
+    baseB     A3B     B3B     A3B+     A3B+0.1     A3B+chain     A3Bp2     R3B     B8B+
 
 The source is A, B, W (all classes) or R (random weights, never trained). The same letter as the target is a
-*selffer*, another one a *transfer*. Without `+` the n copied layers are frozen; with it they are trained, at the
-full rate or at a multiple of it. `p<m>` copies m more layers and trains them (the authors' unpublished
-*preserve*). All other layers are drawn afresh. Yosinski et al. 2014, section 2; DESIGN.md extends the notation.
+*selffer*, another one a *transfer*. Without `+` the n copied layers are frozen; with it they are trained, as the
+*rule* says: at the full rate, at a multiple of it, or as a word of `rules.py` says. `p<m>` copies m more layers and
+trains them (the authors' unpublished *preserve*); a word goes without it. All other layers are drawn afresh. Yosinski
+et al. 2014, section 2; docs/design.md has the notation.
 """
 
 import re
@@ -16,10 +17,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from transferability.files import Refused
+from transferability.rules import NEED_NEW, WORDS
 
 TASKS = ("A", "B", "W")
 RANDOM = "R"
-_GRAMMAR = re.compile(r"([ABWR])([1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?)?)?")
+_GRAMMAR = re.compile(r"([ABWR])([1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?|[a-z]+)?)?")
 KINDS = ("base", "selffer", "transfer", "random")
 
 
@@ -37,13 +39,17 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class Treatment:
-    """A treatment. `source` is "" for a base. `rate` is that of the n copied layers: 0 frozen, 1 for `+`."""
+    """A treatment. `source` is "" for a base. `rate` is that of the n copied layers: 0 frozen, 1 for `+`.
+
+    word: a rule that changes rates in the course of training, or pulls weights (`rules.py`); then `rate` is 1.
+    """
 
     target: str
     source: str = ""
     n: int = 0
     preserved: int = 0
     rate: float = 0.0
+    word: str = ""
 
     @property
     def kind(self) -> str:
@@ -66,26 +72,35 @@ class Treatment:
 
     @property
     def plus(self) -> str:
-        """ "" for frozen, "1" for `+`, else the multiple of the rate, as in results.csv."""
-        return _positional(self.rate) if self.rate else ""
+        """ "" for frozen, "1" for `+`, else the multiple of the rate or the rule's word, as in results.csv."""
+        return self.word or (_positional(self.rate) if self.rate else "")
+
+    @property
+    def rule(self) -> str:
+        """What is done with the n copied layers, as in results.csv: frozen, full, a multiple of the rate, or a word."""
+        if not self.source:
+            return ""
+        return self.word or ("full" if self.rate == 1 else self.plus or "frozen")
 
     def __str__(self) -> str:
         return f"{self.source}{self.n}{self.target}{self._ending}" if self.source else f"base{self.target}"
 
     @property
     def letters(self) -> str:
-        """The treatment in the paper's letters, whatever the direction and n: base, BnB, AnB+, AnB+0.1, BnBp1, RnB."""
+        """The treatment in the paper's letters, whatever direction and n: base, BnB, AnB+, AnB+chain, BnBp1, RnB."""
         return {"base": "base", "selffer": "BnB", "transfer": "AnB", "random": "RnB"}[self.kind] + self._ending
 
     @property
     def _ending(self) -> str:
         preserved = f"p{self.preserved}" if self.preserved else ""
-        return preserved + ("" if not self.rate else "+" if self.rate == 1 else f"+{_positional(self.rate)}")
+        if not self.rate:
+            return preserved
+        return f"{preserved}+{self.word or ('' if self.rate == 1 else _positional(self.rate))}"
 
     @property
-    def order(self) -> tuple[int, str, float, int, str, int]:
-        """Sort key: bases, selffer, transfer, random; within them by source, rate, preserved layers, target, n."""
-        return KINDS.index(self.kind), self.source, self.rate, self.preserved, self.target, self.n
+    def order(self) -> tuple[int, str, float, str, int, str, int]:
+        """Sort key: bases, selffer, transfer, random; within them by source, rule, preserved layers, target, n."""
+        return KINDS.index(self.kind), self.source, self.rate, self.word, self.preserved, self.target, self.n
 
     def layers(self, depth: int) -> tuple[LayerPlan, ...]:
         """What each of `depth` layers, bottom to top, starts from and how fast it learns."""
@@ -109,6 +124,8 @@ class Treatment:
             raise Refused(f"{self}: {copied} layers cannot be copied, the network has {depth}")
         if self.source and copied == depth and not self.preserved and not self.rate:
             raise Refused(f"{self}: all {depth} layers are frozen, nothing is left to train")
+        if self.word in NEED_NEW and copied == depth:
+            raise Refused(f"{self}: rule {self.word} begins with the new layers, and there is none; copy fewer")
         if self.source not in ("", RANDOM) and copied == depth and classes[self.source] != classes[self.target]:
             raise Refused(
                 f"{self}: the last layer cannot be copied, {self.source} has {classes[self.source]} classes and "
@@ -128,13 +145,19 @@ def parse(text: str) -> Treatment:
     match = _GRAMMAR.fullmatch(text)
     if not match:
         raise Refused(f"{text!r} is no treatment; write baseA, A3B, B3B+, A3B+0.1, A3Bp2 or R3B")
-    source, n, target, preserved, plus, rate = match.groups()
+    source, n, target, preserved, plus, rule = match.groups()
+    word = rule if rule and rule[0].isalpha() else ""
+    if word and word not in WORDS:
+        raise Refused(f"{text!r}: no rule {word!r}; write {', '.join(WORDS)}, a multiple of the rate, or nothing")
+    if word and preserved:
+        raise Refused(f"{text!r}: a rule by word goes without p{preserved}")
     treatment = Treatment(
         target=target,
         source=source,
         n=int(n),
         preserved=int(preserved or 0),
-        rate=(float(rate) if rate else 1.0) if plus else 0.0,
+        rate=(float(rule) if rule and not word else 1.0) if plus else 0.0,
+        word=word,
     )
     if plus and not treatment.rate:
         raise Refused(f"{text!r}: a rate of 0 is frozen; write {source}{n}{target}")

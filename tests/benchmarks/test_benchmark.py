@@ -34,6 +34,16 @@ def test_a_row_runs_and_is_written_with_the_machine(tmp_path: Path) -> None:
         assert ours["cpu"] and int(ours["cores"]) > 0 and ours["torch"] and ours["commit"]
 
 
+def test_rows_of_cut_networks_state_how_far_the_forms_agree(tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    done = benchmark("chain-step", "prefix", "--quick", "--processor", "--repeats", "1", "--csv", str(table))
+    assert done.returncode == 0, done.stderr
+    lines = rows_of(table)
+    assert [line["way"] for line in lines[:2]] == ["this package", "a loop written by hand"]
+    features = {line["way"]: float(line["median"]) for line in lines if "features differ" in line["case"]}
+    assert features["folded"] < 1e-4 and features["channels first"] < 1e-4 < features["bfloat16"] < 0.1
+
+
 def test_a_row_that_is_none_is_refused() -> None:
     done = benchmark("speed")
     assert done.returncode == 2 and "no row 'speed'; write input, fleet, step" in done.stderr

@@ -19,12 +19,13 @@ from transferability.files import Refused
 
 # Each as it may lie in any folder, with one file in it if it is a folder.
 CLUTTER_FOLDERS = (
-    "@eaDir", "@EADIR", "#recycle", "#snapshot", "@tmp",  # Synology
+    "@eaDir", "@EADIR", "#recycle", "#snapshot", "@tmp", "@sharebin",  # Synology
     "@Recycle", "@Recently-Snapshot", ".@__thumb", "@__thumb",  # QNAP
     "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information", "SYSTEM VOLUME INFORMATION", "RECYCLER", "found.000",
     "__MACOSX", ".Trashes", ".fseventsd", ".Spotlight-V100", ".AppleDouble", ".TemporaryItems", "Network Trash Folder",
     "lost+found", "LOST.DIR", ".Trash-1000", ".snapshot", "~snapshot", "@GMT-2024.01.31-10.00.00",
     ".dropbox.cache", ".stversions", ".stfolder", ".sync", "_gsdata_", ".git", ".ipynb_checkpoints", "__pycache__",
+    "CVS",
 )  # fmt: skip
 CLUTTER_FILES = (
     ".DS_Store", ".ds_store", "._0.png", ".localized", "Icon\r", ".apdisk",
@@ -33,13 +34,14 @@ CLUTTER_FILES = (
     ".dropbox", ".dropbox.attr", ".849C9593-D756-4E56-8D6E-42412F2A707B", ".sync_1a2b.db", ".owncloudsync.log",
     "0 (Jane's conflicted copy 2024-01-31).png", "0.sync-conflict-20240131-101010-ABCDEFG.png", "~syncthing~0.png.tmp",
     "0.png~", "#0.png#", ".0.png.swp", "0.png.bak", "0.PNG.BAK", "0.png.orig", "0.png_original", "~$0.png", "0.png.tmp",
+    "0.png.part", "0.png.partial", "0.png.crdownload", "0.png.!ut", "0.png.ffs_tmp", "AlbumArtSmall.jpg",
     "0.xmp", "IMG_0.AAE", "Picasa.ini", ".picasa.ini", ".gitkeep",
 )  # fmt: skip
 NO_CLUTTER = (
     ("icon", True), ("images", True), ("recycler", True), ("recycled", True), ("#cat", True), ("@home", True),
-    ("a.bak", True), ("temp", True), ("tmp", True), ("found", True), ("core", True), ("database", True),
+    ("cvs", True), ("a.bak", True), ("temp", True), ("tmp", True), ("found", True), ("core", True), ("database", True),
     ("0.png", False), ("0", False), ("picture.txt", False), ("bak", False), ("original.png", False), ("0.part", False),
-    (".0.png.icloud", False), ("0.png.nextcloud", False),
+    ("albumart.jpg", False), (".0.png.icloud", False), ("0.png.nextcloud", False),
 )  # fmt: skip
 
 

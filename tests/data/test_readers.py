@@ -222,11 +222,18 @@ def test_the_train_folder_least_deep_is_taken_wherever_it_is(tmp_path: Path, pac
     assert [c.id for c in packed.classes] == ["car", "train", "val"]
 
 
-def test_train_and_val_in_other_letters(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+@pytest.mark.parametrize(
+    ("train", "val"), [("Train", "VAL"), ("Training", "Validation"), ("train", "valid"), ("train", "test")]
+)
+def test_the_parts_under_other_names(tmp_path: Path, train: str, val: str, packing: str) -> None:
     source = folder(tmp_path / "set")
-    os.rename(source / "train", source / "Train")
-    os.rename(source / "val", source / "VAL")
-    assert len(packed_set(source, tmp_path).train.labels) == 12
+    os.rename(source / "train", source / train)
+    os.rename(source / "val", source / val)
+    if val != "test":  # it is the validation part only where there is no other
+        put(source / "test" / "ant" / "0.png", picture(7))
+    packed = packed_set(source if packing == "folder" else zipped(source, tmp_path / "set.zip"), tmp_path)
+    assert (len(packed.train.labels), len(packed.val.labels)) == (12, 6)
 
 
 def test_a_folder_of_a_zip_names_the_zip(tmp_path: Path) -> None:

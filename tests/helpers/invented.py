@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from transferability.results import statistics as results
+from transferability.results.table import COLUMNS
 
 
 def study(
@@ -41,7 +41,7 @@ def study(
         for network, kind, source, n, plus, accuracy in grid:
             accuracy = max(0.0, accuracy + noise * random.normal() * (kind != "base"))
             rows.append(
-                dict.fromkeys(results.COLUMNS, "")
+                dict.fromkeys(COLUMNS, "")
                 | {"study": name, "split": split, "network": network, "kind": kind, "source": source}
                 | {
                     "target": target,
@@ -57,7 +57,7 @@ def study(
                 | {"validations": validations, "steps": 100, "images_seen": 1.0, "seconds": 1.0}
                 | {"images_per_second": 1.0, "diverged_at": np.nan}
             )
-    return pd.DataFrame(rows)[list(results.COLUMNS)]
+    return pd.DataFrame(rows)[list(COLUMNS)]
 
 
 def curves_of(table: pd.DataFrame) -> pd.DataFrame:

@@ -252,3 +252,8 @@ def test_the_width_that_the_environment_says_holds_in_a_pipe_too(tmp_path: Path)
     write_table(complete(1), tmp_path / "results.csv")
     lines = run("claims", tmp_path / "results.csv", COLUMNS="70").stdout.decode().splitlines()
     assert max(map(len, lines)) <= 70 and any(line.startswith("No room for:") for line in lines)
+
+
+def test_a_width_of_nothing_is_no_width() -> None:
+    """As some launchers set it."""
+    assert run("claims", COLUMNS="0").stdout == run("claims").stdout != b""

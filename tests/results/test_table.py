@@ -12,9 +12,19 @@ from tiny import write_table
 
 from transferability.files import Refused
 from transferability.results.claims import claims
-from transferability.results.table import COLUMNS, in_spans, line_of, listed, read_results, write_lines
+from transferability.results.table import (
+    COLUMNS,
+    DRAWN,
+    in_spans,
+    lines_of,
+    listed,
+    read_curves,
+    read_results,
+    write_lines,
+)
 
 EQUAL = pd.testing.assert_frame_equal
+EMPTY_LINE = "," * (len(COLUMNS) - 1)
 
 
 def table_of_all_kinds() -> pd.DataFrame:
@@ -92,9 +102,8 @@ REWRITTEN: dict[str, Callable[[Path, Path], object]] = {
         source, lambda value: f"{float(value):,.12g}" if value else ""
     ).to_csv(copy, index=False),
     "a line for spreadsheets": lambda source, copy: copy.write_text("sep=,\n" + source.read_text()),
-    "empty lines at the end": lambda source, copy: copy.write_text(
-        source.read_text() + "\n" + "," * (len(COLUMNS) - 1) + "\n"
-    ),
+    "empty lines at the start": lambda source, copy: copy.write_text(f"\n{EMPTY_LINE}\n" + source.read_text()),
+    "empty lines at the end": lambda source, copy: copy.write_text(source.read_text() + f"\n{EMPTY_LINE}\n"),
     "put together": lambda source, copy: copy.write_text(
         "".join(texts(source)[part].to_csv(index=False) for part in (slice(0, 3), slice(3, None)))
     ),
@@ -127,6 +136,17 @@ def test_a_table_of_before_there_were_names_of_layers_is_read(original: Path, tm
     EQUAL(read_results(tmp_path / "earlier.csv"), named.assign(layer=""))
 
 
+@pytest.mark.parametrize("how", ["NA", "tabs in UTF-16", "decimal commas", "a line for spreadsheets", "quoted"])
+def test_curves_read_the_same_however_they_were_written(how: str, tmp_path: Path) -> None:
+    original, other = tmp_path / "curves.csv", tmp_path / "mine.csv"
+    lines = [f"demo,random-0,{name},0,{rest}\n" for name in ("baseB", "A3B+") for rest in ("6,2.75,1234.5", "12,2.5,")]
+    write_lines(original, DRAWN, lines)
+    REWRITTEN[how](original, other)
+    EQUAL(read_curves(other), read_curves(original))
+    assert read_curves(other)["val_loss"].tolist() == [2.75, 2.5] * 2
+    assert read_curves(other)["train_loss"].isna().tolist() == [False, True] * 2
+
+
 def test_rows_in_another_order_are_the_same_rows(original: Path, tmp_path: Path) -> None:
     texts(original).sample(frac=1, random_state=0).to_csv(tmp_path / "mine.csv", index=False)
     key = ["network", "seed"]
@@ -152,7 +172,7 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
     again = read_results(tmp_path / "results.csv")
     assert set(map(str, again[["n", "seed", "validations"]].dtypes)) == {"int64"}
     EQUAL(again, table, check_dtype=False)
-    write_lines(tmp_path / "written.csv", COLUMNS, map(line_of, texts(tmp_path / "results.csv").to_numpy().tolist()))
+    write_lines(tmp_path / "written.csv", COLUMNS, [lines_of(texts(tmp_path / "results.csv").to_numpy().tolist())])
     EQUAL(read_results(tmp_path / "written.csv"), again)
     write_lines(tmp_path / "none.csv", COLUMNS, [])
     assert len(read_results(tmp_path / "none.csv")) == 0
@@ -220,6 +240,9 @@ def test_what_is_no_results_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "book.csv").write_bytes(b"PK\x03\x04\x14\x00")
     with pytest.raises(Refused, match="save it as CSV"):
         read_results(tmp_path / "book.csv")
+    (tmp_path / "table.json").write_text('{"study": "' + "x" * 200_000)
+    with pytest.raises(Refused, match="no results table"):
+        read_results(tmp_path / "table.json")
     (tmp_path / "noise.csv").write_bytes(bytes(range(256)) * 9)
     with pytest.raises(Refused, match="no results table"):
         read_results(tmp_path / "noise.csv")

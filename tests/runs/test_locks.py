@@ -1,5 +1,6 @@
 """One holder a network, whatever dies, sleeps or races."""
 
+import errno
 import json
 import os
 import subprocess
@@ -178,6 +179,12 @@ def test_the_same_job_after_its_requeue_takes_over_at_once(
     assert dead(elsewhere(lock(tmp_path), job="7_3", restarts=1, cluster="other")) is None
 
 
+def test_a_restart_count_that_is_no_number_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("", "x"):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", text)
+        assert myself("").restarts == 0
+
+
 def test_a_counter_that_stands_still_is_waited_for_once_for_all_locks(tmp_path: Path, clock: Clock) -> None:
     paths = [lock(tmp_path, f"A{n}B") for n in range(1, 6)]
     for path in paths[:-1]:
@@ -187,6 +194,31 @@ def test_a_counter_that_stands_still_is_waited_for_once_for_all_locks(tmp_path: 
     with hold(paths, stale=50):
         assert clock.now == pytest.approx(50)
         assert all((mine := holder(path)) and mine.pid == os.getpid() for path in paths)
+
+
+def test_without_hard_links_modes_and_fsync_a_lock_is_a_lock(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Google Drive, FAT, and what FUSE shows."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    for name in ("link", "fchmod", "fsync"):
+        monkeypatch.setattr(os, name, unsupported)
+    with hold([lock(tmp_path)]):
+        mine = holder(lock(tmp_path))
+        assert mine and mine.pid == os.getpid()
+        with pytest.raises(Held), hold([lock(tmp_path)]):
+            pass
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    elsewhere(lock(tmp_path))  # stands still: it is taken over
+    with hold([lock(tmp_path)]) as grip:
+        grip.check()
+        assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["lock"]
+    lock(tmp_path).touch()  # its maker was killed before it wrote
+    with hold([lock(tmp_path)]):
+        assert clock.now >= 120
 
 
 def test_a_counter_that_moves_is_alive(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Fleets of a network that was cut: batch norm, dropout and stochastic depth in the layers."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ from transferability.networks.addressed import AddressedDraws
 from transferability.networks.cut import chain, cut, drawn_layers
 from transferability.networks.norms import folded
 from transferability.runs.machine import Machine
-from transferability.runs.paths import study_folder
+from transferability.runs.paths import data_root, study_folder
 from transferability.study import Fleet
+from transferability.training import forms
 from transferability.training.fleet import FleetModule
+from transferability.training.forms import PROBE_PAYS, choose_form, measure_forms
 from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
@@ -198,3 +201,14 @@ def test_folded_prefixes_agree_with_plain_ones(roots: Path, packed: PackedImages
             expected = layer.train()(x)
         with AddressedDraws(rows, "a"):
             torch.testing.assert_close(fast_layer.train()(x), expected)
+
+
+def test_a_gpu_tries_the_folded_form(roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured on a CPU in the GPU's place: both forms run and agree. Which one is faster is not tested."""
+    study = residual_study([*BASES, "A3B", "A1B"], replace(RECIPE, steps=PROBE_PAYS))
+    on_cpu = partial(measure_forms, device=torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(forms, "measure_forms", lambda probe, data, device: on_cpu(probe, data))
+    fleet = Fleet(study.networks[2:])
+    choice = choose_form(study, fleet, 6, data_root(), replace(PLAIN, accelerator="gpu", form="auto"), None)
+    assert list(choice.tried) == ["plain", "folded"] and all(isinstance(ms, float) for ms in choice.tried.values())

@@ -237,7 +237,7 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: Stream.current[-1])
     monkeypatch.setattr(Tensor, "record_stream", lambda *_: None)
     pixels = torch.zeros(8, 3, 14, 14, dtype=torch.uint8)
-    batch = Batch(pixels, *(torch.arange(8) % 3 for _ in range(4)), torch.zeros(8, dtype=torch.bool))
+    batch = Batch(pixels, *(torch.arange(8) % 3 for _ in range(4)), torch.zeros(8, dtype=torch.bool), torch.empty(8, 0))
     plain = module.losses(batch)
     assert ran == []
     in_lanes = module.losses(batch, Lanes(networks))
@@ -349,8 +349,8 @@ def test_a_fleet_that_an_earlier_version_started_keeps_its_form(roots: Path, pac
 @pytest.mark.parametrize(
     ("form", "gpu", "processes", "message"),
     [
-        ("fast", True, 1, "write auto, plain, ungrouped, graph or ungrouped\\+graph"),
-        ("split", True, 1, "write auto, plain, ungrouped, graph or ungrouped\\+graph"),
+        ("fast", True, 1, "write auto, plain, ungrouped, graph, ungrouped\\+graph or folded"),
+        ("split", True, 1, "write auto, plain, ungrouped, graph, ungrouped\\+graph or folded"),
         ("graph", False, 1, "only a GPU"),
         ("ungrouped+graph", True, 2, "on one GPU; for 2"),
     ],

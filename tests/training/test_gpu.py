@@ -82,7 +82,7 @@ def to_pretended_gpu(module: FleetModule) -> None:
 def pretended_batch() -> Batch:
     pixels = torch.empty(8, 14, 14, 3, dtype=torch.uint8, device="cuda").permute(0, 3, 1, 2)
     numbers = [torch.empty(8, dtype=torch.int64, device="cuda") for _ in range(4)]
-    return Batch(pixels, *numbers, torch.empty(8, dtype=torch.bool, device="cuda"))
+    return Batch(pixels, *numbers, torch.empty(8, dtype=torch.bool, device="cuda"), torch.empty(8, 0, device="cuda"))
 
 
 @pytest.mark.parametrize("autocast", [False, True])

@@ -25,13 +25,14 @@ from transferability.data.stream import Batch
 from transferability.files import Refused, read_json
 from transferability.results.collect import collect
 from transferability.results.table import read_results
+from transferability.runs.machine import Machine
 from transferability.runs.paths import study_folder
 from transferability.runs.result import write_result
 from transferability.study import Fleet, fleets
 from transferability.training import train as training
 from transferability.training.checkpoint import Preempted, read_checkpoint
 from transferability.training.fleet import FleetModule
-from transferability.training.trainer import quiet
+from transferability.training.trainer import bare_trainer, quiet
 
 torch.set_num_threads(1)
 quiet()
@@ -601,3 +602,11 @@ def test_several_processes_refuse_what_one_refuses(roots: Path, packed: PackedIm
     code, _, err = ended(started(roots, write_experiment(roots / "study.py", ["baseA"]), "baseA", devices=3))
     assert code == 2 and "does not divide among 3 processes" in err
     assert "Traceback" not in err and len(err.strip().splitlines()) == 1
+
+
+def test_lightnings_own_variables_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FAST_DEV_RUN", "1"), ("LIMIT_TRAIN_BATCHES", "2"), ("GRADIENT_CLIP_VAL", "0.5")):
+        monkeypatch.setenv(f"PL_TRAINER_{name}", value)
+    trainer = bare_trainer(Machine("cpu"), "float32", [], max_steps=7)
+    assert (trainer.fast_dev_run, trainer.limit_train_batches, trainer.gradient_clip_val) == (False, 1.0, None)
+    assert trainer.max_steps == 7

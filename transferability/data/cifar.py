@@ -92,15 +92,15 @@ def _images(
     try:
         classes = [str(c) for c in pickle_of(name)["label_names" if ten else "fine_label_names"]]
         sets: dict[str, dict[str, list[ImageRef]]] = {}
-        for which, batches in BATCHES[arrangement].items():
-            sets[which] = {c: [] for c in classes}
+        for subset, batches in BATCHES[arrangement].items():
+            sets[subset] = {c: [] for c in classes}
             for name in batches:
                 content, ref = pickle_of(name), batch_ref(name)
                 labels = content["labels" if ten else "fine_labels"]
                 if content["data"].shape != (len(labels), 3072) or content["data"].dtype != np.uint8:
                     raise ValueError("data is not (N, 3072) uint8")
                 for row, label in enumerate(labels):
-                    sets[which][classes[label]].append(ref._replace(name=f"{name}[{row}]", offset=row))
+                    sets[subset][classes[label]].append(ref._replace(name=f"{name}[{row}]", offset=row))
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise Refused(f"{shown(place / name)} is no batch of CIFAR ({error!r}): download it again") from None
     return ImageLists(arrangement, sets["train"], sets["val"])

@@ -68,8 +68,8 @@ def tar_images(path: Path) -> ImageLists:
     for member in tar_members(path / TRAIN_TAR):
         wnid = Path(member.name).stem
         if not member.name.endswith(".tar") or wnid in train:
-            what = shown(member.name)
-            raise Refused(f"{shown(path / TRAIN_TAR)} holds {what}, which is not the tar of one more class")
+            name = shown(member.name)
+            raise Refused(f"{shown(path / TRAIN_TAR)} holds {name}, which is not the tar of one more class")
         images = tar_members(path / TRAIN_TAR, member.offset_data, member.offset_data + member.size)
         train[wnid] = [tar_slice(path / TRAIN_TAR, image, f"{member.name}/") for image in images]
         train[wnid].sort(key=lambda image: image.name)

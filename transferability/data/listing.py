@@ -26,7 +26,7 @@ CLUTTER = {
     *("__macosx", "icon\r", "icon\uf00d", "network trash folder", "temporary items", "desktop db", "desktop df"),
     *("thevolumesettingsfolder", "thefindbycontentfolder"),  # macOS
     *("lost+found", "lost.dir", "__pycache__"),  # Linux, Android, Python
-    *("@eadir", "@tmp", "#recycle", "#snapshot", "@synoresource", "@sharesnap"),  # Synology
+    *("@eadir", "@tmp", "#recycle", "#snapshot", "@synoresource", "@sharesnap", "@sharebin"),  # Synology
     *("@recycle", "@recently-snapshot", "@transcode", "@__thumb", "@upload_cache"),  # QNAP
     *("~snapshot", "_nas_recycle_", "_gsdata_"),  # NetApp, Thecus, GoodSync
 }
@@ -36,6 +36,8 @@ CLUTTER_FILE = re.compile(
     r"|.*\.(bak|orig|save|swp|swo|tmp|temp|lnk|url|webloc|desktop|ini|db|db-shm|db-wal|xmp|aae|dvc)"
     r"|zbthumbnail\.info|descript\.ion"  # image viewers; Thumbs.db, desktop.ini and Picasa.ini are in the line above
     r"|.*_original|.*conflicted copy.*|.*\.sync-conflict-.*"  # exiftool, Dropbox and Nextcloud, Syncthing
+    r"|.*\.(crdownload|filepart|opdownload|aria2|ffs_tmp|ffs_lock|!ut|!qb)|.+\.[^.]+\.(part|partial)"  # half downloads
+    r"|albumart(small|_\{.*)\.jpg"  # Windows Media Player
     r"|.*[:\uf03a]?zone\.identifier(:\$data)?|.*:encryptable|.*:\$data|.*[:\uf03a]afp_afpinfo"  # streams of NTFS
     r"|.*@synoeastream|.*@synoresource|synophoto_.*"
 )
@@ -85,8 +87,8 @@ def is_clutter(name: str, folder: bool) -> bool:
     if lower.startswith("."):
         return not lower.endswith(PLACEHOLDERS)  # iCloud's .NAME.icloud stands for an image that has to be fetched
     pattern = CLUTTER_FOLDER if folder else CLUTTER_FILE
-    # Windows XP's RECYCLER is no class, unlike the same word in other letters.
-    return lower in CLUTTER or name == "RECYCLER" or bool(pattern.fullmatch(lower))
+    # Windows XP's RECYCLER and version control's CVS are no classes, unlike the same words in other letters.
+    return lower in CLUTTER or name in ("RECYCLER", "CVS") or bool(pattern.fullmatch(lower))
 
 
 def read_encoded(image: ImageRef) -> bytes:

@@ -14,6 +14,7 @@ from transferability import available_cores
 from transferability.data.stream import (
     BLOCK,
     Batch,
+    FleetImages,
     ResidentImages,
     TaskImages,
     TrainingBatches,
@@ -94,8 +95,7 @@ class ImagesModule(L.LightningDataModule):
 
     def __init__(
         self,
-        training: TaskImages,
-        validation: TaskImages,
+        images: FleetImages,
         recipe: Recipe,
         owner: str,
         position: Callable[[], tuple[int, int]],
@@ -103,8 +103,9 @@ class ImagesModule(L.LightningDataModule):
         needed: float = 0.0,
     ) -> None:
         super().__init__()
-        self.training: TaskImages | ResidentImages = training
-        self.validation: TaskImages | ResidentImages = validation
+        self.training: TaskImages | ResidentImages = images.training
+        self.validation: TaskImages | ResidentImages = images.validation
+        self.inner = images.inner
         self.recipe, self.owner, self.position, self.keep, self.needed = recipe, owner, position, keep, needed
 
     def setup(self, stage: str) -> None:
@@ -148,8 +149,10 @@ class ImagesModule(L.LightningDataModule):
         return self._prefetched(TrainingBatches(self.training, self.recipe, self.owner, start, stop, rank, world))
 
     def val_dataloader(self) -> Any:
-        """All validation images once; for a GPU, in its memory."""
+        """All validation images once, then all that are held out, if there are any; for a GPU, in its memory."""
         trainer = self.trainer
         assert trainer is not None
-        batches = ValidationBatches(self.validation, self.recipe.crop, trainer.global_rank, trainer.world_size)
-        return self._prefetched(batches)
+        parts = [self.validation, *([] if self.inner is None else [self.inner])]
+        rank, world = trainer.global_rank, trainer.world_size
+        loaders = [self._prefetched(ValidationBatches(part, self.recipe.crop, rank, world)) for part in parts]
+        return loaders if len(loaders) > 1 else loaders[0]

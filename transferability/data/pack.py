@@ -103,7 +103,7 @@ def pack(
 
                 demo.contact_sheet(partial / "contact-sheet.png")
             about = {"source": lists.arrangement, "resize": rule.text, "skipped": images.skipped, "identity": identity}
-            counts = {which: len(images.labels[which]) for which in SETS}
+            counts = {subset: len(images.labels[subset]) for subset in SETS}
             write_manifest(partial, name, rule.size, counts, images.digests, about)
             move_into_place(partial, destination)
         except OSError as error:
@@ -169,9 +169,9 @@ def check_classes(source: str, lists: ImageLists) -> None:
     place = shown(source)
     if not lists.train:
         raise Refused(f"{place} has no classes: train/ is empty")
-    for which, images in (("training", lists.train), ("validation", lists.val)):
+    for subset, images in (("training", lists.train), ("validation", lists.val)):
         if empty := sorted(c for c, refs in images.items() if not refs):
-            raise Refused(f"{place}: class {_first(empty)} has no {which} pictures: add some or delete the folder")
+            raise Refused(f"{place}: class {_first(empty)} has no {subset} pictures: add some or delete the folder")
     if foreign := sorted(set(lists.val) - set(lists.train)):
         raise Refused(f"{place}: class {_first(foreign)} has validation but no training pictures")
     if lacking := sorted(set(lists.train) - set(lists.val)):
@@ -236,15 +236,15 @@ def unreadable(image: ImageRef, reason: str) -> str:
 def identity_of(lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule) -> str:
     """One hex string for what is packed and how: tells whether the destination holds the same already."""
     digest = hashlib.sha256(repr((PACKING, rule, classes)).encode("utf-8", "surrogateescape"))
-    for which, images in (("train", lists.train), ("val", lists.val)):
+    for subset, images in (("train", lists.train), ("val", lists.val)):
         for c in classes:
-            digest.update(repr((which, [image.key for image in images[c.id]])).encode("utf-8", "surrogateescape"))
+            digest.update(repr((subset, [image.key for image in images[c.id]])).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def check_room(partial: Path, lists: ImageLists, classes: int, rule: Rule) -> None:
     """Says how much is going to be written. Raises Refused where it does not fit."""
-    counts = {which: sum(map(len, images.values())) for which, images in (("train", lists.train), ("val", lists.val))}
+    counts = {subset: sum(map(len, images.values())) for subset, images in (("train", lists.train), ("val", lists.val))}
     need = sum(counts.values()) * (rule.size**2 * 3 + 8) + 2**20
     have = sum(_occupied(file) for file in partial.glob("*-images.npy"))
     usage = shutil.disk_usage(partial)
@@ -319,7 +319,7 @@ def say(line: str) -> None:
 class Block(NamedTuple):
     """Work for one worker: some consecutive images and their place in the image file."""
 
-    which: str
+    subset: str
     number: int
     file: str
     offset: int
@@ -330,7 +330,7 @@ class Block(NamedTuple):
     key: str  # of images and rule
 
 
-class Outcome(NamedTuple):
+class PackedBlock(NamedTuple):
     """What a worker did with a block."""
 
     block: Block
@@ -365,20 +365,20 @@ class Journal:
                 continue
         return journal
 
-    def note(self, outcome: Outcome, file: IO[str]) -> None:
+    def note(self, outcome: PackedBlock, file: IO[str]) -> None:
         """Adds an outcome, here and to the open `file`. Raises Refused for an unreadable image that is not to be
         skipped."""
         block = outcome.block
         for image, reason in outcome.unreadable:
             if not block.skip:
                 raise Refused(unreadable(image, reason))
-            self.unreadable[block.which, image.key] = reason
-            file.write(json.dumps({"set": block.which, "picture": image.key, "reason": reason}) + "\n")
+            self.unreadable[block.subset, image.key] = reason
+            file.write(json.dumps({"set": block.subset, "picture": image.key, "reason": reason}) + "\n")
             say(f"left out: {image.place} {shown(reason)}")
         result = (block.key, outcome.sha256)
-        if not outcome.unreadable and self.done.get((block.which, block.number)) != result:
-            self.done[block.which, block.number] = result
-            entry = {"set": block.which, "block": block.number, "key": block.key, "sha256": outcome.sha256}
+        if not outcome.unreadable and self.done.get((block.subset, block.number)) != result:
+            self.done[block.subset, block.number] = result
+            entry = {"set": block.subset, "block": block.number, "key": block.key, "sha256": outcome.sha256}
             file.write(json.dumps(entry) + "\n")
         file.flush()
 
@@ -402,10 +402,10 @@ def write_images(
     journal = Journal.read(partial / "journal.jsonl", skip)
     while True:
         images, labels, skipped = lay_out(lists, classes, journal)
-        blocks = [block for which in SETS for block in cut(partial, which, images[which], rule, skip, journal)]
-        headers = {which: npy_header((len(images[which]), rule.size, rule.size, 3), "|u1") for which in SETS}
-        for which, header in headers.items():
-            allocate(partial / f"{which}-images.npy", header, len(images[which]) * rule.size**2 * 3)
+        blocks = [block for subset in SETS for block in cut(partial, subset, images[subset], rule, skip, journal)]
+        headers = {subset: npy_header((len(images[subset]), rule.size, rule.size, 3), "|u1") for subset in SETS}
+        for subset, header in headers.items():
+            allocate(partial / f"{subset}-images.npy", header, len(images[subset]) * rule.size**2 * 3)
         known = len(journal.unreadable)
         run_blocks(blocks, workers, journal)
         if len(journal.unreadable) == known:
@@ -413,12 +413,12 @@ def write_images(
         say(f"{len(journal.unreadable) - known} unreadable pictures are left out; closing the gaps")
 
     digests = {}
-    for which, header in headers.items():
-        path = partial / f"{which}-images.npy"
+    for subset, header in headers.items():
+        path = partial / f"{subset}-images.npy"
         with open(path, "r+b") as handle:
             sync_file(handle.fileno(), path)
         digests[path.name] = [hashlib.sha256(header).hexdigest()] + [
-            journal.done[which, block.number][1] for block in blocks if block.which == which
+            journal.done[subset, block.number][1] for block in blocks if block.subset == subset
         ]
     return Written(digests, labels, skipped)
 
@@ -441,40 +441,42 @@ def lay_out(
     """The readable images of each set in the order of the classes, their labels, and the unreadable ones."""
     images: dict[str, list[ImageRef]] = {}
     labels, skipped = {}, []
-    for which, by_class in (("train", lists.train), ("val", lists.val)):
-        images[which], counts = [], []
+    for subset, by_class in (("train", lists.train), ("val", lists.val)):
+        images[subset], counts = [], []
         for c in classes:
             kept = by_class[c.id]
             if journal.unreadable:
-                kept = [image for image in kept if (which, image.key) not in journal.unreadable]
+                kept = [image for image in kept if (subset, image.key) not in journal.unreadable]
                 skipped += [
-                    {"set": which, "class": shown(c.id), "picture": shown(image.name), "reason": shown(reason)}
+                    {"set": subset, "class": shown(c.id), "picture": shown(image.name), "reason": shown(reason)}
                     for image in by_class[c.id]
-                    if (reason := journal.unreadable.get((which, image.key))) is not None
+                    if (reason := journal.unreadable.get((subset, image.key))) is not None
                 ]
             if not kept:
                 raise Refused(
                     f"{by_class[c.id][0].place}: neither this nor any other picture of class {shown(c.id)} in"
-                    f" {which} can be read"
+                    f" {subset} can be read"
                 )
-            images[which] += kept
+            images[subset] += kept
             counts.append(len(kept))
-        labels[which] = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
+        labels[subset] = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
     return images, labels, skipped
 
 
-def cut(partial: Path, which: str, images: list[ImageRef], rule: Rule, skip: bool, journal: Journal) -> Iterator[Block]:
+def cut(
+    partial: Path, subset: str, images: list[ImageRef], rule: Rule, skip: bool, journal: Journal
+) -> Iterator[Block]:
     """The blocks of one image file."""
     rows, image_bytes = block_rows(rule.size), rule.size**2 * 3
     header = len(npy_header((len(images), rule.size, rule.size, 3), "|u1"))
-    file = str(partial / f"{which}-images.npy")
+    file = str(partial / f"{subset}-images.npy")
     for number, start in enumerate(range(0, len(images), rows)):
         part = images[start : start + rows]
         text = repr((PACKING, PIL.__version__, rule, [image.key for image in part]))
         key = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        old_key, old_sha256 = journal.done.get((which, number), ("", ""))
+        old_key, old_sha256 = journal.done.get((subset, number), ("", ""))
         expected = old_sha256 if old_key == key else ""
-        yield Block(which, number, file, header + start * image_bytes, part, rule, skip, expected, key)
+        yield Block(subset, number, file, header + start * image_bytes, part, rule, skip, expected, key)
 
 
 def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -> None:
@@ -483,7 +485,7 @@ def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -
     with open(journal.path, "a", encoding="utf-8") as file, progress(total) as advance:
         file.write("\n")  # ends a line that a kill cut short
 
-        def note(outcome: Outcome) -> None:
+        def note(outcome: PackedBlock) -> None:
             nonlocal packed
             journal.note(outcome, file)
             packed += len(outcome.block.images)
@@ -501,11 +503,11 @@ def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -
             raise
 
 
-def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[Outcome], None]) -> None:
+def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[PackedBlock], None]) -> None:
     """Does the blocks in `workers` new processes, with only a few blocks submitted at any time."""
     # Spawned: a fork would copy locks that threads of this process (the progress bar's) may hold.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    pending: set[Future[Outcome]] = set()
+    pending: set[Future[PackedBlock]] = set()
     with _delayed_ctrl_c() as check:
         try:
             for block in blocks:
@@ -526,12 +528,12 @@ def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[Outcome]
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _note_ready(pending: set[Future[Outcome]], note: Callable[[Outcome], None]) -> set[Future[Outcome]]:
+def _note_ready(pending: set[Future[PackedBlock]], note: Callable[[PackedBlock], None]) -> set[Future[PackedBlock]]:
     """Waits for a block and notes those that are ready. Returns the others."""
-    ready, rest = wait(pending, return_when=FIRST_COMPLETED)
+    ready, running = wait(pending, return_when=FIRST_COMPLETED)
     for future in ready:
         note(future.result())
-    return rest
+    return running
 
 
 @contextmanager
@@ -586,7 +588,7 @@ def _start_worker() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def pack_block(block: Block) -> Outcome:
+def pack_block(block: Block) -> PackedBlock:
     """Decodes the images of a block and writes them, unless an earlier run did. Runs in a worker."""
     rule = block.rule
     if block.expected:
@@ -594,7 +596,7 @@ def pack_block(block: Block) -> Outcome:
             handle.seek(block.offset)
             written = handle.read(len(block.images) * rule.size**2 * 3)
         if hashlib.sha256(written).hexdigest() == block.expected:
-            return Outcome(block, block.expected, [])
+            return PackedBlock(block, block.expected, [])
     pixels = np.empty((len(block.images), rule.size, rule.size, 3), np.uint8)
     unreadable_images = []
     for i, image in enumerate(block.images):
@@ -605,15 +607,15 @@ def pack_block(block: Block) -> Outcome:
             if not block.skip:
                 break
     if unreadable_images:
-        return Outcome(block, "", unreadable_images)
-    rest = pixels.data.cast("B")
-    sha256 = hashlib.sha256(rest).hexdigest()
+        return PackedBlock(block, "", unreadable_images)
+    unwritten = pixels.data.cast("B")
+    sha256 = hashlib.sha256(unwritten).hexdigest()
     # Written, not mapped: with a map, a full disk is a signal that kills instead of an error.
     with open(block.file, "r+b", buffering=0) as handle:
         handle.seek(block.offset)
-        while rest:
-            rest = rest[handle.write(rest) :]
-    return Outcome(block, sha256, [])
+        while unwritten:
+            unwritten = unwritten[handle.write(unwritten) :]
+    return PackedBlock(block, sha256, [])
 
 
 # -------------------------------------------------------------------------------------------- one image

@@ -82,7 +82,7 @@ def open_packed(folder: Path) -> PackedImages:
             )
         classes = read_classes(folder / "classes.csv")
         counts = manifest["counts"]
-        train, val = (_open_set(folder, which, size, len(classes), int(counts[which])) for which in SETS)
+        train, val = (_open_set(folder, subset, size, len(classes), int(counts[subset])) for subset in SETS)
         return PackedImages(folder, str(manifest["name"]), checksum, size, classes, train, val)
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{folder} is damaged ({type(error).__name__}: {error}); delete it and pack again") from None
@@ -90,11 +90,12 @@ def open_packed(folder: Path) -> PackedImages:
         raise Refused(f"{error.filename} cannot be read: permission denied") from None
 
 
-def refuse_few(images_per_class: int | None, largest: int, what: str = "") -> None:
-    """Refuses more images per class than the `largest` class has. None asks for all. what: who asks."""
+def refuse_few(images_per_class: int | None, largest: int, subject: str = "") -> None:
+    """Refuses more images per class than the `largest` class has. None asks for all. subject: of the message."""
     if images_per_class is not None and largest < images_per_class:
+        start = f"{subject}: " if subject else ""
         raise Refused(
-            f"{what}{': ' if what else ''}no class has {images_per_class} training images, the largest has {largest}; "
+            f"{start}no class has {images_per_class} training images, the largest has {largest}; "
             f"write @{largest} or less"
         )
 
@@ -127,18 +128,18 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
         raise Refused(f"{path} has changed since it was packed; delete the folder and pack again")
 
 
-def _open_set(folder: Path, which: str, size: int, classes: int, count: int) -> ImageSet:
+def _open_set(folder: Path, subset: str, size: int, classes: int, count: int) -> ImageSet:
     header = npy_header((count, size, size, 3), "|u1")
-    with open(folder / f"{which}-images.npy", "rb") as handle:
+    with open(folder / f"{subset}-images.npy", "rb") as handle:
         if handle.read(len(header)) != header:
-            raise ValueError(f"{which}-images.npy has another header than it was packed with")
-    labels = np.load(folder / f"{which}-labels.npy", allow_pickle=False)
+            raise ValueError(f"{subset}-images.npy has another header than it was packed with")
+    labels = np.load(folder / f"{subset}-labels.npy", allow_pickle=False)
     if labels.shape != (count,) or labels.dtype != np.int64:
-        raise ValueError(f"{which}-labels.npy holds {labels.dtype} {labels.shape}")
+        raise ValueError(f"{subset}-labels.npy holds {labels.dtype} {labels.shape}")
     if count == 0 or labels[0] < 0 or labels[-1] >= classes or np.any(np.diff(labels) < 0):
-        raise ValueError(f"{which}-labels.npy is not an ascending list of class indices")
+        raise ValueError(f"{subset}-labels.npy is not an ascending list of class indices")
     labels.flags.writeable = False
-    return ImageSet(_mapped(folder / f"{which}-images.npy"), labels)
+    return ImageSet(_mapped(folder / f"{subset}-images.npy"), labels)
 
 
 def _mapped(path: Path) -> np.ndarray:
@@ -312,9 +313,9 @@ def write_small_files(folder: Path, classes: Sequence[ImageClass], labels: dict[
     writer.writerows([c.index, c.id, c.name, c.group] for c in classes)
     with write_atomically(folder / "classes.csv") as handle:
         handle.write(text.getvalue().encode("utf-8", "surrogateescape"))
-    for which in SETS:
-        with write_atomically(folder / f"{which}-labels.npy") as handle:
-            np.save(handle, np.ascontiguousarray(labels[which], dtype="<i8"), allow_pickle=False)
+    for subset in SETS:
+        with write_atomically(folder / f"{subset}-labels.npy") as handle:
+            np.save(handle, np.ascontiguousarray(labels[subset], dtype="<i8"), allow_pickle=False)
 
 
 def write_manifest(
@@ -379,16 +380,16 @@ def write_packed(
     partial.mkdir(parents=True)
     size, sets = train.images.shape[1], {"train": train, "val": val}
     digests = {}
-    for which, image_set in sets.items():
-        path = partial / f"{which}-images.npy"
+    for subset, image_set in sets.items():
+        path = partial / f"{subset}-images.npy"
         header = npy_header(image_set.images.shape, "|u1")
         with write_atomically(path) as handle:
             handle.write(header)
             handle.write(np.ascontiguousarray(image_set.images, dtype=np.uint8).tobytes())
         layout = {"header": len(header), "block": block_rows(size) * size * size * 3}
         digests[path.name] = list(file_digests(path, layout))
-    write_small_files(partial, classes, {which: image_set.labels for which, image_set in sets.items()})
-    counts = {which: len(image_set.labels) for which, image_set in sets.items()}
+    write_small_files(partial, classes, {subset: image_set.labels for subset, image_set in sets.items()})
+    counts = {subset: len(image_set.labels) for subset, image_set in sets.items()}
     write_manifest(partial, name, size, counts, digests, {"source": "arrays", "skipped": []})
     os.rename(partial, folder)
     return open_packed(folder)

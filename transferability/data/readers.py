@@ -4,7 +4,8 @@
 `read` fetches one of them. Arrangements:
 
     demo                the demo images, painted by the package itself
-    class folders       train/ and val/, each with one folder per class: in a folder, a zip or an uncompressed tar
+    class folders       train/ and val/ (or training/, validation/, valid/; test/ where there is no other), each with
+                        one folder per class: in a folder, a zip or an uncompressed tar
     Tiny ImageNet       as published: the classes of val/ stand in val_annotations.txt; or val/ sorted by hand
     CIFAR-10, -100      as torchvision downloads them (cifar.py)
     ILSVRC 2012         the official tar files and the development kit, read where they lie; or unpacked, with val/ in
@@ -36,8 +37,9 @@ from transferability.data.listing import (
 )
 from transferability.files import Refused, shown
 
-TRAIN_FOLDERS = ("train", "ilsvrc2012_img_train")  # in lower case, the preferred one first
-VAL_FOLDERS = ("val", "ilsvrc2012_img_val")
+TRAIN_FOLDERS = ("train", "training", "ilsvrc2012_img_train")  # in lower case, the preferred one first
+# Many data sets have two parts only, and call the second one test.
+VAL_FOLDERS = ("val", "validation", "valid", "ilsvrc2012_img_val", "test", "testing")
 PREFERRED = "/Data/CLS-LOC"  # Kaggle's ILSVRC has a train/ of images here, and one of XML as deep
 DEPTH = 3  # of Kaggle's folder ILSVRC/Data/CLS-LOC: so deep a folder is searched for train/
 
@@ -105,7 +107,8 @@ def folder_images(path: Path) -> ImageLists:
         return subfolders(path, folder) if folder.count("/") < DEPTH else []
 
     root = find_root(path, children)
-    wanted = (*TRAIN_FOLDERS, *VAL_FOLDERS, ilsvrc.DEVKIT.lower())
+    parts = (_one_of(subfolders(path, root), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS))
+    wanted = {name.lower() for name in (*parts, ilsvrc.DEVKIT) if name}
     return tree_images(path, folder_entries(path, root, wanted), root)
 
 
@@ -147,8 +150,8 @@ def _lacks(path: Path, folder: str, inner: str = "") -> Refused:
     archives = sorted(path.glob("*.zip")) if path.is_dir() else []
     hint = f"; it holds {shown(archives[0].name)}: give that" if archives else ""
     return Refused(
-        f"{shown(path)} has no folder {folder}/{inside}: it needs train/ and val/ of one folder per"
-        f" class, or Tiny ImageNet, CIFAR (for Python) or ILSVRC 2012 as published{hint}"
+        f"{shown(path)} has no folder {folder}/{inside}: it needs train/ and val/ (or validation/, valid/,"
+        f" test/) of one folder per class, or Tiny ImageNet, CIFAR (for Python) or ILSVRC 2012 as published{hint}"
     )
 
 
@@ -249,8 +252,8 @@ def check_wnids(path: Path, entries: Entries, at: str, train: dict[str, list[Ima
         return
     listed = set(text_of(entries, f"{at}wnids.txt").split())
     if odd := sorted(listed ^ set(train)):
-        what = "has no folder in train/" if odd[0] in listed else "is not in wnids.txt"
-        raise Refused(f"{shown(path)}: class {shown(odd[0])} {what} ({len(odd)} such classes)")
+        fault = "has no folder in train/" if odd[0] in listed else "is not in wnids.txt"
+        raise Refused(f"{shown(path)}: class {shown(odd[0])} {fault} ({len(odd)} such classes)")
 
 
 def _words(entries: Entries, at: str) -> dict[str, str]:
@@ -270,8 +273,8 @@ def demo_images() -> ImageLists:
     sets: dict[str, dict[str, list[ImageRef]]] = {"train": {}, "val": {}}
     painted = hashlib.sha256()
     for c in demo.CLASSES:
-        for which, numbers in (("train", demo.TRAIN_NUMBERS), ("val", demo.VAL_NUMBERS)):
-            sets[which][c.id] = [ImageRef("demo", str(c.index), f"demo/{c.id}/{n}", n) for n in numbers]
+        for subset, numbers in (("train", demo.TRAIN_NUMBERS), ("val", demo.VAL_NUMBERS)):
+            sets[subset][c.id] = [ImageRef("demo", str(c.index), f"demo/{c.id}/{n}", n) for n in numbers]
         painted.update(demo.paint_many(c.index, range(2)).tobytes())
     names, groups = {c.id: c.name for c in demo.CLASSES}, {c.id: c.group for c in demo.CLASSES}
     return ImageLists("demo", sets["train"], sets["val"], names, groups, stamp=painted.hexdigest())

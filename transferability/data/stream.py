@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from transferability.data.augment import draw_changes
 from transferability.data.packed import ImageSet, PackedImages, refuse_few
 from transferability.draws import numpy_generator
-from transferability.files import write_atomically
+from transferability.files import Refused, write_atomically
 from transferability.recipe import Recipe
 from transferability.splits import task_classes
 
@@ -31,6 +32,8 @@ class Batch(NamedTuple):
 
     pixels: (b, 3, c, c) uint8, channels last in memory. labels: (b,) int64, in the task's numbering. rows: (b,)
     int64, places in the global batch. ys, xs: (b,) int64, upper left corner of the crop. mirror: (b,) bool.
+    changes: (b, k) float32, what is still to be done on the device (`augment.py`); k is 0 for nothing. Where crops are
+    resized, pixels are the whole images.
     """
 
     pixels: Tensor
@@ -39,6 +42,7 @@ class Batch(NamedTuple):
     ys: Tensor
     xs: Tensor
     mirror: Tensor
+    changes: Tensor
 
 
 # ------------------------------------------------------------------------------------------ images of a task
@@ -101,6 +105,14 @@ class ResidentImages:
         return view[tuple(indices)].permute(0, 3, 1, 2)
 
 
+class FleetImages(NamedTuple):
+    """The images of a fleet's target. inner: those that are held out of the training images; None: there are none."""
+
+    training: TaskImages
+    validation: TaskImages
+    inner: TaskImages | None = None
+
+
 def task_sets(
     packed: PackedImages, split: str, task: str, images_per_class: int | None, recipe: Recipe
 ) -> tuple[TaskImages, TaskImages]:
@@ -140,6 +152,23 @@ def task_images(images: ImageSet, classes: np.ndarray, images_per_class: int | N
         doubled = part.sum(axis=(2, 4), dtype=np.uint32) * 2 + shrink * shrink
         shrunk[start : start + BLOCK] = doubled // (2 * shrink * shrink)  # the mean, rounded to nearest, in integers
     return TaskImages(shrunk, np.arange(len(chosen)), labels)
+
+
+def held_out(images: TaskImages, owner: str, share: float) -> tuple[TaskImages, TaskImages]:
+    """(training, held out): `share` of the images of each class, one at least, is held out; drawn for each owner.
+
+    owner: of the stream of training images, so that a base and what copies from it hold out the same ones. Refused: a
+    class of one image.
+    """
+    chosen = np.zeros(len(images.labels), bool)
+    for label in np.unique(images.labels):
+        places = np.flatnonzero(images.labels == label)
+        if len(places) < 2:
+            raise Refused("a class has one training image, of which none can be held out (recipe: stop 'inner')")
+        count = min(len(places) - 1, max(1, round(share * len(places))))
+        chosen[numpy_generator("held out", owner, int(label)).permutation(places)[:count]] = True
+    parts = [replace(images, rows=images.rows[part], labels=images.labels[part]) for part in (~chosen, chosen)]
+    return parts[0], parts[1]
 
 
 def windows(images: np.ndarray, rows: np.ndarray, ys: np.ndarray, xs: np.ndarray, crop: int) -> Tensor:
@@ -209,7 +238,8 @@ class TrainingBatches:
 
     def batch(self, step: int) -> Batch:
         """This process's rows of the global batch of one step."""
-        total, crop = self.recipe.batch, self.recipe.crop
+        total = self.recipe.batch
+        crop = self.images.size if self.recipe.crops == "resized" else self.recipe.crop
         generator = numpy_generator("crop", self.owner, step)
         # Drawn for the whole global batch in every process: the crop of a row is the same whichever process takes it.
         ys, xs = generator.integers(0, self.images.size - crop + 1, (2, total))
@@ -224,6 +254,7 @@ class TrainingBatches:
             torch.from_numpy(ys[rows]),
             torch.from_numpy(xs[rows]),
             torch.from_numpy(mirror[rows]),
+            torch.from_numpy(draw_changes(self.recipe, self.images.size, self.owner, step)[rows]),
         )
 
 
@@ -263,6 +294,7 @@ class ValidationBatches:
             torch.from_numpy(offset),
             torch.from_numpy(offset),
             torch.zeros(len(places), dtype=torch.bool),
+            torch.empty(len(places), 0),
         )
 
     def __iter__(self) -> Iterator[Batch]:

@@ -412,8 +412,8 @@ class Bar:
             images += share * fleet.recipe.steps * fleet.recipe.batch * len(fleet.networks)
         now = time.monotonic()
         self.images = [*self.images[-60:], (now, images)]
-        (then, before), (_, after) = self.images[0], self.images[-1]
-        rate = (after - before) / (now - then) if now > then else 0.0
+        (then, first_images), (_, last_images) = self.images[0], self.images[-1]
+        rate = (last_images - first_images) / (now - then) if now > then else 0.0
         finished = sum(is_done(self.job.folder, network.name) for network in self.chosen)
         networks, speed = f"{finished}/{len(self.chosen)} networks", f"{rate:,.0f} images/s"
         self.progress.update(self.task, completed=done, networks=networks, rate=speed)

@@ -8,7 +8,7 @@ from typing import Any
 from transferability import available_cores
 from transferability.data.packed import open_packed
 from transferability.files import Refused
-from transferability.runs.ledger import refuse_mismatches
+from transferability.runs.fit import refuse_mismatches
 from transferability.runs.paths import StudyFolder
 from transferability.study import Fleet, Network, Study
 from transferability.training.cost import estimate, sizes_that_fit

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from transferability.data.packed import open_packed
 from transferability.files import Refused, read_json, write_atomically, write_json
-from transferability.runs.ledger import pending, refuse_mismatches, with_sources
+from transferability.runs.fit import refuse_mismatches
+from transferability.runs.ledger import pending, with_sources
 from transferability.runs.locks import holder
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
@@ -74,8 +75,8 @@ class Submission:
 class Array:
     """Fleets that wait for the same bases: one call of sbatch.
 
-    first: place of the first of them in the submission's list. after: elements that have to succeed before:
-    (index of an array of this submission, element), or an earlier submission's element, as `12_3`.
+    first: place of the first of them in the submission's list. after: array tasks that have to succeed before:
+    (index of an array of this submission, number of its task), or an earlier submission's task, as `12_3`.
     """
 
     fleets: tuple[Fleet, ...]
@@ -85,7 +86,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Work:
-    """What is left of a study. `queued`: name of a network → the element in the queue that trains it.
+    """What is left of a study. `queued`: name of a network → the array task in the queue that trains it.
 
     elsewhere: networks that a process outside the queue trains. blocked: those that copy from a diverged
     base, or from one that is trained elsewhere.
@@ -239,12 +240,12 @@ def _queued(tasks: Sequence[ArrayTask]) -> dict[str, str]:
 
 def _alive(folder: StudyFolder, names: Sequence[str]) -> set[str]:
     """Those of `names` whose lock is held by a process that raises its counter."""
-    before = {name: owner for name in names if (owner := holder(folder.lock(name))) is not None}
+    owners = {name: owner for name in names if (owner := holder(folder.lock(name))) is not None}
     alive: set[str] = set()
     end = time.monotonic() + WATCHED
-    while len(alive) < len(before) and time.monotonic() < end:
+    while len(alive) < len(owners) and time.monotonic() < end:
         time.sleep(1.0)
-        for name, owner in before.items():
+        for name, owner in owners.items():
             now = holder(folder.lock(name))
             if now is not None and (now.token, now.counter) != (owner.token, owner.counter):
                 alive.add(name)
@@ -255,18 +256,18 @@ def divide(work: Work) -> list[Array]:
     """Fleets in arrays: bases, then one array for each set of bases that fleets wait for."""
     bases = tuple(fleet for fleet in work.fleets if fleet.stage == 0)
     arrays = [Array(bases, 0)] if bases else []
-    where: dict[str, tuple[int, int] | str] = dict(work.queued)
-    for element, fleet in enumerate(bases):
-        where.update({network.name: (0, element) for network in fleet.networks})
+    task_of: dict[str, tuple[int, int] | str] = dict(work.queued)
+    for number, fleet in enumerate(bases):
+        task_of.update({network.name: (0, number) for network in fleet.networks})
     groups: dict[tuple[tuple[int, int] | str, ...], list[Fleet]] = {}
     for fleet in work.fleets:
         if fleet.stage:
             names = {network.source_name for network in fleet.networks}
-            after = {where[name] for name in names if name in where}
-            groups.setdefault(tuple(sorted(after, key=str)), []).append(fleet)
+            dependencies = {task_of[name] for name in names if name in task_of}
+            groups.setdefault(tuple(sorted(dependencies, key=str)), []).append(fleet)
     first = len(bases)
-    for after_these, group in groups.items():
-        arrays.append(Array(tuple(group), first, after_these))
+    for after, group in groups.items():
+        arrays.append(Array(tuple(group), first, after))
         first += len(group)
     return arrays
 
@@ -279,14 +280,14 @@ def split_arrays(arrays: Sequence[Array], most: int) -> list[Array]:
         after = tuple(place[task] if isinstance(task, tuple) else task for task in array.after)
         for start in range(0, len(array.fleets), most):
             piece = array.fleets[start : start + most]
-            for element in range(len(piece)):
-                place[index, start + element] = len(pieces), element
+            for number in range(len(piece)):
+                place[index, start + number] = len(pieces), number
             pieces.append(Array(piece, array.first + start, after))
     return pieces
 
 
 def max_array_size() -> int:
-    """How many elements an array may have here: SLURM's MaxArraySize, one more than the largest index."""
+    """How many tasks an array may have here: SLURM's MaxArraySize, one more than the largest index."""
     try:
         done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):
@@ -402,8 +403,8 @@ def _sbatch(command: Sequence[str], index: int) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": path})
     if done.returncode:
         said = (done.stderr.strip() or f"code {done.returncode}").splitlines()[-1]
-        before = f" (submitted before it: {index} jobs; submit again for the rest)" if index else ""
-        raise Refused(f"sbatch refuses: {said}{before}; the command was: {shlex.join(command)}")
+        earlier_jobs = f" (submitted before it: {index} jobs; submit again for the rest)" if index else ""
+        raise Refused(f"sbatch refuses: {said}{earlier_jobs}; the command was: {shlex.join(command)}")
     return done.stdout.strip().split(";")[0]
 
 
@@ -463,15 +464,15 @@ def _user() -> str:
 
 
 def _describe(array: Array, jobs: Sequence[str]) -> str:
-    what = "base" if array.fleets[0].stage == 0 else "network"
+    noun = "base" if array.fleets[0].stage == 0 else "network"
     after = [task if isinstance(task, str) else f"{jobs[task[0]]}_{task[1]}" for task in array.after]
     waits = f", after {' and '.join(after)}" if after else ""
     networks = sum(len(fleet.networks) for fleet in array.fleets)
-    return f"{_count(networks, what)} in {_count(len(array.fleets), 'fleet')}{waits}"
+    return f"{_count(networks, noun)} in {_count(len(array.fleets), 'fleet')}{waits}"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _left_out_lines(work: Work, chosen: int) -> list[str]:
@@ -491,16 +492,16 @@ def _left_out_lines(work: Work, chosen: int) -> list[str]:
 # ------------------------------------------------------------------------------------------ on the node
 
 
-def task_networks(study: Study, file: Path, element: int) -> tuple[Network, ...]:
-    """The networks of fleet number `element` of a submission, by the list that was written for it."""
+def task_networks(study: Study, file: Path, number: int) -> tuple[Network, ...]:
+    """The networks of fleet `number` of a submission, by the list that was written for it."""
     listing = read_json(file)["fleets"]
-    if not 0 <= element < len(listing):
-        raise Refused(f"{file} lists fleets 0 to {len(listing) - 1}, no {element}")
+    if not 0 <= number < len(listing):
+        raise Refused(f"{file} lists fleets 0 to {len(listing) - 1}, no {number}")
     by_name = study.by_name
-    for name in listing[element]:
+    for name in listing[number]:
         if name not in by_name:
             raise Refused(f"{file} lists {name}, which study {study.name!r} no longer has; submit it anew")
-    return tuple(by_name[name] for name in listing[element])
+    return tuple(by_name[name] for name in listing[number])
 
 
 def leave_reason(study: Study, folder: StudyFolder, chosen: Sequence[Network], reason: str) -> None:

@@ -41,6 +41,10 @@ class Conv:
         if self.channels % self.groups:
             raise Refused(f"Conv: {self.channels} channels do not divide into {self.groups} groups")
 
+    def output_side(self, side: int) -> int:
+        """Side of the output, before pooling, for an input of `side` pixels."""
+        return (side + 2 * self.pad - self.kernel) // self.stride + 1
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -121,7 +125,7 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
         if isinstance(spec, Conv):
             if channels % spec.groups:
                 raise Refused(f"{architecture.name}: {name} has {spec.groups} groups for {channels} channels below it")
-            channels, side = spec.channels, (side + 2 * spec.pad - spec.kernel) // spec.stride + 1
+            channels, side = spec.channels, spec.output_side(side)
             if spec.pool:
                 side = pooled(side)
             if side < 1:
@@ -162,7 +166,7 @@ def caffenet() -> Architecture:
 
 
 def small_caffenet(crop: int, width: float, fc_width: float | None = None, dropout: float = 0.5) -> Architecture:
-    """A sister of CaffeNet for pictures of 32 (crop 28) or 64 (crop 56) pixels.
+    """A sister of CaffeNet for images of 32 (crop 28) or 64 (crop 56) pixels.
 
     `width` multiplies the numbers of channels, `fc_width` (default: `width`) those of fc6 and fc7, whose full
     width is 1,024.

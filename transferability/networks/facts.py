@@ -34,18 +34,18 @@ def layer_facts(architecture: Architecture | Chain, classes: int) -> tuple[Layer
 
         return tuple(LayerFacts(*facts) for facts in measured_facts(architecture, classes))
     sizes = shapes(architecture)
-    found = []
-    for (name, spec), (channels, side), (_, after) in zip(architecture.layers, sizes, sizes[1:], strict=False):
+    facts = []
+    for (name, spec), (channels, side), (_, output_side) in zip(architecture.layers, sizes, sizes[1:], strict=False):
         if isinstance(spec, Conv):
-            before = ((side + 2 * spec.pad - spec.kernel) // spec.stride + 1) ** 2  # places before the pooling
+            places = spec.output_side(side) ** 2  # before the pooling
             inputs = spec.kernel**2 * channels // spec.groups
-            shape: tuple[int, ...] = (spec.channels, after, after)
-            kept = before * spec.channels + prod(shape)
+            shape: tuple[int, ...] = (spec.channels, output_side, output_side)
+            kept = places * spec.channels + prod(shape)
             # Where the maxima were; and what is normalised, in single precision, whatever the recipe's.
             kept_bytes = 8 * prod(shape) * (spec.pool + spec.lrn)
         else:
-            before, inputs, shape = 1, channels * side**2, (spec.outputs or classes,)
+            places, inputs, shape = 1, channels * side**2, (spec.outputs or classes,)
             kept, kept_bytes = 2 * shape[0], 0
-        parameters, operations = shape[0] * (inputs + 1), 2 * before * shape[0] * inputs
-        found.append(LayerFacts(name, shape, parameters, 0, operations, kept, kept_bytes))
-    return tuple(found)
+        parameters, operations = shape[0] * (inputs + 1), 2 * places * shape[0] * inputs
+        facts.append(LayerFacts(name, shape, parameters, 0, operations, kept, kept_bytes))
+    return tuple(facts)

@@ -86,9 +86,9 @@ def draw(places: Sequence[Path], page: Page = PLAIN) -> list[Drawn | NotDrawn]:
     names = {path: "/".join(path.parts[-4:-1]) or path.name for path in files}
     figure = panels({names[path]: read_filters(path) for path in files[:LARGEST]}, page)
     style.caption(figure, page)
-    rest = [names[path] for path in files[LARGEST:]]
-    line = f"filters: {len(rest)} of {len(files)} networks not drawn: {' '.join(rest)}"
-    return [Drawn("filters", figure, lines=(line,) if rest else ())]
+    left_out = [names[path] for path in files[LARGEST:]]
+    line = f"filters: {len(left_out)} of {len(files)} networks not drawn: {' '.join(left_out)}"
+    return [Drawn("filters", figure, lines=(line,) if left_out else ())]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from transferability.files import Refused
+from transferability.recipe import BEST_NEEDS
 from transferability.results import statistics as results
 from transferability.results.claims import statistic_of
 from transferability.results.paper import paper_results
@@ -84,7 +85,7 @@ def table_of(own: pd.DataFrame | None, paper: bool = False) -> Table:
     if statistic == results.BEST:
         accuracies = f"Accuracies are {HIGHEST}."
     else:
-        fewer = f"fewer than {results.MIN_VALIDATIONS} validations"
+        fewer = f"fewer than {BEST_NEEDS} validations"
         accuracies = f"Accuracies of the paper's networks are {HIGHEST}, those of this study final ones ({fewer})."
     note = f"Faint and dotted: the paper's networks. {accuracies}"
     return Table(results.networks(own, statistic), published, note, tuple(results.diverged(own)))

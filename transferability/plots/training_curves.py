@@ -19,34 +19,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from transferability.files import Refused
 from transferability.plots import command, style
 from transferability.plots.style import LOOKS, PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, file_name, groups, means
+from transferability.results import table
 from transferability.results.statistics import networks
-from transferability.results.table import read_results
 from transferability.splits import group_title, split_group
 from transferability.treatment import in_letters, parse
 
-COLUMNS = ["study", "split", "network", "seed", "step", "val_loss", "train_loss"]
 TREATMENTS = ("BnB", "BnB+", "AnB", "AnB+")
 LOSSES = {"val_loss": "Validation loss", "train_loss": "Training loss"}
 
 
 def read_curves(path: Path) -> pd.DataFrame:
-    """A curves.csv with the columns treatment (in the paper's letters), kind, n and group added.
-
-    Refused if it is none.
-    """
-    try:
-        curves = pd.read_csv(path)
-    except FileNotFoundError:
-        raise Refused(f"{path} does not exist; `transferability results EXPERIMENT` writes it") from None
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path} is no table of curves ({error})") from None
-    if lacking := [column for column in COLUMNS if column not in curves]:
-        raise Refused(f"{path} is no table of curves: it lacks the column {', '.join(lacking)}")
-    names = curves["network"].astype(str)
+    """`table.read_curves`, with the columns treatment (in the paper's letters), kind, n and group added."""
+    curves = table.read_curves(path)
+    names = curves["network"]
     treatments = {name: parse(name.partition("@")[0]) for name in names.unique()}
     curves["n"] = [treatments[name].n for name in names]
     curves["kind"] = [treatments[name].kind for name in names]
@@ -175,7 +163,7 @@ def read_rows(options: argparse.Namespace) -> pd.DataFrame | None:
     if not path.exists() and options.results is None:
         print(f"no {path}: the final training loss by n is left out")
         return None
-    return networks(read_results(path))
+    return networks(table.read_results(path))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

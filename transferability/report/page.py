@@ -22,7 +22,6 @@ from transferability.networks.facts import layer_facts
 from transferability.plots.style import caution
 from transferability.report.gather import Effect, Report, effects
 from transferability.results.claims import (
-    FACT,
     NOT_REPRODUCED,
     NOT_SUPPORTED,
     REPRODUCED,
@@ -182,7 +181,7 @@ def claims_of(report: Report) -> str:
     """The paper's claims that are about networks, each with its verdict; the undecided ones folded away."""
     if report.table.empty:
         return ""
-    judged = [result for result in claims(report.table) if result.verdict != FACT]
+    judged = [result for result in claims(report.table) if not result.claim.is_fact]
     columns = ["", "claim", "paper", "", "authors, paired", "this study", "networks / units", "verdict"]
     left = (0, 1, 2, 3, 7)
     count = Counter(result.verdict for result in judged)
@@ -237,10 +236,10 @@ def state(report: Report) -> str:
     rows = []
     for (name, why), names in sorted(reasons.items(), key=lambda item: -order.index(item[0][0])):
         spans = [span.removesuffix("/seed-0") for span in in_spans(names)]
-        which = escape(", ".join(spans[:6]))
+        listing = escape(", ".join(spans[:6]))
         if spans[6:]:
-            which += f"<details><summary>and {len(spans) - 6} more</summary>{escape(', '.join(spans[6:]))}</details>"
-        rows.append([f'<i class="{name}"></i>{name}', str(len(names)), which, escape(why)])
+            listing += f"<details><summary>and {len(spans) - 6} more</summary>{escape(', '.join(spans[6:]))}</details>"
+        rows.append([f'<i class="{name}"></i>{name}', str(len(names)), listing, escape(why)])
     return table(["state", "networks", "which", "why"], rows, left=(0, 2, 3), raw=True) + lines
 
 

@@ -203,7 +203,7 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class LayerMeans:
     """A claim's quantity at one layer (or over all, label ""): pooled as in the paper, paired, one's own."""
 
     label: str  # "n=3", "@250" (images per class), or ""
@@ -215,7 +215,7 @@ class Measured:
 @dataclass(frozen=True)
 class ClaimResult:
     claim: Claim
-    measured: tuple[Measured, ...]
+    measured: tuple[LayerMeans, ...]
     supported: str  # do the authors' own networks show it? "yes", "yes, no interval" (below three units), "no"
     verdict: str  # on one's own networks; FACT for a claim that is none about networks
 
@@ -249,7 +249,7 @@ def judge(claim: Claim, yours: pd.DataFrame) -> ClaimResult:
     """One claim. `yours` are rows of `statistics.networks`."""
     pooled, authors = _measured_by_the_authors(claim)
     own = measure(claim, yours)
-    measured = tuple(Measured(*means) for means in zip(_labels(claim), pooled, authors, own, strict=True))
+    measured = tuple(LayerMeans(*means) for means in zip(_labels(claim), pooled, authors, own, strict=True))
     has_interval = [mean.units >= MIN_UNITS or claim.rule == "count" for mean in authors]
     shown = all(
         _decide(claim, i, mean) is True if has_interval[i] else _passes(claim, i, mean.value)

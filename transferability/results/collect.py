@@ -7,18 +7,20 @@ import itertools
 import multiprocessing
 import signal
 from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
 import orjson
 
 from transferability import available_cores
 from transferability.files import Missing, Refused
-from transferability.results.table import COLUMNS, CURVES, line_of, write_lines
+from transferability.results.table import COLUMNS, CURVES, lines_of, write_lines
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
 from transferability.study import Study, record
 
+CELLS = itemgetter(*COLUMNS)
 NETWORKS_PER_PROCESS = 1000  # for fewer, another process is not worth its start
 
 
@@ -91,7 +93,8 @@ def _start_reader(study: Study, folder: StudyFolder, start: int, stop: int) -> C
 
 def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
     """What the study's networks start … stop - 1 add to the tables."""
-    results, curves, missing = [], [], []
+    rows: list[tuple[object, ...]] = []
+    curves, missing = [], []
     for network in study.networks[start:stop]:
         file = folder.result(network.name)
         try:
@@ -99,7 +102,7 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
             # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
             now = record(study, network, result.record["data"], result.record.get("draws"))
             refuse_difference(network.name, file, result.record, now)
-            results.append(_row(result))
+            rows.append(_row(result))
             curves.append(_curve(result))
         except Missing:
             missing.append(network.name)
@@ -107,24 +110,25 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
             raise Refused(f"{file} lacks {error}; move it away to train that network again") from None
         except (TypeError, ValueError) as error:  # a value of another type, columns of different lengths
             raise Refused(f"{file} is damaged ({error}); move it away to train that network again") from None
-    return Part("".join(results), "".join(curves), missing)
+    return Part(lines_of(rows), "".join(curves), missing)
 
 
-def _row(result: Result) -> str:
-    """The line of a result in results.csv."""
+def _row(result: Result) -> tuple[object, ...]:
+    """The cells of a result in results.csv."""
     derived = {
         "recipe": result.recipe["name"],
         "validations": len(result.series["step"]),
         "git_commit": result.provenance["git_commit"],
     }
-    return line_of(derived[column] if column in derived else getattr(result, column) for column in COLUMNS)
+    return CELLS({**vars(result), **derived})
 
 
 def _curve(result: Result) -> str:
     """The lines of a result in curves.csv. No name in a study needs quotes, and orjson is quick to spell numbers."""
     steps, batch = result.series["step"], result.recipe["batch"]
     columns = {**result.series, "images_seen": [step * batch for step in steps]}
-    rows = zip(*(columns.get(column, [None] * len(steps)) for column in CURVES[4:]), strict=True)
+    nothing = [None] * len(steps)
+    rows = zip(*[columns.get(column, nothing) for column in CURVES[4:]], strict=True)
     numbers = orjson.dumps([*rows]).decode()[2:-2].replace("null", "")
     begin = f"{result.study},{result.split},{result.network},{result.seed},"
     return begin + numbers.replace("],[", "\n" + begin) + "\n" if steps else ""

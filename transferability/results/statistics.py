@@ -28,17 +28,13 @@ from scipy import special
 
 from transferability.files import Refused
 from transferability.recipe import BEST_NEEDS
-from transferability.results.table import COLUMNS as COLUMNS  # these three are for figures that ask for them here
-from transferability.results.table import full_names as full_names
-from transferability.results.table import listed
-from transferability.results.table import read_results as read_results
+from transferability.results.table import full_names, listed
 from transferability.splits import sorted_groups, split_group
 from transferability.treatment import in_letters
 
 MARGIN = 0.01  # "the same": one point of top-1 accuracy, fixed before any run
 NOT_ENOUGH = "not enough networks"
 MIN_UNITS = 3  # below it there is no interval
-MIN_VALIDATIONS = BEST_NEEDS
 PUBLISHED = "yosinski2014-published"  # the study name of the paper's own networks
 
 FINAL = "val_top1"

@@ -1,10 +1,12 @@
-"""The results table: the columns of results.csv and curves.csv, their one writer, and the one reader of results.csv.
+"""The results table: the columns of results.csv and curves.csv, their one writer and their one reader.
 
 One row of results.csv is one network, one row of curves.csv is one of its validations.
 
-`read_results` reads the file as it was written, and what pandas, R and spreadsheets make of it: columns in any order
-and more of them, any delimiter, decimal commas, grouped digits, 1.0 for 1, UTF-16, NA for what is missing. It takes
-the treatment of a network from the network's name, and refuses a row whose other columns say something else.
+`read_results` and `read_curves` read the file as it was written, and what pandas, R and spreadsheets make of it:
+columns in any order and more of them, any delimiter, decimal commas, grouped digits, 1.0 for 1, UTF-16, NA for what
+is missing.
+`read_results` takes the treatment of a network from the network's name, and refuses a row whose other columns say
+something else.
 
 pandas is imported only where a table is read, so that `collect`, which needs nothing but the columns, can read a
 study's results while pandas is loaded.
@@ -63,6 +65,11 @@ ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "train_top1")
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]
 CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
+# Those of them that are drawn.
+DRAWN: dict[str, type] = {
+    **{"study": str, "split": str, "network": str, "seed": int},
+    **{"step": int, "val_loss": float, "train_loss": float},
+}
 
 # ---------------------------------------------------------------------------------------------- names
 
@@ -102,17 +109,17 @@ def braced(numbers: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------------------- writing
 
 
-def line_of(values: Iterable[object]) -> str:
-    """One line of a table; None is an empty cell."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+def lines_of(rows: Iterable[Iterable[object]]) -> str:
+    """The lines of a table; None is an empty cell."""
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows(rows)
+    return lines.getvalue()
 
 
 def write_lines(path: Path, columns: Iterable[str], lines: Iterable[str]) -> None:
-    """Writes a table with these columns, atomically. `lines`: those of `line_of`, or several in one text."""
+    """Writes a table with these columns, atomically. `lines`: of `lines_of`."""
     with write_atomically(path, "w") as handle:
-        handle.write(line_of(columns))
+        handle.write(lines_of([columns]))
         handle.writelines(lines)
 
 
@@ -121,6 +128,7 @@ def write_lines(path: Path, columns: Iterable[str], lines: Iterable[str]) -> Non
 NOTHING = {"", "na", "n/a", "#n/a", "#na", "<na>", "#nv", "nan", "nat", "null", "none", "-", "--", ".", "?"}
 TRUTH = {"true": "1", "false": "0"}  # what a table program may make of a column that holds nothing but 1 and 0
 DELIMITERS = ",;\t| "
+SEPARATOR = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # a line before the table that tells spreadsheets the delimiter
 # A number, digits grouped or not: by decimal sign.
 NUMBERS = {
     decimal: re.compile(
@@ -152,12 +160,27 @@ def read_results(path: Path | str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    cells = _cells(path)
-    columns: dict[str, Sequence[str | float]] = {**_named(cells)}
-    for column, kind in COLUMNS.items():
-        if column not in NAMED:
-            columns[column] = _texts(cells.columns[column]) if kind is str else _numbers(cells, column, kind)
-    return pd.DataFrame({column: pd.Series(columns[column], dtype=kind) for column, kind in COLUMNS.items()})
+    cells = _cells(path, COLUMNS, "results table")
+    named = _named(cells)
+    return pd.DataFrame(
+        {
+            column: pd.Series(named[column] if column in named else _values(cells, column, kind), dtype=kind)
+            for column, kind in COLUMNS.items()
+        }
+    )
+
+
+def read_curves(path: Path | str) -> "pd.DataFrame":
+    """A curves.csv, with exactly the columns and types of DRAWN. Refused, naming file and column or line, if it is
+    none, or a cell is no number."""
+    import pandas as pd
+
+    cells = _cells(path, DRAWN, "table of curves")
+    return pd.DataFrame({column: pd.Series(_values(cells, column, kind), dtype=kind) for column, kind in DRAWN.items()})
+
+
+def _values(cells: Cells, column: str, kind: type) -> Sequence[str | float]:
+    return _texts(cells.columns[column]) if kind is str else _numbers(cells, column, kind)
 
 
 def _texts(column: Sequence[str]) -> list[str]:
@@ -246,19 +269,26 @@ def _is_nothing(cell: str) -> bool:
     return cell.strip().lower() in NOTHING
 
 
-def _cells(path: Path | str) -> Cells:
-    """The cells of a table that has all COLUMNS but LATER. Refused, naming the file, if it is no such table."""
-    lines, place = io.StringIO(_text(path), newline=""), shown(path)
+def _cells(path: Path | str, kinds: Mapping[str, type], what: str) -> Cells:
+    """The cells of a table that has all columns of `kinds` but LATER. Refused, naming the file, if it is no such table.
+
+    what: such a table is, for messages.
+    """
+    place = shown(path)
+    lines = io.StringIO(_text(path), newline="")
     first, skipped = lines.readline(), 1
-    if re.fullmatch(r'"?sep=.?"?\s*', first, re.IGNORECASE):  # for spreadsheets: the delimiter
-        first, skipped = lines.readline(), 2
-    headings = {sign: next(csv.reader([first], delimiter=sign), []) for sign in DELIMITERS}
+    while first and (not first.strip(DELIMITERS + '"\r\n') or SEPARATOR.fullmatch(first)):
+        first, skipped = lines.readline(), skipped + 1
+    try:
+        headings = {sign: next(csv.reader([first], delimiter=sign), []) for sign in DELIMITERS}
+    except csv.Error as error:
+        raise Refused(f"{place} is no {what}: {error}") from None
     names = {sign: [name.strip().lower() for name in heading] for sign, heading in headings.items()}
-    delimiter = max(names, key=lambda sign: len(COLUMNS.keys() & names[sign]))
+    delimiter = max(names, key=lambda sign: len(kinds.keys() & names[sign]))
     header, heading = names[delimiter], headings[delimiter]
-    if missing := [column for column in COLUMNS if column not in (*header, *LATER)]:
-        raise Refused(f"{place} is no results table: it lacks the column {listed(missing)}")
-    if twice := [column for column in COLUMNS if header.count(column) > 1]:
+    if missing := [column for column in kinds if column not in (*header, *LATER)]:
+        raise Refused(f"{place} is no {what}: it lacks the column {listed(missing)}")
+    if twice := [column for column in kinds if header.count(column) > 1]:
         raise Refused(f"{place} has two columns {twice[0]}: leave one of them out")
 
     rows, numbers = [], []
@@ -279,12 +309,12 @@ def _cells(path: Path | str) -> Cells:
             raise Refused(f"{place}, line {number}: {len(row)} cells under {len(header)} columns; is it complete?")
     columns = dict.fromkeys(LATER, ("",) * len(rows))
     columns |= dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-    return Cells(place, columns, numbers, _decimal(columns))
+    return Cells(place, columns, numbers, _decimal(columns, kinds))
 
 
-def _decimal(columns: Mapping[str, Sequence[str]]) -> str:
+def _decimal(columns: Mapping[str, Sequence[str]], kinds: Mapping[str, type]) -> str:
     """The decimal sign: a comma if a number can be read in no other way."""
-    for column, kind in COLUMNS.items():
+    for column, kind in kinds.items():
         for cell in columns[column] if kind is not str or column in ("plus", "images_per_class") else ():
             if "," in cell and NUMBERS[","].fullmatch(cell) and not NUMBERS["."].fullmatch(cell):
                 return ","

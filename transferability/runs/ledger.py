@@ -1,19 +1,15 @@
-"""What of a study is finished, what was started, what is left; and whether it matches the study. Needs no torch."""
+"""Which networks of a study are finished, started or left, and which have become others. Needs no torch, no numpy."""
 
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from transferability.data.packed import PackedImages, refuse_few
 from transferability.files import Missing, Refused, read_json, write_json
 from transferability.runs.paths import StudyFolder
-from transferability.runs.result import done, read_result
-from transferability.splits import split_tasks, task_classes
-from transferability.study import Fleet, Network, Study, difference, fleets, record
+from transferability.runs.result import done
+from transferability.study import Fleet, Network, Study, difference, fleets
 
 # ------------------------------------------------------------------------------------------ finished, started, left
 
@@ -100,7 +96,7 @@ def started(folder: StudyFolder) -> dict[str, Start]:
 
 
 def remove_fleet(folder: StudyFolder, name: str) -> None:
-    """Removes the folder of a finished fleet. It leaves its place at once, since half a folder says nothing."""
+    """Removes the folder of a finished fleet. It is moved away in one step first: half a folder is of no use."""
     aside = folder.aside()
     with suppress(OSError):  # another process has removed it
         folder.fleet(name).root.rename(aside)
@@ -135,24 +131,6 @@ def without_diverged(folder: StudyFolder, fleet: Fleet) -> tuple[Fleet | None, s
     return (Fleet(left) if left else None), " and ".join(reasons)
 
 
-def shortened(study: Study, steps: int, batch: int, packed: PackedImages) -> Study:
-    """`study` with every network trained for `steps` steps of `batch` images, for a dry run.
-
-    A network that is trained on more images per class than the set has takes all that there are, and its variant says
-    so.
-    """
-    largest = int(np.bincount(packed.train.labels).max())
-
-    def short(network: Network) -> Network:
-        recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
-        wanted = network.images_per_class
-        if wanted is None or wanted <= largest:
-            return replace(network, recipe=recipe)
-        return replace(network, recipe=recipe, images_per_class=largest, variant=f"of-{wanted}{network.variant}")
-
-    return replace(study, name=f"{study.name}-dry-run", networks=tuple(map(short, study.networks)))
-
-
 # ------------------------------------------------------------------------------------------ what is refused
 
 
@@ -163,52 +141,6 @@ def refuse_difference(name: str, file: object, then: Mapping[str, Any], now: Map
         raise Refused(
             f"{name} ({file}): {changed}; name the study differently, or move that folder away to train it anew"
         )
-
-
-def refuse_unfit(study: Study, chosen: Sequence[Network], packed: PackedImages) -> None:
-    """Refuses, by name, networks that cannot be trained on this packed set: before anything is trained."""
-    checked: set[tuple[Any, ...]] = set()
-    for network in chosen:
-        tasks = {task: task_classes(packed.classes, network.split, task) for task in split_tasks(network.split)}
-        network.treatment.check(study.architecture.depth, {task: len(classes) for task, classes in tasks.items()})
-        recipe, target, most = network.recipe, network.treatment.target, network.images_per_class
-        key = (network.split, target, most, recipe)
-        if key not in checked:
-            checked.add(key)
-            counts = np.bincount(packed.train.labels, minlength=len(packed.classes))[tasks[target]]
-            _refuse_few(network, counts)
-            recipe.refuse_size(packed.size, network.name)
-
-
-def _refuse_few(network: Network, counts: np.ndarray) -> None:
-    """Refuses if there are too few images. counts: (classes of the target,) training images of each class."""
-    recipe, most = network.recipe, network.images_per_class
-    refuse_few(most, int(counts.max()), network.name)
-    images = int(counts.sum() if most is None else np.minimum(counts, most).sum())
-    if recipe.batch > images:
-        raise Refused(
-            f"{network.name}: recipe {recipe.name!r} has a batch of {recipe.batch}, and there are only {images} "
-            "training images; make the batch smaller"
-        )
-
-
-def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Network], packed: PackedImages) -> None:
-    """Refuses what cannot be trained, or was trained as something else: by name, before anything is trained.
-
-    Looks at the results of `chosen` and of what they copy from, and at the fleets that were started.
-    """
-    refuse_unfit(study, chosen, packed)
-    recorded: dict[str, tuple[object, Mapping[str, Any]]] = {}
-    for network in with_sources(study, chosen):
-        file = folder.result(network.name)
-        if file.exists():
-            recorded[network.name] = file, read_result(file).record
-    for fleet, start in started(folder).items():
-        for name, then in start.records.items():
-            recorded.setdefault(name, (folder.fleet(fleet).start, then))
-    for name, (place, then) in recorded.items():
-        if name in study.by_name:
-            refuse_difference(name, place, then, record(study, study.by_name[name], packed.checksum))
 
 
 def refuse_untrained(folder: StudyFolder, left: Sequence[Fleet]) -> None:

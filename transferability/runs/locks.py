@@ -3,15 +3,18 @@
 A lock is a small JSON file: who holds it, and a counter that its holder raises every ten seconds. No clock is
 ever compared with another machine's, and nothing depends on the time of a file.
 
-- It appears whole, by link(2): of any number of processes exactly one makes it.
+- It appears whole, by link(2): of any number of processes exactly one makes it. On a file system without hard
+  links (FAT, Google Drive) it is opened exclusively and then written; until then it says nothing that can be read,
+  and counts as the lock of a process that cannot be seen.
 - Its holder raises the counter in the file that it made, never by the file's name, so a holder that was taken
   for dead and wakes up cannot write into its successor's lock. It reads its lock back each time, finds it
   gone, and stops.
-- Who wants to replace or remove the lock with token t first makes the file `lock.t`, again by link(2), and then
-  looks whether the lock still is t: only one process can be between these two steps. It renames `lock.t` to
-  `lock`. Should it die before that, `lock.t` is taken over by the same rules.
+- To replace or remove the lock with token t, a process first creates `lock.t`, again by link(2), and then checks
+  that the lock is still t: only one process can be between these two steps. It renames `lock.t` to `lock`. If it
+  dies before that, `lock.t` is taken over by the same rules.
 """
 
+import errno
 import json
 import os
 import secrets
@@ -23,7 +26,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from transferability.files import Refused
+from transferability.files import MISSING_FEATURE, Refused, sync_file
+
+NO_HARD_LINKS = (*MISSING_FEATURE, errno.EPERM)  # what link(2) fails with
 
 
 class Held(Refused):
@@ -117,7 +122,7 @@ class Grip:
                 self._held[path] = handle, mine
                 try:
                     os.pwrite(handle, _text(mine), 0)
-                    os.fsync(handle)
+                    sync_file(handle, path)
                     seen = _look(path)
                 except OSError as error:
                     if _now() - self._last > self._stale / 2:
@@ -236,11 +241,11 @@ def _watch(paths: Sequence[Path], stale: float) -> dict[Path, str]:
     end = time.monotonic() + stale
     while unseen and (left := end - time.monotonic()) > 0:
         time.sleep(min(1.0, stale / 20, left))
-        for path, before in list(unseen.items()):
+        for path, seen in list(unseen.items()):
             seen_now = _look(path)
             if seen_now is None:
                 del unseen[path]
-            elif (seen_now.token, seen_now.state) != (before.token, before.state):
+            elif (seen_now.token, seen_now.state) != (seen.token, seen.state):
                 raise _held(path, seen_now)
     return {path: seen.token for path, seen in {**still, **unseen}.items()}
 
@@ -259,8 +264,8 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
             continue
         claim = _claim(path, seen.token)
         handle = _acquire(claim, lock, mine, still, stale)
-        before = _look(path)
-        if before is not None and before.token == seen.token:
+        seen_again = _look(path)
+        if seen_again is not None and seen_again.token == seen.token:
             # Nobody else may replace or remove the lock with this token now.
             try:
                 os.rename(claim, path)
@@ -271,8 +276,8 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
                 with suppress(OSError):  # or it would keep that user, too, from the lock
                     claim.unlink()
                 raise OSError(error.errno, error.strerror, str(path)) from None
-            after = _look(path)
-            if after is not None and after.token == mine.token:
+            renamed = _look(path)
+            if renamed is not None and renamed.token == mine.token:
                 return handle
         else:
             claim.unlink(missing_ok=True)
@@ -280,40 +285,48 @@ def _acquire(path: Path, lock: Path, mine: Holder, still: dict[Path, str], stale
 
 
 def _create(path: Path, mine: Holder) -> int | None:
-    """Makes `path` with our text, whole, if nothing is there; the open file, or None if something is."""
+    """Makes `path` with our text if nothing is there; the open file, or None if something is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    handle, made = None, False
     try:
-        handle = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        os.fchmod(handle, 0o644)  # whatever the umask: other users have to see the counter
-        os.pwrite(handle, _text(mine), 0)
-        os.fsync(handle)
+        handle = _write_new(unfinished, mine)
         try:
             os.link(unfinished, path)
-        except FileExistsError:
-            pass
         except OSError as error:
+            if error.errno in NO_HARD_LINKS:
+                return _write_new(path, mine)
             if not path.exists():
-                raise Refused(f"{path}: cannot be made ({error}); locks need a file system with hard links") from None
+                raise
         # Over NFS the answer to a link that was made may get lost, so what counts is what is there.
-        made = False
         with suppress(FileNotFoundError):
             made = os.path.samestat(os.stat(path), os.fstat(handle))
-    except BaseException as error:
-        os.close(handle)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+        return handle if made else None
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
+        if handle is not None and not made:
+            os.close(handle)
         with suppress(OSError):
             os.unlink(unfinished)
-    if made:
-        return handle
-    os.close(handle)
-    return None
+
+
+def _write_new(file: Path, mine: Holder) -> int:
+    """Makes `file`, which must not be there, with our text; the open file."""
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with suppress(OSError):  # on a file system that keeps no modes
+            os.fchmod(handle, 0o644)  # whatever the umask: other users have to see the counter
+        os.pwrite(handle, _text(mine), 0)
+        sync_file(handle, file)
+    except BaseException:
+        os.close(handle)
+        with suppress(OSError):
+            os.unlink(file)
+        raise
+    return handle
 
 
 def _claim(path: Path, token: str) -> Path:
@@ -328,14 +341,15 @@ def _text(mine: Holder) -> bytes:
 
 def _held(path: Path, seen: _Seen) -> Held:
     network = "/".join(path.parts[-4:-1])
-    who = str(seen.holder) if seen.holder else f"a process that cannot be read from {path}"
-    return Held(f"{network} is being trained by {who}; this process steps back")
+    owner = str(seen.holder) if seen.holder else f"a process that cannot be read from {path}"
+    return Held(f"{network} is being trained by {owner}; this process steps back")
 
 
 def myself(token: str) -> Holder:
     """This process as the holder of a lock `token`."""
     env = os.environ
     array, task = env.get("SLURM_ARRAY_JOB_ID", ""), env.get("SLURM_ARRAY_TASK_ID", "")
+    restarts = env.get("SLURM_RESTART_COUNT", "")
     boot = namespace = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -348,7 +362,7 @@ def myself(token: str) -> Holder:
         start=_start(os.getpid()),
         cluster=env.get("SLURM_CLUSTER_NAME", ""),
         job=f"{array}_{task}" if array else env.get("SLURM_JOB_ID", ""),
-        restarts=int(env.get("SLURM_RESTART_COUNT") or 0),
+        restarts=int(restarts) if restarts.isdigit() else 0,
         since=time.time(),
         token=token,
         counter=0,

@@ -29,6 +29,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+RESULT, LOCK = "result.json", "lock"  # in a network's folder
+
 
 def data_root() -> Path:
     """The folder of packed sets. For entry points."""
@@ -76,13 +78,13 @@ class StudyFolder:
 
     def result(self, name: str) -> Path:
         # Joined in one piece: `results` asks for 10,000 of them.
-        return self.root / f"{name}/result.json"
+        return self.root / f"{name}/{RESULT}"
 
     def weights(self, name: str) -> Path:
         return self.root / name / "weights.safetensors"
 
     def lock(self, name: str) -> Path:
-        return self.root / name / "lock"
+        return self.root / name / LOCK
 
     def mean(self, split: str, task: str, pixels: int) -> Path:
         return self.root / "means" / f"{split}-{task}-{pixels}.npz"

@@ -80,8 +80,8 @@ def read_result(file: Path) -> Result:
         raise Refused(f"{file} holds no result; move it away to train that network again")
     lacking = [name for name in REQUIRED if name not in content]
     if lacking or not all(isinstance(content[name], dict) for name in ("series", "recipe", "record", "provenance")):
-        what = f"lacks {', '.join(lacking)}" if lacking else "holds no result"
-        raise Refused(f"{file} {what}; move it away to train that network again")
+        defect = f"lacks {', '.join(lacking)}" if lacking else "holds no result"
+        raise Refused(f"{file} {defect}; move it away to train that network again")
     return Result(**{name: content[name] for name in FIELDS if name in content})
 
 
@@ -98,7 +98,7 @@ def done(file: Path | str) -> Done | None:
     file, if it does not say whether the network diverged.
     """
     try:
-        with open(file, "rb") as handle:
+        with open(file, "rb", buffering=0) as handle:  # read at once: no buffer is needed
             content = handle.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

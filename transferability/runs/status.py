@@ -17,7 +17,7 @@ from rich.console import Console
 from transferability.files import Refused, read_json
 from transferability.runs.ledger import is_done
 from transferability.runs.locks import Holder, dead, holder
-from transferability.runs.paths import StudyFolder
+from transferability.runs.paths import LOCK, RESULT, StudyFolder
 from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
 from transferability.runs.result import done, read_result
 from transferability.study import Network, Study, difference, record
@@ -88,8 +88,9 @@ def _own_status(
     ended: AbstractSet[str],
 ) -> NetworkStatus:
     """progress: of the network's started fleet. failure: why its last attempt failed."""
+    # Joined as text: a path for each of 10,000 networks takes longer.
     root = os.path.join(folder.root, network.name)
-    outcome = done(os.path.join(root, "result.json"))
+    outcome = done(os.path.join(root, RESULT))
     if outcome is not None:
         if outcome.diverged_at is not None:
             return NetworkStatus(network, "diverged", f"at step {outcome.diverged_at}")
@@ -99,7 +100,7 @@ def _own_status(
         rate = float(progress.get("images_per_second") or 0)
         left = (progress["steps"] - progress["step"]) * network.recipe.batch / rate if rate else None
         status = replace(status, step=progress["step"], steps=progress["steps"], images_per_second=rate, left=left)
-    lock = os.path.join(root, "lock")
+    lock = os.path.join(root, LOCK)
     if os.path.exists(lock):
         owner = holder(Path(lock))
         if owner is None:
@@ -330,9 +331,9 @@ def _names(group: Sequence[NetworkStatus]) -> str:
     return group[0].network.name + (f" and {len(group) - 1} more" if len(group) > 1 else "")
 
 
-def _more(number: int, shown: int | None, what: str, console: Console) -> None:
+def _more(number: int, shown: int | None, noun: str, console: Console) -> None:
     if shown is not None and number > shown:
-        console.print(f"… and {number - shown} more {what}; --all shows them", highlight=False)
+        console.print(f"… and {number - shown} more {noun}; --all shows them", highlight=False)
 
 
 def _span(seconds: float) -> str:

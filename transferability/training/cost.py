@@ -9,8 +9,8 @@ from transferability.study import Fleet, Network, Study, fleets
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
 # Round numbers for a first estimate.
 CORE_SPEED, GPU_SPEED = 40e9, 60e12
-# What a network takes, in multiples of its weights: a trained one has a gradient and a momentum.
-TRAINED_COPIES, CHECKPOINT_COPIES = 3, 2
+# What a trained network takes, in multiples of its weights, with its gradient and what the optimiser keeps.
+TRAINED_COPIES = {"sgd": 3, "adamw": 4}
 CLASSES = 1000  # for memory, where the number of classes matters little
 SAFETY = 1.5  # memory is calculated, or measured without a validation, and the allocator wastes some of it
 
@@ -63,9 +63,9 @@ def hours(value: float) -> str:
 def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     """Bytes that training `fleet` takes on each of `devices`: calculated, to a third or so.
 
-    A trained weight takes 12 bytes (itself, gradient, momentum), a frozen one 4. Each network keeps what its backward
-    pass needs: a layer's input, its output before and after pooling, and where the maxima were. A frozen prefix keeps
-    only the features that it hands on.
+    A trained weight takes 12 bytes (itself, gradient, momentum; 16 with AdamW), a frozen one 4. Each network keeps what
+    its backward pass needs: a layer's input, its output before and after pooling, and where the maxima were. A frozen
+    prefix keeps only the features that it hands on.
     """
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
@@ -76,9 +76,9 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
         plans = network.treatment.layers(architecture.depth)
         for layer, plan in zip(layers, plans, strict=True):
             if plan.rate:
-                weights += 4 * TRAINED_COPIES * layer.parameters
+                weights += 4 * TRAINED_COPIES[recipe.optimiser] * layer.parameters
                 activations += images * (width * layer.kept + layer.kept_bytes)
-    for n in _deepest(fleet).values():
+    for n in fleet.prefixes.values():
         activations += images * width * sum(prod(layer.shape) for layer in layers[:n])
     return weights + activations + images * 3 * architecture.crop**2 * 4 * 2
 
@@ -90,17 +90,8 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
     for network in fleet.networks:
         plans = network.treatment.layers(study.architecture.depth)
         trained += sum(count for count, plan in zip(parameters, plans, strict=True) if plan.rate)
-    return 4 * CHECKPOINT_COPIES * trained
-
-
-def _deepest(fleet: Fleet) -> dict[str, int]:
-    """For each source of the fleet's frozen prefixes, how many of its layers are needed."""
-    deepest: dict[str, int] = {}
-    for network in fleet.networks:
-        treatment = network.treatment
-        if treatment.frozen:
-            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
-    return deepest
+    copies = TRAINED_COPIES[fleet.recipe.optimiser] - 1 + (fleet.recipe.stop == "inner")  # no gradient; the best state
+    return 4 * copies * trained
 
 
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:

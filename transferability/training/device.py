@@ -17,13 +17,13 @@ def gpu_arithmetic() -> Iterator[None]:
     that wants it faster says bfloat16.
     """
     cudnn = torch.backends.cudnn
-    before = cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()
+    settings = cudnn.allow_tf32, cudnn.benchmark, torch.get_float32_matmul_precision()
     cudnn.allow_tf32, cudnn.benchmark = False, True  # type: ignore[assignment]
     torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        cudnn.allow_tf32, cudnn.benchmark, matmul = before  # type: ignore[assignment]
+        cudnn.allow_tf32, cudnn.benchmark, matmul = settings  # type: ignore[assignment]
         torch.set_float32_matmul_precision(matmul)
 
 

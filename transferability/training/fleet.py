@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from transferability import rules
+from transferability.data.augment import recoloured, resized
 from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
 from transferability.draws import dropout, mask_key
 from transferability.networks.addressed import AddressedDraws
@@ -72,6 +75,18 @@ class Stopwatch:
         self.since = now
 
 
+@dataclass
+class Best:
+    """A network at its best validation on images that are held out.
+
+    accuracy: on them. row: of its series. state: its trained layers' parameters and buffers, on the host.
+    """
+
+    accuracy: float
+    row: int
+    state: dict[str, Tensor]
+
+
 class FleetModule(L.LightningModule):
     """Networks that share target, recipe, images and seed, each with its own weights, loss, rates and metrics.
 
@@ -106,19 +121,32 @@ class FleetModule(L.LightningModule):
         self.stopwatch = Stopwatch()
         self.training_tally = Tally(len(fleet.networks))
         self.validation_tally = Tally(len(fleet.networks))
+        self.inner_tally = Tally(len(fleet.networks))  # of images held out of the training images
+        self.best: dict[int, Best] = {}  # place of a network → its best validation on them
+        self.register_buffer("class_weights", None)  # (classes,), where the recipe balances them
+        self.class_weights: Tensor | None
         # Step at which a network's loss was first not a number; -1: never.
         self.register_buffer("diverged_at", torch.full((len(fleet.networks),), -1, dtype=torch.int64))
         self.diverged_at: Tensor
         for task, mean in means.items():
             self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
 
-        deepest: dict[str, int] = {}
-        for treatment in (network.treatment for network in fleet.networks if network.treatment.frozen):
-            deepest[treatment.source] = max(treatment.frozen, deepest.get(treatment.source, 0))
-        self.prefixes = nn.ModuleDict({source: self._prefix(source, n, sources) for source, n in deepest.items()})
+        prefixes = {source: self._prefix(source, n, sources) for source, n in fleet.prefixes.items()}
+        self.prefixes = nn.ModuleDict(prefixes)
         # What runs in place of the prefixes, once their norms are final (`fold`).
         self.folded: nn.ModuleDict | None = None
         self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
+        # For each network under a rule by word: the multiples of its layers in the current phase.
+        self.multiples: dict[int, tuple[float, ...]] = {}
+        self.several = False  # processes that train the fleet together
+        # What rule `sp` pulls weights towards.
+        self.pulled = [
+            (parameter, parameter.detach().clone())
+            for network, layers in zip(fleet.networks, self.networks, strict=True)
+            if network.treatment.word == "sp"
+            for name in self.architecture.layer_names[: network.treatment.n]
+            for parameter in layers[_place(name)].parameters()  # type: ignore[index]
+        ]
         self.optimiser = self._optimiser()
         self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
 
@@ -174,7 +202,29 @@ class FleetModule(L.LightningModule):
         draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, *owner)
 
     def weights(self, index: int) -> dict[str, Tensor]:
-        """All weights of a network, its frozen layers and buffers included: name in the network → tensor."""
+        """All weights of a network, its frozen layers and buffers included: name in the network → tensor.
+
+        Those at its best validation, where the recipe stops by images that are held out.
+        """
+        if index in self.best:
+            last = {name: value.detach().clone() for name, value in self._state(index).items()}
+            self._set_state(index, self.best[index].state)
+            weights = {name: value.clone() for name, value in self._weights(index).items()}
+            self._set_state(index, last)
+            return weights
+        return self._weights(index)
+
+    def _state(self, index: int) -> dict[str, Tensor]:
+        """Parameters and buffers of a network's trained layers."""
+        network = self.networks[index]
+        return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+    @torch.no_grad()
+    def _set_state(self, index: int, state: Mapping[str, Tensor]) -> None:
+        for name, value in self._state(index).items():
+            value.copy_(state[name])
+
+    def _weights(self, index: int) -> dict[str, Tensor]:
         treatment = self.fleet.networks[index].treatment
         weights = {}
         for position, name in enumerate(self.architecture.layer_names, 1):
@@ -186,7 +236,8 @@ class FleetModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
-        if self.trainer.world_size > 1:
+        self.several = self.trainer.world_size > 1
+        if self.several:
             share_statistics(self.networks)
 
     def use_statistics(self, images: TaskImages) -> None:
@@ -215,6 +266,8 @@ class FleetModule(L.LightningModule):
     def normalised(self, batch: Batch, task: str) -> Tensor:
         """(b, 3, c, c) float32: pixels minus the mean image of `task` at the crop's place, mirrored, scaled."""
         mean: Tensor = getattr(self, f"mean_{task}")
+        if batch.changes.shape[1]:
+            return self._changed(batch, mean)
         size, crop = mean.shape[0], self.recipe.crop
         places, mirror = size - crop + 1, batch.mirror
         # Every crop of the mean image and of its mirror image, as a view: lines are copied out of it, not pixels.
@@ -224,6 +277,19 @@ class FleetModule(L.LightningModule):
         # Mirrored before they are floats: a quarter of the traffic.
         pixels = torch.where(mirror[:, None, None, None], batch.pixels.flip(3), batch.pixels)
         return (pixels - means.permute(0, 3, 1, 2)).mul_(self.recipe.scale)
+
+    def _changed(self, batch: Batch, mean: Tensor) -> Tensor:
+        """The same, where colours change or crops are resized: the mean image is subtracted before a resized crop."""
+        pixels, changes, recipe = batch.pixels.float(), batch.changes, self.recipe
+        if recipe.colour:
+            pixels, changes = recoloured(pixels, changes[:, -3:]), changes[:, :-3]
+        if changes.shape[1]:
+            x = pixels - mean.permute(2, 0, 1)
+            return resized(x, changes, batch.mirror, recipe.crop).mul_(recipe.scale)
+        crop = torch.arange(recipe.crop, device=mean.device)
+        ys, xs = (batch.ys[:, None] + crop)[:, :, None], (batch.xs[:, None] + crop)[:, None, :]
+        x = pixels - mean[ys, xs].permute(0, 3, 1, 2)
+        return torch.where(batch.mirror[:, None, None, None], x.flip(3), x).mul_(recipe.scale)
 
     def _owner(self, source: str) -> str:
         """Who owns the dropout masks of a frozen prefix."""
@@ -277,7 +343,22 @@ class FleetModule(L.LightningModule):
         """(networks,): each network's mean over the batch. (networks, b, classes): their logits, without gradient."""
         logits = self(batch, lanes)
         # One by one: in one call over all networks, the rounding of a mean depends on how many there are.
-        return torch.stack([F.cross_entropy(scores, batch.labels) for scores in logits]), torch.stack(logits).detach()
+        return torch.stack([self.loss(scores, batch.labels) for scores in logits]), torch.stack(logits).detach()
+
+    def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """(): mean cross-entropy; in training with the recipe's smoothing and class weights. scores: (b, classes)."""
+        smoothing = self.recipe.label_smoothing if self.training else 0.0
+        if self.class_weights is None or not self.training:
+            return F.cross_entropy(scores, labels, label_smoothing=smoothing)
+        losses = F.cross_entropy(scores, labels, label_smoothing=smoothing, reduction="none")
+        # Not torch's weighted mean, which divides by the sum of the weights: that of a process's share is another.
+        return (losses * self.class_weights[labels]).mean()
+
+    def weigh_classes(self, labels: np.ndarray) -> None:
+        """Weights classes by the inverse of their frequency in `labels` (n,), of the training images."""
+        counts = np.maximum(1, np.bincount(labels, minlength=self.classes))
+        weights = torch.from_numpy(len(labels) / (self.classes * counts)).float()
+        self.class_weights = weights
 
     def update(self, batch: Batch, lanes: Lanes | None = None) -> tuple[Tensor, Tensor]:
         """Forward pass, backward pass, one step of the optimiser over all networks: `losses`, from before it."""
@@ -288,6 +369,14 @@ class FleetModule(L.LightningModule):
             self.manual_backward(losses.sum())
         for index in {*range(len(self.networks))} - {*self.active}:
             self.networks[index].zero_grad()  # the optimiser passes over parameters that have no gradient
+        if self.recipe.clip:
+            for index in self.active:
+                nn.utils.clip_grad_norm_(self.networks[index].parameters(), self.recipe.clip)
+        for layer in self._standing() if self.several else ():
+            layer.zero_grad()
+        for parameter, origin in self.pulled:
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - origin.to(parameter.device), alpha=self.recipe.pull)
         self.optimiser.step()
         return losses.detach(), logits
 
@@ -297,8 +386,9 @@ class FleetModule(L.LightningModule):
         Caffe keeps the rate inside the momentum buffer, V = momentum V + rate g, PyTorch outside. The two agree if
         the buffers are scaled by old over new rate whenever the rate drops.
         """
-        set_rate(self.optimiser, self.recipe.rate_at(self.step))
-        if self.step and self.recipe.schedule == "step":
+        self.enter_phase()
+        set_rate(self.optimiser, self.recipe.rate_at(self.step), self.multiples)
+        if self.step and self.recipe.schedule == "step" and self.recipe.optimiser == "sgd":
             scale_momentum(self.optimiser, self.recipe.rate_at(self.step - 1) / self.recipe.rate_at(self.step))
         if self.keys is not None:
             rows = torch.tensor([self._mask_key(*site) for site in self.sites], dtype=torch.int32)
@@ -308,6 +398,40 @@ class FleetModule(L.LightningModule):
         self.tally(*(self.captured or self.update)(batch), batch.labels)
         self.step += 1
         self.steps_here += 1
+
+    def enter_phase(self) -> None:
+        """Freezes and thaws the layers of networks under a rule by word, as the rule says for the current step.
+
+        A layer that stands still has no gradient, no momentum and its norms in evaluation mode; when it thaws, its
+        momentum begins anew.
+        """
+        depth, share = self.architecture.depth, self.step / self.recipe.steps
+        for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
+            treatment = network.treatment
+            if not treatment.word:
+                continue
+            multiples = rules.multiples(treatment.word, depth, treatment.n, share)
+            if multiples == self.multiples.get(index):
+                continue
+            self.multiples[index] = multiples
+            self.captured = None  # a captured step goes on as before
+            for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
+                layer: Any = layers[_place(name)]  # type: ignore[index]
+                # Several processes wait for the gradients that they have agreed on: there they are thrown away.
+                layer.requires_grad_(multiple > 0 or self.several)
+                if isinstance(layer, CutLayer):
+                    layer.frozen = not multiple
+                    layer.train(self.training)
+                for parameter in layer.parameters() if not multiple else ():
+                    parameter.grad = None
+                    self.optimiser.state.pop(parameter, None)
+
+    def _standing(self) -> Iterator[nn.Module]:
+        """The layers that a rule by word lets stand still in the current phase."""
+        for index, multiples in self.multiples.items():
+            for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
+                if not multiple:
+                    yield self.networks[index][_place(name)]  # type: ignore[index]
 
     def capture(self, batch: Batch) -> Captured:
         """The step as a CUDA graph in which the networks are beside each other."""
@@ -320,8 +444,10 @@ class FleetModule(L.LightningModule):
         self.diverged_at.masked_fill_(first, self.step)
         self.training_tally.update(losses, logits, labels)
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
-        self.validation_tally.update(*self.losses(batch), batch.labels)
+    def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
+        """dataloader_idx: 0 for validation images, 1 for those that are held out of the training images."""
+        tally = self.inner_tally if dataloader_idx else self.validation_tally
+        tally.update(*self.losses(batch), batch.labels)
 
     # ------------------------------------------------------------------------------------------ the course
 
@@ -336,35 +462,43 @@ class FleetModule(L.LightningModule):
         return step, min(self.recipe.steps, (step // every + 1) * every)
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        """SGD over all networks: one parameter group for each multiple of the rate, weights and biases apart."""
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}  # (multiple, whether decayed) → parameters
-        for network, layers in zip(self.fleet.networks, self.networks, strict=True):
-            plans = network.treatment.layers(self.architecture.depth)
+        """SGD or AdamW over all networks: a group for each multiple of the rate, with decay and without."""
+        # (multiple, whether decayed, (place of the network, of the layer) under a rule by word) → parameters
+        groups: dict[tuple[float, bool, tuple[int, int] | None], list[nn.Parameter]] = {}
+        for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
+            treatment = network.treatment
+            plans = treatment.layers(self.architecture.depth)
             rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
             for place, layer in layers.items():  # type: ignore[operator]
                 for name, parameter in layer.named_parameters():
                     is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
                     multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
-                    groups.setdefault((multiple, decays), []).append(parameter)
-        return torch.optim.SGD(
-            [
-                {
-                    "params": parameters,
-                    "multiple": multiple,
-                    "weight_decay": self.recipe.decay if decays else 0.0,
-                }
-                for (multiple, decays), parameters in groups.items()
-            ],
-            lr=0.0,  # set before every step
-            momentum=self.recipe.momentum,
-            fused=True,
-        )
+                    ruled = (index, list(rates).index(place)) if treatment.word else None
+                    decays = decays and not (treatment.word == "sp" and ruled is not None and ruled[1] < treatment.n)
+                    groups.setdefault((multiple, decays, ruled), []).append(parameter)
+        chosen = [
+            {
+                "params": parameters,
+                "multiple": multiple,
+                "weight_decay": self.recipe.decay if decays else 0.0,
+                "ruled": ruled,
+            }
+            for (multiple, decays, ruled), parameters in groups.items()
+        ]
+        # The rate is set before every step.
+        if self.recipe.optimiser == "adamw":
+            betas = (self.recipe.momentum, self.recipe.beta2)
+            return torch.optim.AdamW(chosen, lr=0.0, betas=betas, fused=True, capturable="graph" in self.form)
+        return torch.optim.SGD(chosen, lr=0.0, momentum=self.recipe.momentum, fused=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Called by Lightning when the device is known."""
         if "graph" in self.form:  # a graph reads the rate where it lies
             for group in self.optimiser.param_groups:
                 group["lr"] = torch.zeros((), device=self.device)
+        for state in self.optimiser.state.values():  # AdamW's count of steps: Lightning leaves it where it was read
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].to(self.device)
         return self.optimiser
 
     def on_train_epoch_start(self) -> None:
@@ -379,6 +513,8 @@ class FleetModule(L.LightningModule):
         # The last step may have been the one that was too far: the next step's loss would be no number either.
         self.diverged_at.masked_fill_(~validation[:, 1].isfinite() & (self.diverged_at < 0), self.step)
         training_rows, validation_rows = training.tolist(), validation.tolist()
+        inner_rows = self.inner_tally.compute().tolist() if self.recipe.stop else []
+        self.inner_tally.reset()
         self.stopwatch.lap()  # now: the numbers were waited for, and with them the device
         for index in self.active:
             (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) = (
@@ -395,13 +531,26 @@ class FleetModule(L.LightningModule):
                     "val_top1": val_top1,
                     "val_top5": val_top5,
                     "val_images": int(images),
+                    **({"inner_top1": inner_rows[index][2]} if inner_rows else {}),
                     "seconds": self.stopwatch.seconds,
                 }
             )
         diverged = self.diverged_at.tolist()
-        active = tuple(index for index in self.active if diverged[index] < 0)
+        active = tuple(index for index in self.active if diverged[index] < 0 and not self._stops(index))
         if active != self.active:
             self.active, self.captured = active, None  # a captured step goes on training all networks
+
+    def _stops(self, index: int) -> bool:
+        """Whether a network's accuracy on held-out images has not grown for too long; keeps its best state."""
+        if not self.recipe.stop:
+            return False
+        rows = self.series[self.fleet.networks[index].name]
+        best, accuracy = self.best.get(index), rows[-1]["inner_top1"]
+        if best is None or accuracy > best.accuracy:
+            state = {name: value.detach().to("cpu", copy=True) for name, value in self._state(index).items()}
+            self.best[index] = Best(accuracy, len(rows) - 1, state)
+            return False
+        return len(rows) - 1 - best.row >= self.recipe.patience
 
     def _earliest_divergence(self) -> Tensor:
         """(networks,) int64: the earliest step at which any process saw a loss diverge; -1 for none."""
@@ -428,7 +577,8 @@ class FleetModule(L.LightningModule):
             "step": self.step,
             "weights": {name: value.detach() for name, value in parameters.items()},
             "buffers": {name: value.detach() for name, value in self.networks.named_buffers()},
-            "momentum": {name: state[value]["momentum_buffer"] for name, value in parameters.items() if value in state},
+            "optimiser": {name: dict(state[value]) for name, value in parameters.items() if value in state},
+            "best": {index: vars(best) for index, best in self.best.items()},
             "diverged_at": self._earliest_divergence(),
             "active": list(self.active),
             "training_sums": self._summed(self.training_tally.sums),
@@ -448,9 +598,14 @@ class FleetModule(L.LightningModule):
         buffers = dict(self.networks.named_buffers())
         for name, value in checkpoint.get("buffers", {}).items():
             buffers[name].copy_(value)
-        for name, value in checkpoint["momentum"].items():
-            momentum = torch.empty_like(parameters[name], memory_format=torch.preserve_format)
-            self.optimiser.state[parameters[name]]["momentum_buffer"] = momentum.copy_(value)
+        # Earlier versions wrote the momentum alone.
+        earlier = {name: {"momentum_buffer": value} for name, value in checkpoint.get("momentum", {}).items()}
+        for name, state in checkpoint.get("optimiser", earlier).items():
+            for key, value in state.items():
+                like = parameters[name] if value.ndim else value
+                copied = torch.empty_like(like, memory_format=torch.preserve_format).copy_(value)
+                self.optimiser.state[parameters[name]][key] = copied
+        self.best = {index: Best(**values) for index, values in checkpoint.get("best", {}).items()}
         self.diverged_at.copy_(checkpoint["diverged_at"])
         self.active = tuple(checkpoint.get("active", self.active))  # earlier versions trained diverged networks on
         if first:  # they are the sums of all processes
@@ -470,13 +625,19 @@ def _place(name: str) -> str:
     return name.replace(".", "/")
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Sets every group's rate: `rate` times the group's multiple."""
+def set_rate(
+    optimiser: torch.optim.Optimizer, rate: float, multiples: Mapping[int, Sequence[float]] | None = None
+) -> None:
+    """Sets every group's rate: `rate` times the group's multiple, times its layer's in `multiples` under a rule."""
     for group in optimiser.param_groups:
+        multiple = group["multiple"]
+        if multiples and (ruled := group.get("ruled")) is not None:
+            index, place = ruled
+            multiple = multiple * multiples[index][place]
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate * group["multiple"])
+            group["lr"].fill_(rate * multiple)
         else:
-            group["lr"] = rate * group["multiple"]
+            group["lr"] = rate * multiple
 
 
 @torch.no_grad()

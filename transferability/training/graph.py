@@ -41,7 +41,7 @@ class Captured:
 def cuda_graph(work: Callable[[], Outcome]) -> tuple[Replay, Outcome]:
     """Captures `work` as a CUDA graph; some steps have to have been made plainly before."""
     graph = torch.cuda.CUDAGraph()
-    # Other threads go on, with pictures for the next steps: what they ask of the device is no part of the graph. Nor is
+    # Other threads go on, with images for the next steps: what they ask of the device is no part of the graph. Nor is
     # their stream: torch's own for captures might be it (there are 32, given out in turn), a new one is not.
     with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
         outcome = work()

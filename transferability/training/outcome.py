@@ -31,12 +31,17 @@ def majority_class_accuracy(packed: PackedImages, split: str, task: str) -> floa
 def network_result(
     study: str, module: FleetModule, index: int, record: dict[str, Any], machine: Machine, choice: FormChoice
 ) -> Result:
-    """The result of network number `index` of a fleet that is trained. `chance` and the digest are left to be set."""
+    """The result of network number `index` of a fleet that is trained. `chance` and the digest are left to be set.
+
+    Where it was stopped by images that are held out, steps and accuracies are those of its best validation on them, and
+    images seen all that it was trained on.
+    """
     network = module.fleet.networks[index]
     treatment, series = network.treatment, module.series[network.name]
-    diverged, last = int(module.diverged_at[index]), series[-1]
+    diverged, best = int(module.diverged_at[index]), module.best.get(index)
+    last = series[-1 if best is None else best.row]  # the row that counts
     accuracies = sorted(row["val_top1"] for row in series)
-    images = int(last["step"]) * module.recipe.batch
+    images = int(series[-1]["step"]) * module.recipe.batch
     return Result(
         name=network.name,
         study=study,

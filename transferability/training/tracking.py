@@ -368,7 +368,7 @@ def history(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def remove_empty(folder: Path) -> None:
-    """Removes the fragments that were killed before they said which run they are of: `wandb sync` stops at them."""
+    """Removes fragments that a kill cut off before their header was written: `wandb sync` stops at them."""
     for file in fragments(folder):
         if not any(record.WhichOneof("record_type") == "run" for record in records(file)):
             shutil.rmtree(file.parent, ignore_errors=True)
@@ -538,7 +538,7 @@ class Tracker:
         for i, network in enumerate(self.fleet.networks):
             last = module.series[network.name][-1:]
             if i not in module.active and last and last[0]["step"] < step:
-                continue  # it has diverged, and ended there
+                continue  # it has diverged or was stopped, and ended there
             row = {"learning_rate": recipe.rate_at(step - 1), "epoch": step * recipe.batch / self.images}
             if validation is not None:
                 row |= validation_row(network, module.series[network.name], validation, recipe.batch)
@@ -630,7 +630,11 @@ def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: i
     row, previous = series[k], series[k - 1] if k else {"step": 0, "seconds": 0.0}
     seconds = row["seconds"] - previous["seconds"]
     logged = {
-        **{key: row[key] for key in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5")},
+        **{
+            key: row[key]
+            for key in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "inner_top1")
+            if key in row
+        },
         "images_per_second": (row["step"] - previous["step"]) * batch / seconds if seconds > 0 else math.nan,
         "diverged": float(not math.isfinite(row["val_loss"])),
     }

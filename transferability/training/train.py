@@ -14,14 +14,14 @@ import torch
 
 from transferability.data.loader import ImagesModule
 from transferability.data.packed import PackedImages, open_packed, verify_at_first_use
-from transferability.data.stream import mean_image, task_images, task_sets
+from transferability.data.stream import FleetImages, held_out, mean_image, task_images, task_sets
 from transferability.files import Missing, Refused, in_words, remove_unfinished, write_atomically, write_json
+from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
     Start,
     is_done,
     read_start,
     refuse_difference,
-    refuse_unfit,
     remove_fleet,
     write_start,
 )
@@ -118,9 +118,11 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
     # 2. the source's base: copied layers, and frozen ones also after a checkpoint;
     # 3. the draw of source R for random layers, the network's own for the rest (`FleetModule`).
     module, choice = _module(training, packed, start)
+    images = _images(training, packed)
     if fleet.recipe.frozen_norms == "target":
-        images, _ = task_sets(packed, fleet.split, fleet.target, fleet.images_per_class, fleet.recipe)
-        module.use_statistics(images)
+        module.use_statistics(images.training)
+    if fleet.recipe.class_weights == "balanced":
+        module.weigh_classes(images.training.labels)
     if choice.form == "folded":
         module.fold()
     checkpoint = folder.fleet(fleet.name).checkpoint
@@ -138,7 +140,7 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
         if tracker is not None:
             tracker.start(module, tracked)
         if not module.is_over:
-            _fit(training, packed, module, choice, replace(listeners, tracker=tracker))
+            _fit(training, images, module, choice, replace(listeners, tracker=tracker))
         if training.first:
             _write_results(training, packed, module, choice, listeners.grip, tracker)
     finally:
@@ -184,6 +186,17 @@ def _module(training: FleetTraining, packed: PackedImages, start: Start | None) 
     return FleetModule(study, fleet, classes, sources, means, choice.form), choice
 
 
+def _images(training: FleetTraining, packed: PackedImages) -> FleetImages:
+    """The target's training images, its validation images, and what the recipe holds out of the training images."""
+    fleet = training.fleet
+    recipe = fleet.recipe
+    images, validation = task_sets(packed, fleet.split, fleet.target, fleet.images_per_class, recipe)
+    if not recipe.stop:
+        return FleetImages(images, validation)
+    images, inner = held_out(images, fleet.stream, recipe.held_out)
+    return FleetImages(images, validation, inner)
+
+
 def _tracker(training: FleetTraining, packed: PackedImages, choice: FormChoice) -> Tracker | None:
     """The fleet's W&B runs; None where nothing is logged, or another process does it."""
     study, fleet, machine = training.study, training.fleet, training.machine
@@ -201,15 +214,13 @@ def _tracker(training: FleetTraining, packed: PackedImages, choice: FormChoice) 
 
 
 def _fit(
-    training: FleetTraining, packed: PackedImages, module: FleetModule, choice: FormChoice, listeners: Listeners
+    training: FleetTraining, images: FleetImages, module: FleetModule, choice: FormChoice, listeners: Listeners
 ) -> None:
     """Trains to the end of the recipe, or until every network has diverged."""
     fleet, machine, recipe = training.fleet, training.machine, training.fleet.recipe
     needed = SAFETY * max(fleet_memory(training.study, fleet, machine.processes), choice.memory)
-    training_images, validation_images = task_sets(packed, fleet.split, fleet.target, fleet.images_per_class, recipe)
-    images = ImagesModule(
-        training_images,
-        validation_images.first(machine.most_validated),
+    fed = ImagesModule(
+        images._replace(validation=images.validation.first(machine.most_validated)),
         recipe,
         fleet.stream,
         module.stretch,
@@ -239,7 +250,7 @@ def _fit(
     )
     keep_memory()
     with gpu_arithmetic():
-        trainer.fit(module, images)
+        trainer.fit(module, fed)
 
 
 def _write_results(

@@ -1,6 +1,7 @@
 """Lightning's Trainer without its extras: what is left of it is the loop, the devices, and the precision."""
 
 import logging
+import os
 import signal
 import threading
 import warnings
@@ -21,6 +22,9 @@ def bare_trainer(machine: Machine, precision: str, callbacks: Sequence[L.Callbac
 
     precision: a recipe's. limits: how long it trains, as Trainer takes it.
     """
+    # Lightning takes every argument that is not given here from there: PL_TRAINER_FAST_DEV_RUN trains one step only.
+    for variable in [name for name in os.environ if name.startswith("PL_TRAINER_")]:
+        del os.environ[variable]
     return L.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,

@@ -1,0 +1,60 @@
+"""What is done with copied layers in the course of training: rules by word, as in `A3B+chain`.
+
+A rule says for each layer by which multiple of the recipe's rate it learns, as a pure function of (depth, n, share of
+the course that is done). A layer whose multiple is 0 stands still: no gradient, no decay, no momentum, its norms in
+evaluation mode. Its first momentum after thawing is that of its first gradient.
+
+    probe     linear probing, then fine-tuning: the new layers alone in the first `PROBE` of the course, then all.
+              Kumar et al. 2022, section 4 (LP-FT).
+    chain     chain-thaw: the new layers alone, then each layer alone from the first to the last, then all; phases of
+              equal length. Felbo et al. 2017, section 3.2.
+    gradual   gradual unfreezing: the new layers, then one copied layer more in each phase, from the top down; all from
+              `GRADUAL` of the course on. Howard and Ruder 2018, section 3.3.
+    fall      discriminative rates: the copied layer below the new ones learns at 1 / `FALL` of the rate, each layer
+              below it at 1 / `FALL` of the one above. Howard and Ruder 2018, section 3.2.
+    sp        all at the full rate; the copied weights are pulled towards what they were copied as, in place of the
+              decay towards 0 (`Recipe.pull`). Li et al. 2018, section 3 (L2-SP).
+
+# Paper: Kumar et al. probe until convergence, Felbo et al. train each phase until the validation loss rises, Howard and
+# Ruder unfreeze a layer per epoch. Here phases have fixed shares of the course, so that nothing is chosen on
+# validation images, and one pass over the images serves networks under all rules.
+"""
+
+WORDS = ("probe", "chain", "gradual", "fall", "sp")
+NEED_NEW = ("probe", "chain", "gradual")  # they begin with the new layers alone
+PROBE = 0.5  # share of the course
+GRADUAL = 0.5  # share of the course
+FALL = 2.6  # Howard and Ruder's factor
+
+
+def phases(word: str, depth: int, n: int) -> tuple[float, ...]:
+    """Shares of the course at which the multiples change, ascending, between 0 and 1."""
+    if word == "probe":
+        return (PROBE,)
+    if word == "chain":
+        return tuple(phase / (depth + 2) for phase in range(1, depth + 2))
+    if word == "gradual":
+        return tuple(GRADUAL * phase / n for phase in range(1, n + 1))
+    return ()
+
+
+def multiples(word: str, depth: int, n: int, share: float) -> tuple[float, ...]:
+    """(depth,): the multiple of the rate of each layer, bottom to top, when `share` of the course is done.
+
+    word: one of `WORDS`. n: copied layers, the first ones; the others are new. share: from 0 to below 1.
+    """
+    assert word in WORDS, word
+    phase = sum(share >= edge for edge in phases(word, depth, n))
+    new = (1.0,) * (depth - n)
+    if word == "probe" and phase == 0:
+        return (0.0,) * n + new
+    if word == "chain" and phase == 0:
+        return (0.0,) * n + new
+    if word == "chain" and phase <= depth:
+        return tuple(float(layer == phase) for layer in range(1, depth + 1))
+    if word == "gradual":
+        thawed = min(phase, n)
+        return (0.0,) * (n - thawed) + (1.0,) * thawed + new
+    if word == "fall":
+        return tuple(FALL ** -(n - layer) for layer in range(n)) + new
+    return (1.0,) * depth
