@@ -81,7 +81,7 @@ FAMILIES = {
     "squeezenet1_1": (32, 10, 31, "features.0 features.3 … features.12 classifier.1"),
     "resnet18": (32, 10, 23, "conv1 layer1.0 … layer4.1 fc"),
     "mobilenet_v3_small": (32, 15, 59, "features.0.0 features.1 … classifier.0 classifier.3"),
-    "shufflenet_v2_x0_5": (32, 19, 54, "conv1.0 stage2.0 … conv5.0 fc"),
+    "shufflenet_v2_x0_5": (32, 19, 41, "conv1.0 stage2.0 … conv5.0 fc"),
     "mnasnet0_5": (32, 21, 72, "layers.0 layers.3 … layers.14 classifier.1"),
     "mobilenet_v2": (32, 20, 73, "features.0.0 features.1 … features.18.0 classifier.1"),
     "regnet_y_400mf": (32, 18, 38, "stem.0 trunk_output.block1.block1-0 … trunk_output.block4.block4-5 fc"),
@@ -95,7 +95,7 @@ FAMILIES = {
     "googlenet": (32, 13, 26, "conv1.conv conv2.conv … inception5b fc"),
     "inception_v3": (96, 17, 32, "Conv2d_1a_3x3.conv Conv2d_2a_3x3.conv … Mixed_7c fc"),
     "alexnet": (64, 8, 22, "features.0 features.3 … classifier.4 classifier.6"),
-    "vgg11": (32, 11, 29, "features.0 features.3 … classifier.3 classifier.6"),
+    "vgg11": (32, 11, 30, "features.0 features.3 … classifier.3 classifier.6"),
 }
 # Whose gradients are compared too: the others would take too long, and are checked as they are whenever they are used.
 WITH_GRADIENTS = (
@@ -225,7 +225,7 @@ def test_a_layer_that_writes_into_its_input_works_on_a_copy() -> None:
 
 def test_dropout_and_stochastic_depth_do_not_depend_on_the_neighbours() -> None:
     """Layers of a network without batch statistics, so that images are computed each by itself."""
-    network = chain("torchvision:swin_t", FAMILIES["swin_t"][0], stochastic_depth_prob=0.5, dropout=0.3)
+    network = chain("torchvision:swin_t", FAMILIES["swin_t"][0], dropout=0.3)
     layers = [layer.train() for layer in set_layers(network)]
     assert any(layer.is_random for layer in layers)
     rows, x = torch.tensor([3, 8, 1, 6]), images(network.crop, 4)
@@ -402,7 +402,7 @@ def test_timm_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) ->
 # ------------------------------------------------------------------------------------------ timm, records, files
 
 
-@pytest.mark.parametrize(("name", "crop", "depth"), [("resnet10t", 32, 6), ("vit_tiny_patch16_224", 32, 14)])
+@pytest.mark.parametrize(("name", "crop", "depth"), [("resnet10t", 32, 8), ("vit_tiny_patch16_224", 32, 14)])
 def test_networks_of_timm(name: str, crop: int, depth: int) -> None:
     pytest.importorskip("timm")
     network = chain(f"timm:{name}", crop, drop_rate=0.2)

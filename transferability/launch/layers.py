@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from transferability.draws import normal
-from transferability.files import Refused, write_atomically
+from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, caffenet
 from transferability.networks.chain import Chain
 from transferability.networks.cut import chain
 from transferability.networks.facts import layer_facts
 from transferability.networks.layers import Layer, build, draw
 from transferability.networks.origin import known_networks
-from transferability.results.table import lines_of
+from transferability.results.table import lines_of, write_lines
 from transferability.runs.status import aligned
 from transferability.study import load_study
 
@@ -144,9 +144,7 @@ def kind_of(layer: Layer) -> str:
 
 def write_csv(path: Path, layers: Iterable[TimedLayer]) -> None:
     """The table that `plots/layer_times.py` draws."""
-    with write_atomically(path, "w") as handle:
-        handle.write(lines_of([TimedLayer._fields]))
-        handle.write(lines_of(layers))
+    write_lines(path, TimedLayer._fields, [lines_of(layers)])
 
 
 def table(layers: Sequence[TimedLayer]) -> list[str]:

@@ -6,6 +6,7 @@ everything earlier through that value alone.
 
 import inspect
 import linecache
+import operator
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -101,9 +102,16 @@ def _points(graph: fx.Graph) -> dict[str, fx.Node]:
         if node in dependent:
             live.add(node)
         live = {value for value in live if last_use.get(value, -1) > place}
-        if live == {node} and node.op not in ("placeholder", "output"):
+        if live == {node} and node.op not in ("placeholder", "output") and not _is_several(node):
             points[unique(point_name(node), points)] = node
     return points
+
+
+def _is_several(node: fx.Node) -> bool:
+    """Whether a node's value is a tuple of tensors: its name says so, or something is taken from it by number."""
+    if point_name(node).rpartition(".")[2] in ("chunk", "split", "tensor_split", "unbind") and node.op != "call_module":
+        return True
+    return any(user.target is operator.getitem and type(user.args[1]) is int for user in node.users)
 
 
 def unique(name: str, taken: Iterable[str]) -> str:
