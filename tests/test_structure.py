@@ -19,7 +19,6 @@ ENVIRONMENT = {
     "launch/local.py": "what the workers find",
     "launch/slurm.py": "what sbatch finds, and the site's settings",
     "training/tracking.py": "W&B's own variables",
-    "training/trainer.py": "Lightning's own variables",
     "plots/__init__.py": "matplotlib's own variable",
 }
 
