@@ -113,7 +113,7 @@ def test_a_chain_is_its_network(name: str) -> None:
     assert chain(f"torchvision:{name}", crop, "points").depth == points
     if name in WITH_GRADIENTS:
         assert_same(network)
-    else:
+    elif name != "vgg11":  # whose 129 million weights take long to draw; `make chains` compares it
         assert len(checked_layers(network)) == blocks
 
 
