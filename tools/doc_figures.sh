@@ -28,6 +28,7 @@ draw demo figure2.py experiments/results/demo.csv figure2 figure2-manmade-natura
 draw demo-seeds figure2.py experiments/results/demo_seeds.csv figure2
 draw tiny figure2.py experiments/results/tiny_imagenet_cpu.csv figure2 figure2-manmade-natural
 draw tiny figure3.py experiments/results/tiny_imagenet_cpu.csv figure3
+draw residual figure2.py experiments/results/resnet_halves.csv figure2
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     draw tiny filters.py "$runs/tiny_imagenet_cpu" filters

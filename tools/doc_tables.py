@@ -231,6 +231,23 @@ def demo_seeds() -> list[str]:
     return markdown(["demo, seeds 1–3", *TITLES.values()], lines)
 
 
+def residual() -> list[str]:
+    """Of the residual network: differences to the base over n, and the training loss, which is what co-adaptation is
+    about."""
+    rows = study("resnet_halves")
+    base = select(rows, "random", "base")
+    layers = sorted({*rows["n"]} - {0})
+    lines = []
+    for treatment in ("BnB", "AnB", "AnB@target", "BnB+", "AnB+"):
+        chosen = [select(rows, "random", treatment, (n,)) for n in layers]
+        lines.append([f"{treatment} − base, points", *(cell(mean_of(part), counted=False) for part in chosen)])
+        losses = [part["train_loss"].mean() for part in chosen]
+        lines.append([f"{treatment}, training loss", *("–" if loss != loss else f"{loss:.2f}" for loss in losses)])
+    loss = base[base["target"] == "B"]["train_loss"].mean()
+    head = f"baseB: {100 * base[base['target'] == 'B']['accuracy'].mean():.1f} %, training loss {loss:.2f}"
+    return markdown([head, *(f"n = {n}" for n in layers)], lines)
+
+
 def by_seed(name: str) -> list[str]:
     """AnB − base at n = 7 for each seed, so that the splits can be compared seed by seed."""
     rows, lines = study(name), []
@@ -434,6 +451,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "demo-by-seed": lambda: by_seed("demo_seeds"),
     "demo-bases": lambda: bases("demo_seeds"),
     "demo-controls": lambda: controls("demo_seeds"),
+    "residual": residual,
     "published-boosts": published_boosts,
     "published-bases": published_bases,
     "published-targets": published_targets,
