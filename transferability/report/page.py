@@ -7,6 +7,7 @@ page.html, its style page.css. Nothing here needs torch.
 
 import base64
 import datetime
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -169,7 +170,7 @@ def results(report: Report) -> str:
             tables = "".join(map(summary_table, summary_tables(chosen, accuracy_interval=True)))
             content += f"<details><summary>{escape(str(split))} alone</summary>{tables}</details>"
     notes = "".join(f'<p class="small">{escape(note)}</p>' for note in footnotes(report.table, rows))
-    answer = items([sentence.replace("(-", f"({MINUS}") for sentence in sentences(rows)])
+    answer = items([re.sub(r"(?<=[( ])-(?=\d)", MINUS, sentence) for sentence in sentences(rows)])
     return content + notes + (f"<h3>How many layers can be kept?</h3>{answer}" if answer else "")
 
 
