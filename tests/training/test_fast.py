@@ -60,7 +60,8 @@ def test_bfloat16_learns_as_float32_does_and_keeps_its_weights_in_float32(
     def on_validation_end(self: CheckpointCallback, trainer: Trainer, module: FleetModule) -> None:
         original(self, trainer, module)
         checkpoint = read_checkpoint(self.folder.checkpoint)
-        dtypes.update(value.dtype for part in ("weights", "momentum") for value in checkpoint[part].values())
+        states = [checkpoint["weights"], *checkpoint["optimiser"].values()]
+        dtypes.update(value.dtype for state in states for value in state.values())
 
     monkeypatch.setattr(CheckpointCallback, "on_validation_end", on_validation_end)
     fast = trained(tiny_study(NAMES, replace(RECIPE, precision="bfloat16"), name="low"))

@@ -491,7 +491,7 @@ def test_divergence_in_the_last_step_is_seen_in_the_validation(
     """The training loss of the last step is still a number; what the step made of the weights is not."""
     rates = iter([*(RECIPE.rate_at(step) for step in range(11)), math.inf])
     original = fleet_module.set_rate
-    monkeypatch.setattr(fleet_module, "set_rate", lambda optimiser, rate: original(optimiser, next(rates)))
+    monkeypatch.setattr(fleet_module, "set_rate", lambda optimiser, *_: original(optimiser, next(rates)))
     study = tiny_study(["baseA"])
     train(study)
     found = outcome(study.name, "baseA")

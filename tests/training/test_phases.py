@@ -9,8 +9,7 @@ import torch
 from comparing import outcome
 from disturbed import killed_at
 from residual import residual_study
-from test_train import ended, started
-from tiny import RECIPE, tiny_study, write_experiment
+from tiny import RECIPE, tiny_study
 from trained import PLAIN, train
 
 from transferability.data.packed import PackedImages
@@ -113,16 +112,3 @@ def test_a_strong_pull_keeps_weights_where_they_were(roots: Path, packed: Packed
         base, pulled = (outcome(study.name, name).weights for name in ("baseA", "A2B+sp"))
         away[recipe.pull] = float((base["conv2.weight"] - pulled["conv2.weight"]).norm())
     assert away[10.0] < 0.5 * away[0.0]
-
-
-def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
-    names, changes = ["baseA", "A2B+chain", "A2B+probe"], {"steps": 12, "validate_every": 6, "rate": 0.02}
-    train(tiny_study(names, replace(RECIPE, **changes)))  # type: ignore[arg-type]
-    (roots / "runs").rename(roots / "one")
-    code, _, errors = ended(started(roots, write_experiment(roots / "study.py", names, **changes), *names))
-    assert code == 0, errors
-    for name in names:
-        one, several = outcome("tiny", name, roots / "one"), outcome("tiny", name)
-        assert several.series["train_loss"] == pytest.approx(one.series["train_loss"], rel=1e-5), name
-        for key, value in one.weights.items():
-            assert float((several.weights[key] - value).norm()) <= 1e-5 * float(value.norm()), (name, key)

@@ -156,10 +156,13 @@ def _images() -> object:
 
 
 def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
-    """With all of it but AdamW, which divides by small numbers: where each stops, and which state counts."""
+    """With all of it but AdamW, which divides by small numbers: where each stops, and which state counts.
+
+    One network is under a rule by word, which freezes and thaws layers; its clipped gradient is of the others alone.
+    """
     changes = {"steps": 12, "validate_every": 4, "rate": 0.02, "optimiser": "sgd", "patience": 1}
     recipe = replace(EVERYTHING, **changes)  # type: ignore[arg-type]
-    names = ["baseA", "A2A+"]
+    names = ["baseA", "A2A+", "A2A+chain"]
     train(tiny_study(names, recipe))
     (roots / "runs").rename(roots / "one")
     fields = {key: value for key, value in vars(recipe).items() if value != vars(RECIPE)[key]}

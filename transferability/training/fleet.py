@@ -376,14 +376,14 @@ class FleetModule(L.LightningModule):
             self.manual_backward(losses.sum())
         for index in {*range(len(self.networks))} - {*self.active}:
             self.networks[index].zero_grad()  # the optimiser passes over parameters that have no gradient
-        if self.recipe.clip:
-            for index in self.active:
-                nn.utils.clip_grad_norm_(self.networks[index].parameters(), self.recipe.clip)
         for layer in self._standing() if self.several else ():
             layer.zero_grad()
         for parameter, origin in self.pulled:
             if parameter.grad is not None:
                 parameter.grad.add_(parameter.detach() - origin.to(parameter.device), alpha=self.recipe.pull)
+        if self.recipe.clip:  # of what the optimiser is going to see
+            for index in self.active:
+                nn.utils.clip_grad_norm_(self.networks[index].parameters(), self.recipe.clip)
         self.optimiser.step()
         return losses.detach(), logits
 
