@@ -10,6 +10,7 @@ from comparing import outcome
 from disturbed import killed_at
 from project import HELPERS
 from residual import residual, residual_study
+from safetensors.torch import load_file
 from test_train import ended, started
 from tiny import RECIPE
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from transferability.networks.norms import folded
 from transferability.runs.machine import Machine
 from transferability.runs.paths import data_root, study_folder
 from transferability.study import Fleet
+from transferability.trained.export import export
+from transferability.trained.network import load_network
 from transferability.training import forms
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import PROBE_PAYS, choose_form, measure_forms
@@ -71,7 +74,7 @@ class Odd(nn.Module):
         return self.head(F.relu(self.tied(F.relu(self.values(x)))))  # type: ignore[no-any-return]
 
 
-def test_layers_with_names_of_methods_and_with_tied_weights(roots: Path, packed: PackedImages) -> None:
+def test_layers_with_names_of_methods_and_with_tied_weights(roots: Path, packed: PackedImages, tmp_path: Path) -> None:
     study = replace(residual_study([*BASES, "A2B", "A2B+"]), architecture=chain(Odd, RECIPE.crop))
     assert study.architecture.layer_names == ("keys", "values", "head")
     train(study)
@@ -81,6 +84,9 @@ def test_layers_with_names_of_methods_and_with_tied_weights(roots: Path, packed:
         assert torch.equal(weights["values.weight"], weights["tied.weight"])
     assert torch.equal(frozen["tied.weight"], base["tied.weight"])
     assert not torch.equal(tuned["tied.weight"], base["tied.weight"])
+    file = tmp_path / "network.safetensors"
+    export(load_network(study, "random-0/baseA", study_folder(study.name), data_root()), file)
+    assert torch.equal(load_file(file)["tied.weight"], base["tied.weight"])
 
 
 def test_frozen_layers_keep_their_buffers_and_trained_ones_move_them(roots: Path, packed: PackedImages) -> None:
