@@ -1,11 +1,13 @@
 """Any network is a chain: where it is cut, that the chain is the network to the bit, what is refused and why."""
 
 import os
+import pickle
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from transferability.draws import normal
 from transferability.files import Refused
 from transferability.networks.addressed import AddressedDraws, InitialDraws
 from transferability.networks.chain import Chain
-from transferability.networks.cut import chain, checked_layers, cut, drawn_layers, whole
+from transferability.networks.cut import CHECKED_CLASSES, chain, checked_layers, cut, drawn_layers, empty_layers, whole
 from transferability.networks.facts import layer_facts
 from transferability.networks.layers import build, copy
 from transferability.study import load_study
@@ -329,6 +331,20 @@ def named_twice(classes: int) -> list[tuple[str, nn.Module]]:
     return [("a", nn.Flatten()), ("a", nn.Linear(3 * 12 * 12, classes))]
 
 
+def with_dots(classes: int) -> list[tuple[str, nn.Module]]:
+    return [("stem.conv", nn.Flatten()), ("head", nn.Linear(3 * 12 * 12, classes))]
+
+
+def tied_parts(classes: int) -> list[tuple[str, nn.Module]]:
+    shared = nn.Linear(3 * 12 * 12, 3 * 12 * 12)
+    return [("low", nn.Sequential(nn.Flatten(), shared)), ("high", shared), ("head", nn.Linear(3 * 12 * 12, classes))]
+
+
+class DropsAlways(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x)
+
+
 REFUSALS: dict[str, tuple[Any, str]] = {
     "several outputs": (TwoOutputs, "TwoOutputs puts out 2 values in evaluation, not class scores"),
     "no class scores": (
@@ -352,6 +368,24 @@ REFUSALS: dict[str, tuple[Any, str]] = {
         "<lambda> returns NoneType; return an nn.Module, or pairs of name and nn.Module",
     ),
     "parts of one name": (named_twice, "named_twice: two parts have the same name; give each a name of its own"),
+    "a part with a dot": (with_dots, "with_dots: a part is named 'stem.conv'; give it a name without dots"),
+    "parts that share weights": (tied_parts, "tied_parts: parts low and high share weights; make them one part"),
+    "lazy modules": (
+        flat(partial(nn.LazyConv2d, 4, 1)),
+        "network: 1.weight is of a lazy module; build it with the number of its inputs",
+    ),
+    "the old weight norm": (
+        flat(lambda: nn.utils.weight_norm(nn.Conv2d(4, 4, 1))),
+        "network: its layers cannot be copied (RuntimeError: Only Tensors created explicitly by the user",
+    ),
+    "draws in evaluation": (
+        flat(DropsAlways),
+        "network draws numbers in evaluation too; hand `self.training` on to its dropout",
+    ),
+    "weights drawn by a permutation": (
+        flat(lambda: (torch.randperm(3), nn.ReLU())[1]),
+        "network: its first weights are drawn by randperm.default; draw them by normal_, uniform_ or their like",
+    ),
     "no such library": ("keras:resnet", "no network 'keras:resnet'; write torchvision:NAME, timm:NAME, or a function"),
     "no such network": ("torchvision:resnt18", "no network 'torchvision:resnt18'; the nearest names are resnet18,"),
     "no such timm network": ("timm:resnet10x", "no network 'timm:resnet10x'; the nearest names are resnet10t,"),
@@ -364,6 +398,50 @@ def test_what_cannot_be_taken_is_refused_in_one_line(case: str) -> None:
     with pytest.raises(Refused) as error:
         checked_layers(chain(network, 12))
     assert str(error.value).startswith(words) and "\n" not in str(error.value)
+
+
+def test_a_network_that_ignores_the_classes_is_refused() -> None:
+    asked = chain(lambda classes: flat()(CHECKED_CLASSES), 12)
+    with pytest.raises(Refused, match="has as many outputs for 4 classes as for 10"):
+        list(empty_layers(asked, 4))
+    assert len(list(empty_layers(asked, CHECKED_CLASSES))) == 2
+
+
+FOUND_AGAIN = """
+import functools
+from torch import nn
+from transferability.networks.cut import chain
+from transferability.recipe import Recipe
+from transferability.study import Study, network
+def function(classes, width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+class Network(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.network = function(classes)
+    def forward(self, x):
+        return self.network(x)
+a_lambda = lambda classes: function(classes)
+part = functools.partial(function, width=3)
+recipe = Recipe("r", steps=1, batch=1, rate=0.1, crop=12, validate_every=1)
+study = Study("s", "d", chain(NETWORK, crop=12), (network("random-0/baseA", recipe),))
+"""
+
+
+@pytest.mark.parametrize("network", ["function", "Network"])
+def test_worker_processes_find_what_an_experiment_file_defines(network: str, tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text(FOUND_AGAIN.replace("NETWORK", network))
+    architecture = load_study(tmp_path / "file.py").architecture
+    assert isinstance(architecture, Chain)
+    found = pickle.loads(pickle.dumps(architecture))
+    assert found.name == network and cut(found).signature == architecture.signature
+
+
+@pytest.mark.parametrize("network", ["a_lambda", "part"])
+def test_what_worker_processes_cannot_find_is_refused(network: str, tmp_path: Path) -> None:
+    (tmp_path / "file.py").write_text(FOUND_AGAIN.replace("NETWORK", network))
+    with pytest.raises(Refused, match="worker processes cannot find it again; define it by `def` at the top level"):
+        pickle.dumps(load_study(tmp_path / "file.py").architecture)
 
 
 def test_dropout_within_the_kernel_of_attention_is_refused_by_name() -> None:

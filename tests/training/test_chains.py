@@ -10,8 +10,10 @@ from comparing import outcome
 from disturbed import killed_at
 from project import HELPERS
 from residual import residual, residual_study
+from safetensors.torch import load_file
 from test_train import ended, started
 from tiny import RECIPE
+from torch import Tensor, nn
 from torch.nn import functional as F
 from trained import PLAIN, pending, train
 
@@ -23,6 +25,8 @@ from transferability.networks.norms import folded
 from transferability.runs.machine import Machine
 from transferability.runs.paths import data_root, study_folder
 from transferability.study import Fleet
+from transferability.trained.export import export
+from transferability.trained.network import load_network
 from transferability.training import forms
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import PROBE_PAYS, choose_form, measure_forms
@@ -54,6 +58,35 @@ def test_a_network_has_the_same_bits_alone_and_in_a_fleet(roots: Path, packed: P
         assert outcome("residual", name) == outcome("residual", name, roots / "together"), name
     alike = {str(outcome("residual", name).series["train_loss"]) for name in BASES + TREATED}
     assert len(alike) == len(BASES + TREATED)
+
+
+class Odd(nn.Module):
+    """Layers with names that torch's own containers use, and two linear layers that share their weights."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.keys = nn.Conv2d(3, 8, 3)
+        self.values, self.tied, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, classes)
+        self.tied.weight = self.values.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.keys(x)).mean((2, 3))
+        return self.head(F.relu(self.tied(F.relu(self.values(x)))))  # type: ignore[no-any-return]
+
+
+def test_layers_with_names_of_methods_and_with_tied_weights(roots: Path, packed: PackedImages, tmp_path: Path) -> None:
+    study = replace(residual_study([*BASES, "A2B", "A2B+"]), architecture=chain(Odd, RECIPE.crop))
+    assert study.architecture.layer_names == ("keys", "values", "head")
+    train(study)
+    base, frozen, tuned = (outcome("residual", name).weights for name in ("baseA", "A2B", "A2B+"))
+    assert base and frozen and tuned
+    for weights in (base, frozen, tuned):
+        assert torch.equal(weights["values.weight"], weights["tied.weight"])
+    assert torch.equal(frozen["tied.weight"], base["tied.weight"])
+    assert not torch.equal(tuned["tied.weight"], base["tied.weight"])
+    file = tmp_path / "network.safetensors"
+    export(load_network(study, "random-0/baseA", study_folder(study.name), data_root()), file)
+    assert torch.equal(load_file(file)["tied.weight"], base["tied.weight"])
 
 
 def test_frozen_layers_keep_their_buffers_and_trained_ones_move_them(roots: Path, packed: PackedImages) -> None:

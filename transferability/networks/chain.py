@@ -1,5 +1,7 @@
 """Any network as a chain of named layers. Data only: `cut.py` builds the network and finds where it can be cut."""
 
+import inspect
+import pickle
 import re
 import runpy
 import sys
@@ -45,11 +47,18 @@ class Chain:
 
     def __reduce__(self) -> Any:
         """For worker processes: a function of an experiment file is found in that file again."""
-        function = self.network
+        function: Any = self.network
         rest = (self.crop, self.layers, self.options, self.layer_names, self.signature)
-        if isinstance(function, str) or getattr(function, "__module__", "") != "<run_path>":
-            return Chain, (function, *rest)
-        return _of_file, (function.__code__.co_filename, function.__name__, *rest)
+        if getattr(function, "__module__", "") == "<run_path>" and function.__qualname__.isidentifier():
+            return _of_file, (_file_of(function), function.__name__, *rest)
+        try:
+            pickle.dumps(function)
+        except Exception:  # which one depends on what the function is
+            raise Refused(
+                f"{self.name}: worker processes cannot find it again; define it by `def` at the top level of a file, "
+                "and hand its further arguments to `chain`"
+            ) from None
+        return Chain, (function, *rest)
 
     @property
     def name(self) -> str:
@@ -84,6 +93,14 @@ class Chain:
 def _spelled(value: object) -> str:
     """A value as its code spells it, without the place in memory that functions and others give."""
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _file_of(function: Any) -> str:
+    """The experiment file that defines a function or a class."""
+    for member in (inspect.unwrap(function), *vars(function).values()):
+        if code := getattr(member, "__code__", None):
+            return str(code.co_filename)
+    raise Refused(f"{function.__name__}: worker processes cannot find it again; call it in a function of its file")
 
 
 def _of_file(file: str, function: str, *rest: Any) -> Chain:

@@ -126,6 +126,10 @@ def cut(chain: Chain, classes: int = CHECKED_CLASSES) -> Cut:
         ]
         templates.append(CutLayer(state, pieces[0], pieces[1] if len(pieces) > 1 else None))
     _give_constants(built, templates)
+    try:
+        copy.deepcopy(templates)
+    except Exception as error:
+        raise Refused(f"{chain.name}: its layers cannot be copied ({in_words(error)})") from None
     return Cut(tuple(chosen), tuple(templates), _signature(templates))
 
 
@@ -156,6 +160,13 @@ def _cut_parts(chain: Chain, parts: list[tuple[str, nn.Module]]) -> Cut:
     names = [name for name, _ in parts]
     if len(set(names)) < len(names):
         raise Refused(f"{chain.name}: two parts have the same name; give each a name of its own")
+    if unfit := [name for name in names if not name or "." in name]:
+        raise Refused(f"{chain.name}: a part is named {unfit[0]!r}; give it a name without dots")
+    owners: dict[int, str] = {}
+    for name, part in parts:
+        for tensor in (*part.parameters(), *part.buffers()):
+            if owners.setdefault(id(tensor), name) != name:
+                raise Refused(f"{chain.name}: parts {owners[id(tensor)]} and {name} share weights; make them one part")
     state = [f"{name}.{key}" for name, part in parts for key in part.state_dict()]
     templates = [CutLayer(state, part, prefix=f"{name}.") for name, part in parts]
     return Cut(tuple(names), tuple(templates), _signature(templates))
@@ -225,6 +236,8 @@ def checked_layers(chain: Chain) -> tuple[CutLayer, ...]:
         with torch.no_grad(), AddressedDraws(rows, "check") as draws:
             for name, layer in zip(cut(chain).names, layers, strict=True):
                 x = _inspected(chain, name, layer.train(training), x, draws)
+        if draws.count and not training:
+            raise Refused(f"{chain.name} draws numbers in evaluation too; hand `self.training` on to its dropout")
         if not torch.equal(x, expected):
             raise Refused(f"{chain.name}: its layers, one after the other, do not compute what it computes")
     _refuse_other_buffers(chain, network, layers)
@@ -349,6 +362,8 @@ def drawn_weights(chain: Chain, classes: int, *address: str | int) -> dict[str, 
 def empty_layers(chain: Chain, classes: int) -> Iterator[tuple[str, CutLayer]]:
     """The named layers with `classes` outputs, bottom to top, checked; their weights are to be set."""
     names, templates = cut(chain, classes).names, cut(chain, classes).templates
+    if classes != CHECKED_CLASSES and cut(chain, classes).signature == cut(chain).signature:
+        raise Refused(f"{chain.name} has as many outputs for {classes} classes as for {CHECKED_CLASSES}")
     for name, template, known in zip(names, templates, checked_layers(chain), strict=True):
         layer = copy.deepcopy(template).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         layer.is_random, layer.protects = known.is_random, known.protects

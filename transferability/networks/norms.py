@@ -73,6 +73,13 @@ def share_statistics(networks: nn.Module) -> None:
             module._modules[name] = shared
 
 
+def refuse_no_statistics(network: nn.Module) -> None:
+    """Refuses batch norms without running statistics: each process would normalise by its own share of the batch."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is None:
+            raise Refused(f"{type(module).__name__} without running statistics cannot be trained by several processes")
+
+
 # ------------------------------------------------------------------------------------------ the target's statistics
 
 

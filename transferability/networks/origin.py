@@ -21,12 +21,26 @@ def build_network(chain: Chain, classes: int, *address: str | int) -> nn.Module 
     with InitialDraws(*address):
         try:
             built = builder()
-        except Refused:
-            raise
+        except Refused as error:
+            raise Refused(f"{chain.name}: {error}") from None
         except Exception as error:
             raise Refused(f"{chain.name}: it cannot be built ({in_words(error)})") from None
-    if isinstance(built, nn.Module):
-        return built
+    parts = [("", built)] if isinstance(built, nn.Module) else _parts(chain, built)
+    for part, module in parts:
+        _refuse_lazy(chain, part, module)
+    return built if isinstance(built, nn.Module) else parts
+
+
+def _refuse_lazy(chain: Chain, part: str, module: nn.Module) -> None:
+    """Refuses modules whose weights have no shape before they have seen an image."""
+    for name, weights in module.named_parameters():
+        if nn.parameter.is_lazy(weights):
+            path = ".".join(filter(None, [part, name]))
+            raise Refused(f"{chain.name}: {path} is of a lazy module; build it with the number of its inputs")
+
+
+def _parts(chain: Chain, built: Any) -> list[tuple[str, nn.Module]]:
+    """The named parts that a function returned in place of a network."""
     try:
         parts = [(str(name), part) for name, part in (built.items() if isinstance(built, Mapping) else built)]
     except (TypeError, ValueError):

@@ -27,7 +27,10 @@ def export(network: TrainedNetwork, file: Path) -> str:
     metadata, the texts of `metadata`. Refused: another ending, packages that are not installed, other scores in ONNX.
     """
     if file.suffix == ".safetensors":
-        content, checked = safetensors.torch.save(network.tensors(), metadata(network)), ""
+        tensors = {
+            name: value.clone() for name, value in network.tensors().items()
+        }  # two names of one are written twice
+        content, checked = safetensors.torch.save(tensors, metadata(network)), ""
     elif file.suffix == ".onnx":
         content, checked = onnx_file(network), "; onnxruntime gives the same scores"
     else:

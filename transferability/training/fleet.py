@@ -22,7 +22,7 @@ from transferability.draws import dropout, mask_key
 from transferability.networks.addressed import AddressedDraws
 from transferability.networks.cut import CutLayer
 from transferability.networks.layers import Layer, build, copy, draw, tensors
-from transferability.networks.norms import estimate_statistics, folded, share_statistics
+from transferability.networks.norms import estimate_statistics, folded, refuse_no_statistics, share_statistics
 from transferability.study import Fleet, Network, Study
 from transferability.training.graph import Captured, Lanes, cuda_graph
 from transferability.treatment import RANDOM
@@ -228,18 +228,23 @@ class FleetModule(L.LightningModule):
 
     def _weights(self, index: int) -> dict[str, Tensor]:
         treatment = self.fleet.networks[index].treatment
-        weights = {}
+        weights: dict[str, Tensor] = {}
+        kept: set[int] = set()  # a file of weights holds the same tensor under two names as two
         for position, name in enumerate(self.architecture.layer_names, 1):
             frozen = position <= treatment.frozen
             layers: Any = self.prefixes[treatment.source] if frozen else self.networks[index]
             for key, value in tensors(name, layers[_place(name)]).items():
                 weights[key] = value.detach().cpu().contiguous()
+                if id(value) in kept:
+                    weights[key] = weights[key].clone()
+                kept.add(id(value))
         return weights
 
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
         self.several = self.trainer.world_size > 1
         if self.several:
+            refuse_no_statistics(self)
             share_statistics(self.networks)
 
     def use_statistics(self, images: TaskImages) -> None:
@@ -623,8 +628,8 @@ def _as_autocast(x: Tensor) -> Tensor:
 
 
 def _place(name: str) -> str:
-    """A layer's name where its module is registered: torch allows no dot there."""
-    return name.replace(".", "/")
+    """A layer's name where its module is registered: torch allows no dot there, and no name of its own methods."""
+    return f"{name}/" if hasattr(nn.ModuleDict, name) else name.replace(".", "/")
 
 
 def set_rate(
