@@ -96,7 +96,7 @@ def test_the_page_has_the_results_and_what_is_missing_and_why(study: Study) -> N
     assert rows["AnB+", "2"][5:7] == ["+0.0 ±0.0", "same"]
 
     assert "<h3>How many layers can be kept?</h3><ul><li>Random splits, BnB: up to n = 3 within a point of its" in text
-    assert "Random splits, AnB: at n = 1 to 3 more than a point below its base (−12.0 ±2.5" in text
+    assert "Random splits, AnB: at n = 1 to 3 more than a point below its base (lowest: −12.0 ±2.5" in text
 
     state = {row[2]: row for row in parsed.rows if len(row) == 4}
     assert state["manmade-natural/baseB"] == ["failed", "1", "manmade-natural/baseB", "the <disk> is full"]

@@ -40,11 +40,11 @@ def test_the_sentence_says_up_to_which_n_and_from_which_on_not() -> None:
         }
     )
     assert sentences(rows) == [
-        "Random splits, AnB: up to n = 2 within a point of its base, or above it (-0.3 ±0.2 at n = 2); "
+        "Random splits, AnB: up to n = 2 within a point of its base, or above it (lowest: -0.3 ±0.2 at n = 2); "
         "at n = 3 it cannot be told (+0.0 ±5.0, not enough networks); "
         "at n = 4 more than a point below its base (-5.1 ±0.2).",
-        "Random splits, AnB+: up to n = 3 within a point of its base, or above it (+1.1 ±0.2 at n = 1).",
-        "Random splits: the best, by the means: AnB+ at n = 2; within a point of it: AnB+ at n = 2 to 3; "
+        "Random splits, AnB+: up to n = 3 within a point of its base, or above it (lowest: +1.1 ±0.2 at n = 1).",
+        "Random splits: the best, by the means: AnB+ at n = 2; within a point of it: AnB+ at n = 3; "
         "it cannot be told of AnB at n = 3 (not enough networks).",
     ]
     found = {(answer.treatment, answer.reference): answer for group in answers(rows) for answer in group}
@@ -56,14 +56,17 @@ def test_the_sentence_says_up_to_which_n_and_from_which_on_not() -> None:
 def test_below_three_units_nothing_is_told_but_the_means() -> None:
     lines = sentences(table({"AnB 1": (0.3, 0.4), "AnB 2": (-3, -3)}))
     assert lines[0] == (
-        "Random splits, AnB: up to which n it is within a point of its base cannot be told from 2 units "
-        "(the means alone: up to n = 1)."
+        "Random splits, AnB: cannot be told from 2 units; by the means alone, within a point of its base, or above it, "
+        "up to n = 1."
     )
     assert lines[1] == (
         "Random splits: the best, by the means alone: AnB at n = 1; what is within a point of it cannot be told."
     )
-    assert lines[2] == "A unit is a split with a seed; from 3 on there is an interval, and it can be told."
-    assert "(the means alone: not even at n = 1)" in sentences(table({"AnB 1": (-2,)}))[0]
+    assert lines[2] == "A unit is a split with a seed; below 3 units there is no interval, which would decide."
+    assert (
+        "by the means alone, more than a point below its base at n = 1 already."
+        in sentences(table({"AnB 1": (-2,)}))[0]
+    )
 
 
 def test_the_base_may_be_the_best_and_a_dip_may_end() -> None:
@@ -75,19 +78,38 @@ def test_the_base_may_be_the_best_and_a_dip_may_end() -> None:
     )
 
 
+def test_an_n_without_networks_and_a_base_that_is_missing_are_said() -> None:
+    rows = table({"AnB 1": (0.1, 0.2, 0.3), "AnB 3": (0.1, 0.2, 0.3), "AnBp2 3": (0.1, 0.2, 0.3)})
+    lines = sentences(rows)
+    assert lines[0].startswith("Random splits, AnB: up to n = 3 within")
+    assert lines[0].endswith("; compared at n = 1 and 3 only.")
+    assert lines[1].startswith("Random splits, AnBp2: at n = 3 within") and "only" not in lines[1]
+    alone = rows[rows["kind"] != "base"].assign(difference=float("nan"))
+    assert sentences(alone) == [
+        "Random splits, AnB, AnBp2: cannot be told, since their bases are not in the table, or have diverged."
+    ]
+
+
+def test_networks_with_fewer_units_are_not_called_worse_than_the_best() -> None:
+    best = sentences(table({"AnB 1": (0.1, 0.2, 0.3), "AnB+ 1": (2, 2)}))[-2]
+    assert best.startswith("Random splits: the best of the networks with 3 units, by the means: AnB at n = 1;")
+    assert best.endswith("it cannot be told of AnB+ at n = 1 (not enough networks).")
+
+
 def test_networks_on_few_images_are_compared_with_each_other() -> None:
     few = table({"AnB@5 1": (8, 8, 8), "AnB@5 2": (6, 6, 6)}, images="5")
     few["treatment"] = few["treatment"].replace("base", "base@5")
     both = pd.concat([table({"AnB 1": (2, 2, 2)}), few], ignore_index=True)
     best = [line for line in sentences(both) if "the best" in line]
     assert [line.split(": ")[2].partition(";")[0] for line in best] == ["AnB at n = 1", "AnB@5 at n = 1"]
+    assert [line.split(":")[0] for line in best] == ["Random splits", "Random splits, networks @5"]
 
 
 def test_the_papers_own_networks() -> None:
     lines = sentences(networks(paper_results(), BEST))
     assert lines[2] == (
-        "Random splits, AnB: up to n = 3 within a point of its base, or above it (-0.6 ±0.2 at n = 3); "
-        "at n = 4 to 7 more than a point below its base (-8.3 ±0.3 at n = 7)."
+        "Random splits, AnB: up to n = 3 within a point of its base, or above it (lowest: -0.6 ±0.2 at n = 3); "
+        "at n = 4 to 7 more than a point below its base (lowest: -8.3 ±0.3 at n = 7)."
     )
     assert sentences(networks(paper_results(), BEST)[:0]) == []
 

@@ -231,6 +231,8 @@ def test_decimal_commas_and_points_in_one_file_are_refused(original: Path) -> No
 def test_what_is_no_results_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="does not exist"):
         read_results(tmp_path / "nowhere.csv")
+    with pytest.raises(Refused, match="Is a directory"):
+        read_results(tmp_path)
     (tmp_path / "empty.csv").touch()
     with pytest.raises(Refused, match="no results table"):
         read_results(tmp_path / "empty.csv")

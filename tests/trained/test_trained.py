@@ -75,7 +75,9 @@ def test_features_of_a_layer_are_those_that_the_next_layer_sees(studies: dict[st
         features = x
         for n, name in enumerate(trained.layer_names, 1):
             features = trained.layers[n - 1](features)
-            assert torch.equal(trained.features(x, n), features) and torch.equal(trained.features(x, name), features)
+            assert torch.equal(trained.features(x, np.int64(n)), features) and torch.equal(
+                trained.features(x, name), features
+            )
         assert torch.equal(features, trained(x)) and torch.equal(trained.features(x, 0), x)
         with pytest.raises(Refused, match="has no layer 99"):
             trained.features(x, 99)
@@ -110,7 +112,14 @@ def test_images_are_prepared_as_the_validation_images_were(studies: dict[str, St
 
 
 @pytest.mark.parametrize(
-    "image, reason", [("nowhere.png", "No such file"), (np.zeros((4, 4)), "no image"), ([], "no image was given")]
+    "image, reason",
+    [
+        ("nowhere.png", "No such file"),
+        (np.zeros((4, 4)), "no image"),
+        (np.zeros((0, 3, 3), np.uint8), "nothing to see"),
+        (Image.new("F", (4, 4)), "^the image has floating-point pixels"),
+        ([], "no image was given"),
+    ],
 )
 def test_what_is_no_image_is_refused(image: object, reason: str) -> None:
     preprocessing = Preprocessing(16, True, 1, 14, np.zeros((14, 14, 3), np.float32), 1.0)

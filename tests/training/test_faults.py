@@ -460,7 +460,9 @@ def test_where_one_base_diverged_what_copies_from_the_other_is_trained(
         "--accelerator",
     )
     code, output, _ = command(*arguments, "cpu", "--fleet", 0)
-    assert code == 1 and "left out: 1 networks that copy from random-0/baseA/seed-0, which diverged at step 3" in output
+    assert (
+        code == 1 and "left out: 1 network that copies from random-0/baseA/seed-0, which diverged at step 3" in output
+    )
     assert "1 of 2 networks are done" in output
     assert study_folder("tiny").result("random-0/B1B/seed-0").exists()
     assert not study_folder("tiny").fleets.exists() or not list(study_folder("tiny").fleets.iterdir())

@@ -25,7 +25,7 @@ from transferability.results.statistics import (
 from transferability.splits import group_title, sorted_groups
 
 POINT = "a point" if MARGIN == 0.01 else f"{100 * MARGIN:g} points"
-UNITS = f"A unit is a split with a seed; from {MIN_UNITS} on there is an interval, and it can be told."
+UNITS = f"A unit is a split with a seed; below {MIN_UNITS} units there is no interval, which would decide."
 
 
 @dataclass(frozen=True)
@@ -109,52 +109,86 @@ def _up_to(means: Mapping[int, Mean], holds: Callable[[Mean], bool]) -> int | No
 def sentences(rows: pd.DataFrame) -> list[str]:
     """The answers in words: a sentence for each treatment, and one on the best for each group of networks."""
     lines, compared = [], answers(rows)
-    for group in compared:
-        lines += [_against_base(answer) for answer in group if answer.reference == "base"]
-        lines += _against_best([answer for answer in group if answer.reference != "base"])
+    for group in filter(None, compared):
+        against_base = [answer for answer in group if answer.reference == "base"]
+        lines += [_against_base(answer) for answer in against_base]
+        lines.append(_against_best(against_base, [answer for answer in group if answer.reference != "base"]))
     if any(answer.units < MIN_UNITS for group in compared for answer in group):
         lines.append(UNITS)
-    return lines
+    return lines + _without_base(rows)
 
 
 def _against_base(answer: Answer) -> str:
     title = f"{group_title(answer.group)}, {answer.treatment}"
+    measured = sorted(answer.means)
+    sparse = f"compared at n = {spans(measured)} only" if 1 < len(measured) < measured[-1] else ""
     if answer.units < MIN_UNITS:
         alone = _up_to(answer.means, lambda mean: mean.value >= -MARGIN)
-        means = f"up to n = {alone}" if alone is not None else f"not even at n = {min(answer.means)}"
-        return (
-            f"{title}: up to which n it is within {POINT} of its base cannot be told from {_counted(answer.units)} "
-            f"(the means alone: {means})."
-        )
+        means = f"within {POINT} of its base, or above it, {_first_n(answer, alone)}"
+        if alone is None:
+            means = f"more than {POINT} below its base at n = {min(answer.means)} already"
+        parts = [f"cannot be told from {_counted(answer.units)}", f"by the means alone, {means}", sparse]
+        return f"{title}: {'; '.join(filter(None, parts))}."
     parts = []
     for kind, numbers in itertools.groupby(answer.means, key=lambda n: standing(answer.means[n])):
         ns = list(numbers)
         lowest = min(ns, key=lambda n: answer.means[n].value)
         mean = answer.means[lowest]
-        value = points(mean.value, mean.low) + (f" at n = {lowest}" if len(ns) > 1 else "")
+        value = points(mean.value, mean.low)
+        value = f"lowest: {value} at n = {lowest}" if len(ns) > 1 else value
         if kind == "within":
             again = "" if answer.up_to is None else "again "
-            where = f"up to n = {ns[-1]}" if ns[-1] == answer.up_to else f"{again}at n = {spans(ns)}"
+            where = _first_n(answer, ns[-1]) if ns[-1] == answer.up_to else f"{again}at n = {spans(ns)}"
             parts.append(f"{where} within {POINT} of its base, or above it ({value})")
         elif kind == "beyond":
             parts.append(f"at n = {spans(ns)} more than {POINT} below its base ({value})")
         else:
             parts.append(f"at n = {spans(ns)} it cannot be told ({value}, {NOT_ENOUGH})")
-    return f"{title}: {'; '.join(parts)}."
+    return f"{title}: {'; '.join(filter(None, [*parts, sparse]))}."
 
 
-def _against_best(compared: Sequence[Answer]) -> list[str]:
+def _first_n(answer: Answer, last: int | None) -> str:
+    return f"up to n = {last}" if len(answer.means) > 1 else f"at n = {last}"
+
+
+def _against_best(against_base: Sequence[Answer], compared: Sequence[Answer]) -> str:
     """One sentence: which networks are best, and which others are within a point of them."""
-    if not compared:
-        return []
-    title, best = group_title(compared[0].group), compared[0].reference
-    if all(answer.units < MIN_UNITS for answer in compared):
-        return [f"{title}: the best, by the means alone: {best}; what is within {POINT} of it cannot be told."]
-    near = [_cell_name(answer.treatment, *answer.at("within")) for answer in compared if answer.at("within")]
-    near = [name for name in near if name != best] or ["nothing else"]
-    unclear = [_cell_name(answer.treatment, *answer.at(NOT_ENOUGH)) for answer in compared if answer.at(NOT_ENOUGH)]
+    best, most = compared[0].reference, max(answer.units for answer in compared)
+    _, at, variety = against_base[0].treatment.partition("@")
+    title = group_title(compared[0].group) + (f", networks @{variety}" if at else "")
+    cells = {_cell_name(answer.treatment, n): mean for answer in against_base for n, mean in answer.means.items()}
+    fewer = any(mean.units < most for mean in cells.values())
+    which = f"the best of the networks with {_counted(most)}" if fewer else "the best"
+    if most < MIN_UNITS:
+        return f"{title}: {which}, by the means alone: {best}; what is within {POINT} of it cannot be told."
+    near, unclear = _at(compared, "within", best), _at(compared, NOT_ENOUGH, best)
+    measured = {answer.treatment: set(answer.means) for answer in compared}
+    for answer in against_base:
+        if apart := set(answer.means) - measured.get(answer.treatment, set()):
+            unclear.append(_cell_name(answer.treatment, *apart))
     rest = f"; it cannot be told of {', '.join(unclear)} ({NOT_ENOUGH})" if unclear else ""
-    return [f"{title}: the best, by the means: {best}; within {POINT} of it: {', '.join(near)}{rest}."]
+    return f"{title}: {which}, by the means: {best}; within {POINT} of it: {', '.join(near) or 'nothing else'}{rest}."
+
+
+def _at(compared: Sequence[Answer], wanted: str, best: str) -> list[str]:
+    """The networks, without the best, whose standing is `wanted`, in words."""
+    cells = [(answer, [n for n in answer.at(wanted) if _cell_name(answer.treatment, n) != best]) for answer in compared]
+    return [_cell_name(answer.treatment, *ns) for answer, ns in cells if ns]
+
+
+def _without_base(rows: pd.DataFrame) -> list[str]:
+    """For each group of splits: the treatments of which no network has a base."""
+    lines = []
+    for group in sorted_groups(rows["group"]):
+        copying = rows[(rows["group"] == group) & (rows["kind"] != "base")]
+        paired = copying.groupby("treatment", sort=False)["difference"].count()
+        names = sorted(paired.index[paired == 0], key=treatment_order)
+        if names:
+            lines.append(
+                f"{group_title(group)}, {', '.join(names)}: cannot be told, since their bases are not in the table, "
+                "or have diverged."
+            )
+    return lines
 
 
 def _cell_name(treatment: str, *ns: int) -> str:

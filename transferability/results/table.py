@@ -301,6 +301,8 @@ def _text(path: Path | str) -> str:
         content = Path(path).read_bytes()
     except FileNotFoundError:
         raise Refused(f"{shown(path)} does not exist; `transferability results EXPERIMENT` writes it") from None
+    except OSError as error:
+        raise Refused(f"{shown(path)}: {error.strerror}") from None
     if content.startswith(SPREADSHEETS):
         raise Refused(f"{shown(path)} is a spreadsheet, not a results table: save it as CSV")
     return decoded(content)

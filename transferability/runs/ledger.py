@@ -1,6 +1,7 @@
 """Which networks of a study are finished, started or left, and which have become others. Needs no torch, no numpy."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,8 +124,9 @@ def without_diverged(folder: StudyFolder, fleet: Fleet) -> tuple[Fleet | None, s
         if outcome is not None and outcome.diverged_at is not None:
             diverged[source] = outcome.diverged_at
     left = tuple(network for network in fleet.networks if network.source_name not in diverged)
+    counts = Counter(network.source_name for network in fleet.networks)
     reasons = [
-        f"{sum(network.source_name == source for network in fleet.networks)} networks that copy from {source}, "
+        f"{counts[source]} network{' that copies' if counts[source] == 1 else 's that copy'} from {source}, "
         f"which diverged at step {step}"
         for source, step in diverged.items()
     ]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -69,8 +70,8 @@ class TrainedNetwork(nn.Module):
     def _number(self, layer: int | str) -> int:
         if isinstance(layer, str) and layer in self.layer_names:
             return self.layer_names.index(layer) + 1
-        if isinstance(layer, int) and 0 <= layer <= len(self.layer_names):
-            return layer
+        if isinstance(layer, Integral) and 0 <= layer <= len(self.layer_names):
+            return int(layer)
         raise Refused(
             f"{self.name} has no layer {layer!r}; write 0 to {len(self.layer_names)}, or {', '.join(self.layer_names)}"
         )

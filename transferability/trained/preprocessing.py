@@ -80,7 +80,10 @@ class Preprocessing:
             except Unreadable as error:
                 raise Refused(f"{image} {error}") from None
         elif isinstance(image, Image.Image):
-            image = as_rgb(image)
+            try:
+                image = as_rgb(image)
+            except Unreadable as error:
+                raise Refused(f"the image {error}") from None
         else:
             image = np.asarray(image)
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -88,6 +91,8 @@ class Preprocessing:
                     f"an array {image.shape} of {image.dtype} is no image; give RGB pixels, (height, width, 3) uint8"
                 )
             image = Image.fromarray(image)
+        if not all(image.size):
+            raise Refused(f"an image of {image.width} x {image.height} pixels has nothing to see")
         return np.asarray(resized(image, self.size, self.squash))
 
     # ------------------------------------------------------------------------------------------ in a file
