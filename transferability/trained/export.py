@@ -27,9 +27,8 @@ def export(network: TrainedNetwork, file: Path) -> str:
     metadata, the texts of `metadata`. Refused: another ending, packages that are not installed, other scores in ONNX.
     """
     if file.suffix == ".safetensors":
-        tensors = {
-            name: value.clone() for name, value in network.tensors().items()
-        }  # two names of one are written twice
+        # Clones: a tensor with two names is written twice.
+        tensors = {name: value.clone() for name, value in network.tensors().items()}
         content, checked = safetensors.torch.save(tensors, metadata(network)), ""
     elif file.suffix == ".onnx":
         content, checked = onnx_file(network), "; onnxruntime gives the same scores"
