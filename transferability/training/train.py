@@ -93,9 +93,10 @@ def train_fleet(
 def _leave_reason(training: FleetTraining, error: Exception) -> None:
     """Writes failed.json, for `status`. Any rank may fail first.
 
-    "Connection closed" in the others is a consequence: it is not recorded as the reason.
+    "Connection closed by peer" or "reset by peer" in the others is a consequence: it is not recorded as the reason, which
+    could be after another process has finished the fleet.
     """
-    is_consequence = "closed by peer" in str(error) or isinstance(error, torch.distributed.DistError)
+    is_consequence = "by peer" in str(error) or isinstance(error, torch.distributed.DistError)
     file = training.folder.fleet(training.fleet.name).failed
     if (is_consequence and not training.first) or file.exists():
         return
