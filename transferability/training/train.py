@@ -93,8 +93,8 @@ def train_fleet(
 def _leave_reason(training: FleetTraining, error: Exception) -> None:
     """Writes failed.json, for `status`. Any rank may fail first.
 
-    "Connection closed by peer" or "reset by peer" in the others is a consequence: it is not recorded as the reason, which
-    could be after another process has finished the fleet.
+    A connection that was closed or reset by its peer is a consequence: in the others it is not recorded. It may be
+    noticed when another process has already finished the fleet.
     """
     is_consequence = "by peer" in str(error) or isinstance(error, torch.distributed.DistError)
     file = training.folder.fleet(training.fleet.name).failed
