@@ -44,9 +44,8 @@ class AddressedDraws(TorchDispatchMode):
                 return x.clone(), torch.ones_like(x, dtype=torch.bool)
             kept = self.mask(x, 1 - p)
             return x * kept * (1 / (1 - p) if p < 1 else 0.0), kept.bool()
-        dropped = [argument.name for argument in func._schema.arguments if argument.name == "dropout_p"]
-        if dropped:
-            names = [argument.name for argument in func._schema.arguments]
+        names = [argument.name for argument in func._schema.arguments]
+        if "dropout_p" in names:
             values = dict(zip(names, args, strict=False)) | kwargs
             if not values.get("dropout_p", 0.0):
                 return func(*args, **kwargs)

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from transferability.files import Refused
 from transferability.networks.chain import Chain
-from transferability.networks.trace import Trace, depends_on_input, input_of, paths_of, point_name, tensors_of, unique
+from transferability.networks.trace import Trace, input_of, paths_of, point_name, tensors_of, unique
 
 # Modules whose children are no unit of thought: a block is never one of these.
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -22,10 +22,9 @@ def layer_ends(chain: Chain, traced: Trace, network: nn.Module, names: list[str]
     pieces: list[tuple[str, list[fx.Node]]] = []
     start = 0
     nodes = list(traced.graph.nodes)
-    dependent = depends_on_input(traced.graph)
     for name in names:
         end = place[traced.points[name]]
-        pieces.append((name, [node for node in nodes[start : end + 1] if node in dependent]))
+        pieces.append((name, [node for node in nodes[start : end + 1] if node in traced.dependent]))
         start = end + 1
     if not pieces or not has_weights:
         raise Refused(f"{chain.name} cannot be cut: no point of it lets a single value through, or it has no weights")
@@ -74,7 +73,7 @@ def _blocks(
     for _, nodes in pieces:
         if meeting.intersection(nodes):
             common = _common(nodes)
-            if common and not _is_container(common[-1][1]):
+            if common and common[-1][1] not in CONTAINERS:
                 types.add(common[-1][1])
     groups: list[_Group] = []
     for name, nodes in pieces:
@@ -120,10 +119,6 @@ def _common(nodes: Sequence[fx.Node]) -> list[tuple[str, Any]]:
         if level[0][0]:
             common.append(level[0])
     return common
-
-
-def _is_container(kind: Any) -> bool:
-    return kind in CONTAINERS
 
 
 def _where_all_are_listed(chain: Chain) -> str:

@@ -14,6 +14,24 @@ from transferability.files import Refused
 
 
 @dataclass(frozen=True)
+class LayerFacts:
+    """What a layer is and costs, for one image.
+
+    shape: of its output, without the batch. parameters, buffers: how many numbers. operations: floating-point
+    operations of its matrix products, forward, two a multiplication. kept: numbers, in the recipe's precision, that its
+    backward pass needs; kept_bytes: what it needs besides, whatever the precision.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    buffers: int
+    operations: int
+    kept: int
+    kept_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Chain:
     """A network of torchvision, of timm or of one's own, as a chain of layers. `networks.cut.chain` makes it.
 

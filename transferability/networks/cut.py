@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -20,9 +20,9 @@ from transferability.draws import normal
 from transferability.files import Refused, in_words
 from transferability.networks.addressed import AddressedDraws
 from transferability.networks.blocks import layer_ends
-from transferability.networks.chain import Chain
+from transferability.networks.chain import Chain, LayerFacts
 from transferability.networks.origin import build_network
-from transferability.networks.trace import depends_on_input, input_of, trace, without_shared
+from transferability.networks.trace import Trace, input_of, trace, without_shared
 
 CHECKED_CLASSES = 10  # classes of the network that is cut to find its layers
 SIZES = (32, 64, 96, 128, 160, 192, 224, 256, 299, 384, 512)  # pixels that are tried for a hint
@@ -121,7 +121,7 @@ def cut(chain: Chain, classes: int = CHECKED_CLASSES) -> Cut:
     templates = []
     for before, end in zip([None, *ends], ends, strict=False):
         pieces = [
-            fx.GraphModule(built, _piece(found.graph, found.points.get(before or ""), found.points[end]))
+            fx.GraphModule(built, _piece(found, found.points.get(before or ""), found.points[end]))
             for found in ([evaluation] if same else [evaluation, training])
         ]
         templates.append(CutLayer(state, pieces[0], pieces[1] if len(pieces) > 1 else None))
@@ -188,11 +188,10 @@ def _signature(layers: Sequence[CutLayer]) -> str:
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
 
-def _piece(graph: fx.Graph, before: fx.Node | None, end: fx.Node) -> fx.Graph:
-    """The part of a graph that computes `end` out of the value of `before` (None: of the network's input)."""
-    nodes = list(graph.nodes)
-    before = before or input_of(graph)
-    dependent = depends_on_input(graph)
+def _piece(found: Trace, before: fx.Node | None, end: fx.Node) -> fx.Graph:
+    """The part of a trace that computes `end` out of the value of `before` (None: of the network's input)."""
+    nodes = list(found.graph.nodes)
+    before = before or input_of(found.graph)
     piece = fx.Graph()
     copies = {before: piece.placeholder("x")}
 
@@ -202,7 +201,7 @@ def _piece(graph: fx.Graph, before: fx.Node | None, end: fx.Node) -> fx.Graph:
         return copies[node]
 
     for node in nodes[nodes.index(before) + 1 : nodes.index(end) + 1]:
-        if node in dependent:
+        if node in found.dependent:
             copied(node)
     piece.output(copies[end])
     return piece
@@ -230,7 +229,7 @@ def checked_layers(chain: Chain) -> tuple[CutLayer, ...]:
         raise Refused(f"{chain.name}: two first draws of its weights differ; draw them by torch's functions alone")
     rows = torch.tensor([4, 0, 7])
     for training in (False, True):
-        expected = _run(chain, partial(_seen, network, images, rows, training))
+        expected = _seen(chain, network.train(training), images, rows)
         _refuse_no_scores(chain, expected)
         x = images
         with torch.no_grad(), AddressedDraws(rows, "check") as draws:
@@ -245,9 +244,12 @@ def checked_layers(chain: Chain) -> tuple[CutLayer, ...]:
     return layers
 
 
-def _run(chain: Chain, run: Callable[[], Tensor]) -> Tensor:
+def _seen(chain: Chain, network: nn.Module, images: Tensor, rows: Tensor) -> Tensor:
+    """The network's output. Refused, with a size that it takes, where it cannot take the images."""
     try:
-        return run()
+        with torch.no_grad(), AddressedDraws(rows, "check"):
+            output: Tensor = network(images)
+        return output
     except Refused as error:
         raise Refused(f"{chain.name}: {error}") from None
     except Exception as error:
@@ -263,12 +265,6 @@ def _takes(chain: Chain, size: int) -> bool:
         whole(replace(chain, crop=size), CHECKED_CLASSES, "check").eval()(torch.zeros(2, 3, size, size))
         return True
     return False
-
-
-def _seen(network: nn.Module, images: Tensor, rows: Tensor, training: bool) -> Tensor:
-    with torch.no_grad(), AddressedDraws(rows, "check"):
-        output: Tensor = network.train(training)(images)
-    return output
 
 
 def _refuse_no_scores(chain: Chain, output: Any) -> None:
@@ -370,9 +366,8 @@ def empty_layers(chain: Chain, classes: int) -> Iterator[tuple[str, CutLayer]]:
         yield name, layer
 
 
-@lru_cache(maxsize=16)
-def measured_facts(chain: Chain, classes: int) -> tuple[tuple[str, tuple[int, ...], int, int, int, int], ...]:
-    """The fields of `LayerFacts` for each layer, measured."""
+def measured_facts(chain: Chain, classes: int) -> tuple[LayerFacts, ...]:
+    """What each layer is and costs, measured; `facts.layer_facts` keeps it."""
     checked_layers(chain)
     x = torch.zeros(2, 3, chain.crop, chain.crop).to(memory_format=torch.channels_last)
     measured = []
@@ -390,7 +385,7 @@ def measured_facts(chain: Chain, classes: int) -> tuple[tuple[str, tuple[int, ..
             output = layer(x.clone().requires_grad_())
         parameters = {id(value): value.numel() for value in layer.parameters()}
         measured.append(
-            (
+            LayerFacts(
                 name,
                 tuple(output.shape[1:]),
                 sum(parameters.values()),

@@ -1,29 +1,10 @@
 """What each layer of a network is and costs: calculated where the network is data, measured where it was cut."""
 
-from dataclasses import dataclass
 from functools import cache
 from math import prod
 
 from transferability.networks.caffenet import Architecture, Conv, shapes
-from transferability.networks.chain import Chain
-
-
-@dataclass(frozen=True)
-class LayerFacts:
-    """What a layer is and costs, for one image.
-
-    shape: of its output, without the batch. parameters, buffers: how many numbers. operations: floating-point
-    operations of its matrix products, forward, two a multiplication. kept: numbers, in the recipe's precision, that its
-    backward pass needs; kept_bytes: what it needs besides, whatever the precision.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    parameters: int
-    buffers: int
-    operations: int
-    kept: int
-    kept_bytes: int = 0
+from transferability.networks.chain import Chain, LayerFacts
 
 
 @cache
@@ -32,7 +13,7 @@ def layer_facts(architecture: Architecture | Chain, classes: int) -> tuple[Layer
     if isinstance(architecture, Chain):
         from transferability.networks.cut import measured_facts  # loads torch, which data does without
 
-        return tuple(LayerFacts(*facts) for facts in measured_facts(architecture, classes))
+        return measured_facts(architecture, classes)
     sizes = shapes(architecture)
     facts = []
     for (name, spec), (channels, side), (_, output_side) in zip(architecture.layers, sizes, sizes[1:], strict=False):

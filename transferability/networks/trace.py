@@ -39,9 +39,14 @@ class Tracer(fx.Tracer):
 
 @dataclass(frozen=True)
 class Trace:
-    """A traced network, in one mode. points: name → the node at which the network can be cut, from bottom to top."""
+    """A traced network, in one mode.
+
+    dependent: the nodes whose value depends on the network's input. points: name → the node at which the network can be
+    cut, from bottom to top.
+    """
 
     graph: fx.Graph
+    dependent: set[fx.Node]
     points: dict[str, fx.Node]
 
 
@@ -60,7 +65,8 @@ def trace(network: nn.Module, training: bool, name: str) -> Trace:
     if not isinstance(output.args[0], fx.Node):
         count = len(output.args[0]) if isinstance(output.args[0], (tuple, list, dict)) else "no"
         raise Refused(f"{name} puts out {count} values in {'training' if training else 'evaluation'}, not class scores")
-    return Trace(graph, _points(graph))
+    dependent = _depends_on_input(graph)
+    return Trace(graph, dependent, _points(graph, dependent))
 
 
 def _culprit(error: Exception) -> str:
@@ -77,7 +83,7 @@ def _culprit(error: Exception) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}: `{line}` ({reason})"
 
 
-def depends_on_input(graph: fx.Graph) -> set[fx.Node]:
+def _depends_on_input(graph: fx.Graph) -> set[fx.Node]:
     """The nodes whose value depends on the network's input. What depends on weights alone can be had anywhere."""
     dependent: set[fx.Node] = {input_of(graph)}
     for node in graph.nodes:
@@ -91,9 +97,8 @@ def input_of(graph: fx.Graph) -> fx.Node:
     return node
 
 
-def _points(graph: fx.Graph) -> dict[str, fx.Node]:
+def _points(graph: fx.Graph, dependent: set[fx.Node]) -> dict[str, fx.Node]:
     """Name → node, of each place where one value is all that flows on, the output's value included."""
-    dependent = depends_on_input(graph)
     nodes = list(graph.nodes)
     last_use = {argument: place for place, node in enumerate(nodes) for argument in node.all_input_nodes}
     points: dict[str, fx.Node] = {}
