@@ -11,7 +11,7 @@ from disturbed import killed_at
 from project import HELPERS
 from residual import residual, residual_study
 from safetensors.torch import load_file
-from test_train import ended, started
+from test_train import train_in_processes
 from tiny import RECIPE
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -154,8 +154,7 @@ def test_several_processes_share_the_statistics_of_the_global_batch(roots: Path,
     file = roots / "study.py"
     file.write_text(EXPERIMENT.format(helpers=str(HELPERS), names=names, changes=changes, options="name='tiny'"))
     for devices in (2, 4):
-        code, _, errors = ended(started(roots, file, *names, devices=devices))
-        assert code == 0, errors
+        train_in_processes(roots, file, *names, devices=devices)
         base = outcome("tiny", "baseA").weights
         for name in names:
             one, several = outcome("tiny", name, roots / "one"), outcome("tiny", name)

@@ -9,7 +9,7 @@ import torch
 from comparing import outcome
 from disturbed import killed_at
 from residual import residual_study
-from test_train import ended, started
+from test_train import train_in_processes
 from tiny import RECIPE, tiny_study, write_experiment
 from torch.nn import functional as F
 from trained import PLAIN, train
@@ -166,8 +166,7 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
     train(tiny_study(names, recipe))
     (roots / "runs").rename(roots / "one")
     fields = {key: value for key, value in vars(recipe).items() if value != vars(RECIPE)[key]}
-    code, _, errors = ended(started(roots, write_experiment(roots / "study.py", names, **fields), *names))
-    assert code == 0, errors
+    train_in_processes(roots, write_experiment(roots / "study.py", names, **fields), *names)
     for name in names:
         one, several = outcome("tiny", name, roots / "one"), outcome("tiny", name)
         assert several.series["inner_top1"] == one.series["inner_top1"]

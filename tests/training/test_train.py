@@ -517,6 +517,12 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def train_in_processes(root: Path, file: Path, *names: str, devices: int = 2) -> None:
+    """Trains networks of an experiment file, each fleet in several processes, which have to end well."""
+    code, _, errors = ended(started(root, file, *names, devices=devices))
+    assert code == 0, errors
+
+
 def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
     """DDP over gloo in 2 and 4 processes, dropout on, to the tolerance that `Machine` states.
 
@@ -531,8 +537,7 @@ def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> 
     file = write_experiment(roots / "study.py", names, **changes)
     count = sum(label in task_a(packed) for label in packed.val.labels.tolist())
     for devices in (2, 4):
-        code, _, err = ended(started(roots, file, *names, devices=devices))
-        assert code == 0, err
+        train_in_processes(roots, file, *names, devices=devices)
         base = outcome("tiny", "baseA").weights
         for name in names:
             one, several = outcome("tiny", name, roots / "one"), outcome("tiny", name)
