@@ -14,7 +14,7 @@ import pytest
 import torch
 from ilsvrc import TRUTH, WNIDS, add, devkit, ilsvrc_files, tar_of
 from pictures import picture, put
-from tiny import RECIPE, tiny_study
+from tiny import RECIPE, task_of, tiny_study
 from trained import train
 
 import transferability
@@ -70,7 +70,7 @@ def test_weights_and_mean_images_run_no_code(roots: Path, packed: PackedImages) 
     file = roots / "mean.npz"
     with open(file, "wb") as handle:
         np.savez(handle, mean=np.array([Evil(roots / "made")]), data=np.array(packed.checksum))
-    assert mean_image(packed, "random-0", "A", 1, file).shape == (16, 16, 3)
+    assert mean_image(task_of(packed, "random-0", "A"), 1, file).shape == (16, 16, 3)
     assert not (roots / "made").exists()
 
 

@@ -18,6 +18,7 @@ import hashlib
 import io
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from transferability.classes import GROUPS, ImageClass, ilsvrc_classes
+from transferability.classes import ImageClass, ilsvrc_classes
 from transferability.files import MISSING_FEATURE, Refused, read_json, write_atomically, write_json
 
 FORMAT = 1
@@ -44,6 +45,8 @@ class ImageSet:
 
     images: np.ndarray
     labels: np.ndarray
+    domains: np.ndarray | None = None
+    several: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class PackedImages:
     classes: tuple[ImageClass, ...]
     train: ImageSet
     val: ImageSet
+    domains: tuple[str, ...] = ()
+    pool: bool = False
 
 
 # ---------------------------------------------------------------------------------------------- opening
@@ -401,8 +406,8 @@ def write_packed(
 
 def describe(packed: PackedImages) -> str:
     """What a packed set holds, in a few lines for people."""
-    groups = {group: sum(c.group == group for c in packed.classes) for group in GROUPS}
-    named = ", ".join(f"{count} {group}" for group, count in groups.items() if group and count)
+    groups = Counter(c.group for c in packed.classes if c.group)
+    named = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
     skipped = read_manifest(packed.folder).get("skipped", [])
     total = sum((packed.folder / name).stat().st_size for name in FILES)
     lines = [
