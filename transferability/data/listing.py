@@ -70,7 +70,11 @@ Entries = dict[str, ImageRef | None]
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The images of a data set by class id, each class in the order of the file list; names and groups of classes."""
+    """The images of a data set by class id, each class in the order of the file list; names and groups of classes.
+
+    Where an image may have several classes, it stands under the first that is present (ascending id), and a class may
+    have no images of its own. A pool has images for training only.
+    """
 
     arrangement: str
     train: dict[str, list[ImageRef]]
@@ -79,6 +83,17 @@ class ImageLists:
     groups: dict[str, str] = field(default_factory=dict)
     default_size: int | None = None  # None: the images' own common size
     stamp: str = ""  # the version of the demo's painters, which the images' keys do not tell
+    pool: bool = False
+    domains: dict[ImageRef, str] = field(default_factory=dict)  # of every image, or empty
+    several: dict[ImageRef, dict[str, int]] = field(
+        default_factory=dict
+    )  # of every image, or empty: 1, or -1, by class
+    notes: tuple[str, ...] = ()  # for people: what was left out by a rule
+
+    @property
+    def sets(self) -> dict[str, dict[str, list[ImageRef]]]:
+        """The training and the validation images, by the names of the sets."""
+        return {"train": self.train, "val": self.val}
 
 
 def is_clutter(name: str, folder: bool) -> bool:

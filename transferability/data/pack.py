@@ -40,6 +40,7 @@ from transferability.data.packed import (
     human_bytes,
     npy_header,
     open_packed,
+    optional_entries,
     read_manifest,
     write_manifest,
     write_small_files,
@@ -81,6 +82,8 @@ def pack(
     refuse_destination(destination)
     lists = list_images(source)
     check_classes(source, lists)
+    for note in (*lists.notes, *domains_without_classes(lists)):
+        say(note)
     classes = class_table(lists, groups)
     rule = Rule(
         size or lists.default_size or common_size(source, lists, skip_unreadable),
@@ -97,13 +100,14 @@ def pack(
         check_room(partial, lists, len(classes), rule)
         try:
             images = write_images(partial, lists, classes, rule, skip_unreadable, workers)
-            write_small_files(partial, classes, images.labels)
+            write_small_files(partial, classes, images.arrays)
             if lists.arrangement == "demo":
                 from transferability.data import demo
 
                 demo.contact_sheet(partial / "contact-sheet.png")
             about = {"source": lists.arrangement, "resize": rule.text, "skipped": images.skipped, "identity": identity}
-            counts = {subset: len(images.labels[subset]) for subset in SETS}
+            about |= optional_entries(domain_names(lists), lists.pool)
+            counts = {subset: len(arrays["labels"]) for subset, arrays in images.arrays.items()}
             write_manifest(partial, name, rule.size, counts, images.digests, about)
             move_into_place(partial, destination)
         except OSError as error:
@@ -165,17 +169,59 @@ def open_same(destination: Path, identity: str) -> PackedImages:
 
 
 def check_classes(source: str, lists: ImageLists) -> None:
-    """Refuses a data set unless every class has training and validation images."""
+    """Refuses a data set unless it has two classes or more, each with training and validation images.
+
+    In a pool each class needs two images. Where images have several classes, readers have left out what no training
+    image has, and a class need not be present in a validation image.
+    """
     place = shown(source)
     if not lists.train:
-        raise Refused(f"{place} has no classes: train/ is empty")
+        raise Refused(f"{place} has no classes" + ("" if lists.pool else ": train/ is empty"))
+    if len(lists.train) == 1:
+        raise Refused(
+            f"{place} has one class only, {_first([*lists.train])}: a network needs two or more to tell apart"
+        )
+    if lists.several:
+        if not lists.pool and not any(lists.val.values()):
+            raise Refused(f"{place} has no validation pictures")
+        return
     for subset, images in (("training", lists.train), ("validation", lists.val)):
         if empty := sorted(c for c, refs in images.items() if not refs):
-            raise Refused(f"{place}: class {_first(empty)} has no {subset} pictures: add some or delete the folder")
+            which = "" if lists.pool else f"{subset} "
+            raise Refused(f"{place}: class {_first(empty)} has no {which}pictures: add some or delete the folder")
+    if lists.pool:
+        if single := sorted(c for c, refs in lists.train.items() if len(refs) == 1):
+            raise Refused(f"{place}: class {_first(single)} has one picture only: {POOL_NEEDS}")
+        return
     if foreign := sorted(set(lists.val) - set(lists.train)):
         raise Refused(f"{place}: class {_first(foreign)} has validation but no training pictures")
     if lacking := sorted(set(lists.train) - set(lists.val)):
         raise Refused(f"{place}: class {_first(lacking)} has training but no validation pictures")
+
+
+POOL_NEEDS = "without a validation part each class needs two, one to train on and one to validate on"
+
+
+def domain_names(lists: ImageLists) -> list[str]:
+    """The names of the domains, ascending, as they are written into the manifest."""
+    return sorted({shown(domain) for domain in lists.domains.values()})
+
+
+def domains_without_classes(lists: ImageLists) -> list[str]:
+    """One line for each domain that lacks a class."""
+    lines = []
+    for domain in domain_names(lists):
+        present = {
+            class_id
+            for images in lists.sets.values()
+            for class_id, refs in images.items()
+            for image in refs
+            if shown(lists.domains[image]) == domain
+            for class_id in (lists.several[image] if lists.several else (class_id,))
+        }
+        if lacking := sorted(set(lists.train) - present):
+            lines.append(f"domain {domain} has no pictures of class {_first(lacking)}")
+    return lines
 
 
 def _first(names: list[str]) -> str:
@@ -236,21 +282,33 @@ def unreadable(image: ImageRef, reason: str) -> str:
 def identity_of(lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule) -> str:
     """One hex string for what is packed and how: tells whether the destination holds the same already."""
     digest = hashlib.sha256(repr((PACKING, rule, classes)).encode("utf-8", "surrogateescape"))
-    for subset, images in (("train", lists.train), ("val", lists.val)):
-        for c in classes:
-            digest.update(repr((subset, [image.key for image in images[c.id]])).encode("utf-8", "surrogateescape"))
+
+    def add(value: object) -> None:
+        digest.update(repr(value).encode("utf-8", "surrogateescape"))
+
+    for subset, by_class in lists.sets.items():
+        for images in (by_class.get(c.id, []) for c in classes):
+            add((subset, [image.key for image in images]))
+            if lists.domains:
+                add(("domains", [lists.domains[image] for image in images]))
+            if lists.several:
+                add(("several", [sorted(lists.several[image].items()) for image in images]))
+    if lists.pool:
+        add("pool")
     return digest.hexdigest()
 
 
 def check_room(partial: Path, lists: ImageLists, classes: int, rule: Rule) -> None:
     """Says how much is going to be written. Raises Refused where it does not fit."""
-    counts = {subset: sum(map(len, images.values())) for subset, images in (("train", lists.train), ("val", lists.val))}
-    need = sum(counts.values()) * (rule.size**2 * 3 + 8) + 2**20
+    counts = {subset: sum(map(len, images.values())) for subset, images in lists.sets.items()}
+    bytes_per_image = rule.size**2 * 3 + 8 + (8 if lists.domains else 0) + (classes if lists.several else 0)
+    need = sum(counts.values()) * bytes_per_image + 2**20
     have = sum(_occupied(file) for file in partial.glob("*-images.npy"))
     usage = shutil.disk_usage(partial)
     earlier = f", {human_bytes(have)} of it from before" if have else ""
+    parts = "" if lists.pool else f" training and {counts['val']:,} validation"
     say(
-        f"{lists.arrangement}: {counts['train']:,} training and {counts['val']:,} validation pictures of"
+        f"{lists.arrangement}: {counts['train']:,}{parts} pictures of"
         f" {classes:,} classes, {rule.size}x{rule.size} pixels: {human_bytes(need)}{earlier}"
         f" ({human_bytes(usage.free)} free)"
     )
@@ -384,10 +442,10 @@ class Journal:
 
 
 class Written(NamedTuple):
-    """The image files of a packed set: block digests by file, labels by set, and the images that were left out."""
+    """The image files of a packed set: block digests by file, arrays by set and kind, and the images left out."""
 
     digests: dict[str, list[str]]
-    labels: dict[str, np.ndarray]
+    arrays: dict[str, dict[str, np.ndarray]]
     skipped: list[dict[str, str]]
 
 
@@ -401,7 +459,7 @@ def write_images(
     """
     journal = Journal.read(partial / "journal.jsonl", skip)
     while True:
-        images, labels, skipped = lay_out(lists, classes, journal)
+        images, arrays, skipped = lay_out(lists, classes, journal)
         blocks = [block for subset in SETS for block in cut(partial, subset, images[subset], rule, skip, journal)]
         headers = {subset: npy_header((len(images[subset]), rule.size, rule.size, 3), "|u1") for subset in SETS}
         for subset, header in headers.items():
@@ -420,7 +478,7 @@ def write_images(
         digests[path.name] = [hashlib.sha256(header).hexdigest()] + [
             journal.done[subset, block.number][1] for block in blocks if block.subset == subset
         ]
-    return Written(digests, labels, skipped)
+    return Written(digests, arrays, skipped)
 
 
 def allocate(path: Path, header: bytes, size: int) -> None:
@@ -437,30 +495,59 @@ def allocate(path: Path, header: bytes, size: int) -> None:
 
 def lay_out(
     lists: ImageLists, classes: tuple[ImageClass, ...], journal: Journal
-) -> tuple[dict[str, list[ImageRef]], dict[str, np.ndarray], list[dict[str, str]]]:
-    """The readable images of each set in the order of the classes, their labels, and the unreadable ones."""
+) -> tuple[dict[str, list[ImageRef]], dict[str, dict[str, np.ndarray]], list[dict[str, str]]]:
+    """The readable images of each set in the order of the classes, their arrays, and the unreadable ones."""
     images: dict[str, list[ImageRef]] = {}
-    labels, skipped = {}, []
-    for subset, by_class in (("train", lists.train), ("val", lists.val)):
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    skipped = []
+    for subset, by_class in lists.sets.items():
         images[subset], counts = [], []
         for c in classes:
-            kept = by_class[c.id]
+            listed = by_class.get(c.id, [])
+            kept = listed
             if journal.unreadable:
-                kept = [image for image in kept if (subset, image.key) not in journal.unreadable]
+                kept = [image for image in listed if (subset, image.key) not in journal.unreadable]
                 skipped += [
                     {"set": subset, "class": shown(c.id), "picture": shown(image.name), "reason": shown(reason)}
-                    for image in by_class[c.id]
+                    for image in listed
                     if (reason := journal.unreadable.get((subset, image.key))) is not None
                 ]
-            if not kept:
-                raise Refused(
-                    f"{by_class[c.id][0].place}: neither this nor any other picture of class {shown(c.id)} in"
-                    f" {subset} can be read"
-                )
+            if len(kept) < len(listed) and not lists.several:
+                refuse_too_few(c, subset, listed, kept, lists.pool)
             images[subset] += kept
             counts.append(len(kept))
-        labels[subset] = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return images, labels, skipped
+        arrays[subset] = {"labels": np.repeat(np.arange(len(classes), dtype=np.int64), counts)}
+        arrays[subset] |= optional_arrays(lists, classes, images[subset])
+    if lists.several and (absent := np.flatnonzero(~(arrays["train"]["several"] == 1).any(axis=0)).tolist()):
+        raise Refused(f"no picture of class {_first([classes[index].id for index in absent])} in train can be read")
+    return images, arrays, skipped
+
+
+def refuse_too_few(c: ImageClass, subset: str, listed: list[ImageRef], kept: list[ImageRef], pool: bool) -> None:
+    """Refuses a class of which too few images can be read."""
+    if not kept:
+        raise Refused(
+            f"{listed[0].place}: neither this nor any other picture of class {shown(c.id)} in {subset} can be read"
+        )
+    if pool and len(kept) == 1:
+        raise Refused(f"{kept[0].place} is the only picture of class {shown(c.id)} that can be read: {POOL_NEEDS}")
+
+
+def optional_arrays(
+    lists: ImageLists, classes: tuple[ImageClass, ...], images: list[ImageRef]
+) -> dict[str, np.ndarray]:
+    """Domains and several classes of some images, as in `packed.ImageSet`, where the data set has them."""
+    arrays = {}
+    if lists.domains:
+        index = {name: i for i, name in enumerate(domain_names(lists))}
+        arrays["domains"] = np.array([index[shown(lists.domains[image])] for image in images], np.int64)
+    if lists.several:
+        arrays["several"] = np.zeros((len(images), len(classes)), np.int8)
+        column = {c.id: c.index for c in classes}
+        for row, image in zip(arrays["several"], images, strict=True):
+            for class_id, mark in lists.several[image].items():
+                row[column[class_id]] = mark
+    return arrays
 
 
 def cut(
