@@ -19,12 +19,12 @@ from trained import train
 from transferability.data.packed import PackedImages
 from transferability.data.stream import (
     Batch,
-    Normalisation,
     TaskImages,
     TrainingBatches,
     ValidationBatches,
     task_sets,
 )
+from transferability.data.tasks import Normalisation
 from transferability.draws import dropout, mask_key
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw_layer

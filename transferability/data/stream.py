@@ -147,9 +147,10 @@ def held_out(images: TaskImages, owner: str, share: float) -> tuple[TaskImages, 
     owner: of the stream of training images, so that a base and what copies from it hold out the same ones. Refused: a
     class of one image.
     """
-    chosen = np.zeros(len(images.labels), bool)
-    for label in np.unique(images.labels):
-        places = np.flatnonzero(images.labels == label)
+    chosen, labels = np.zeros(len(images.labels), bool), images.labels
+    several = labels.ndim > 1
+    for label in range(labels.shape[1]) if several else np.unique(labels):
+        places = np.flatnonzero(labels[:, label] == 1 if several else labels == label)
         if len(places) < 2:
             raise Refused("a class has one training image, of which none can be held out (recipe: stop 'inner')")
         count = min(len(places) - 1, max(1, round(share * len(places))))

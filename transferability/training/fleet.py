@@ -598,7 +598,7 @@ class FleetModule(L.LightningModule):
     def _other_accuracies(self) -> dict[str, list[float]]:
         """By its name in the series, beside top-1 and top-5: an accuracy of each network."""
         if not self.several_labels:
-            values = self.class_tally.compute().tolist()
+            values = self.class_tally.compute().view(-1).tolist()  # torchmetrics gives a scalar for one network
             self.class_tally.reset()
             return {"val_class_top1": values}
         accuracies = {}
