@@ -108,7 +108,7 @@ def test_a_domain_that_lacks_a_class_or_is_none_is_refused(tmp_path: Path) -> No
     study = study_of(["photo-sketch/baseA"], splits=own, validation=2)
     with pytest.raises(Refused, match="domain sketch has no training image of class 'class 4'"):
         Tasks(study, tmp_path).task("photo-sketch", "B")
-    with pytest.raises(Refused, match="no domain .art.: its domains are photo, sketch"):
+    with pytest.raises(Refused, match=r"no domain .art.: its domains are photo, sketch"):
         Tasks(study, tmp_path).task("photo-art", "B")
 
 
