@@ -219,24 +219,21 @@ POOL_NEEDS = "without a validation part each class needs two, one to train on an
 
 def domain_names(lists: ImageLists) -> list[str]:
     """The names of the domains, ascending, as they are written into the manifest."""
-    return sorted({shown(domain) for domain in lists.domains.values()})
+    return sorted({shown(domain) for domain in set(lists.domains.values())})
 
 
 def domains_without_classes(lists: ImageLists) -> list[str]:
     """One line for each domain that lacks a class."""
-    lines = []
-    for domain in domain_names(lists):
-        present = {
-            class_id
-            for images in lists.sets.values()
-            for class_id, refs in images.items()
-            for image in refs
-            if shown(lists.domains[image]) == domain
-            for class_id in (lists.several[image] if lists.several else (class_id,))
-        }
-        if lacking := sorted(set(lists.train) - present):
-            lines.append(f"domain {domain} has no pictures of class {first_of(lacking)}")
-    return lines
+    present: dict[str, set[str]] = {domain: set() for domain in domain_names(lists)}
+    for by_class in lists.sets.values() if lists.domains else ():
+        for class_id, images in by_class.items():
+            for image in images:
+                present[shown(lists.domains[image])] |= {*lists.several[image]} if lists.several else {class_id}
+    return [
+        f"domain {domain} has no pictures of class {first_of(lacking)}"
+        for domain, classes in present.items()
+        if (lacking := sorted(set(lists.train) - classes))
+    ]
 
 
 def class_table(lists: ImageLists, groups: Path | None) -> tuple[ImageClass, ...]:

@@ -125,17 +125,15 @@ def are_domains(tree: Tree, root: str) -> bool:
     inner = {folder: tree.folders(inner_folder(tree, folder)) for folder in folders}
     if all(folder in own or not inner[folder] for folder in folders):
         return False
-    names = Counter(name for children in inner.values() for name in children)
-    if len(names) == 1 and not {*folders} & own and all(inner.values()):
-        return False  # as class/images/picture
+    only_folders = all(inner.values()) and not own.intersection(folders)
+    deeper = any(
+        tree.folders(join(inner_folder(tree, folder), name)) for folder, names in inner.items() for name in names
+    )
+    names = Counter(same_text(name) for children in inner.values() for name in children)
     repeated = sum(count > 1 for count in names.values())
-    deeper = [
-        child
-        for folder in folders
-        for name in inner[folder]
-        if tree.folders(child := join(inner_folder(tree, folder), name))
-    ]
-    if all(inner.values()) and not {*folders} & own and not deeper and 2 * repeated > len(names):
+    if only_folders and len(names) == 1:
+        return False  # as class/images/picture
+    if only_folders and not deeper and 2 * repeated > len(names):
         return True
     example = next(join(folder, inner[folder][0]) for folder in folders if inner[folder])
     raise Refused(

@@ -36,8 +36,7 @@ def several_lists(arrangement: str, train: Marks, val: Marks | None) -> ImageLis
     if unlearnt := sorted(present["val"] - present["train"]):
         notes.append(f"left out: class {first_of(unlearnt)}, which no training picture has")
     if left_out:
-        more = f" and {len(left_out) - 1:,} more pictures" if len(left_out) > 1 else ""
-        notes.append(f"left out: {left_out[0].place}{more}, for which no class is given as present")
+        notes.append(f"left out: {first_of([image.place for image in left_out])}, in which no class is present")
     if val is not None and (unseen := sorted(present["train"] - present["val"])):
         notes.append(f"class {first_of(unseen)} is in no validation picture: it has no average precision")
     return ImageLists(arrangement, sets["train"], sets["val"], pool=val is None, several=several, notes=tuple(notes))
