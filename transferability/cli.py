@@ -188,8 +188,9 @@ def pack(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder or zip with train/ and val/ of one folder a class, Tiny ImageNet as it is downloaded, "
-            "CIFAR-10/100 as torchvision downloads them, the folder with ILSVRC 2012's tar files; or the word demo."
+            help="A folder, zip or tar with one folder per class, perhaps within train/ and val/ or within one folder "
+            "per domain; a CSV table of paths and labels; Caltech-101, CIFAR, Flowers, ILSVRC 2012, MNIST, Office, "
+            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the word demo."
         ),
     ],
     destination: Annotated[
@@ -211,22 +212,19 @@ def pack(
         Path | None,
         typer.Option(help="CSV with columns id and group (man-made or natural), for classes without WordNet ids."),
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="What the outer of nested folders are: classes or domains.", show_default="as they look"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
 ) -> None:
     """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
+    from transferability.data.pack import Options
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    packed = pack_images(
-        source,
-        destination,
-        size,
-        skip_unreadable=skip_unreadable,
-        squash=not centre_crop,
-        workers=workers,
-        groups=groups,
-    )
-    print(describe(packed))
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout)
+    print(describe(pack_images(source, destination, options)))
 
 
 @app.command()

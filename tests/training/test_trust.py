@@ -18,7 +18,7 @@ from tiny import RECIPE, task_of, tiny_study
 from trained import train
 
 import transferability
-from transferability.data.pack import pack
+from transferability.data.pack import Options, pack
 from transferability.data.packed import PackedImages
 from transferability.data.stream import mean_image
 from transferability.files import Refused, read_json, write_json
@@ -116,7 +116,7 @@ def test_a_tar_whose_names_and_links_lead_outside_writes_nothing_there(tmp_path:
     put(source / "ILSVRC2012_img_val.tar", tar_of(val))
     evil = {**devkit(TRUTH), "../../evil.txt": b"x", "/tmp/evil-of-a-test.txt": b"x"}
     put(source / "ILSVRC2012_devkit_t12.tar.gz", tar_of(evil, "w:gz"))
-    packed = pack(str(source), outside / "packed", None, workers=1)
+    packed = pack(str(source), outside / "packed", Options(workers=1))
     assert len(packed.train.labels) == len(train)  # what a link names is no picture of the archive
     assert not list(tmp_path.rglob("evil*")) and not Path("/tmp/evil-of-a-test.txt").exists()
     assert sorted(path.name for path in outside.iterdir()) == ["official", "packed"]

@@ -45,7 +45,9 @@ from transferability.data.packed import (
     write_manifest,
     write_small_files,
 )
+from transferability.data.pools import LAYOUTS
 from transferability.data.readers import list_images, read
+from transferability.data.several import first_of
 from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
 
 # Raised whenever the same images would be packed as other bytes: blocks of an older version are not kept.
@@ -54,22 +56,31 @@ MAX_SIZE = 4096
 FEW_IMAGES = 200  # not worth the start of worker processes
 
 
-def pack(
-    source: str,
-    destination: Path,
-    size: int | None,
-    skip_unreadable: bool = False,
-    squash: bool = True,
-    workers: int | None = None,
-    groups: Path | None = None,
-) -> PackedImages:
-    """Packs `source` into the folder `destination` and opens it.
+@dataclass(frozen=True)
+class Options:
+    """How a data set is read and packed.
 
-    source: what `readers.list_images` takes: a folder, a zip, a tar, or the word demo.
     size: S of the (N, S, S, 3) arrays; None takes 256 for ILSVRC 2012 and else the images' own common size.
     squash: each image is squeezed to S x S, whatever its shape (as for the paper's Caffe); False makes its shorter
         side S and cuts the middle out.
+    skip_unreadable: unreadable images are left out instead of refused; the manifest lists them.
+    workers: processes; None: one per core.
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
+    layout: what the outer folders of nested folders are, 'classes' or 'domains' (`readers.list_images`).
+    """
+
+    size: int | None = None
+    squash: bool = True
+    skip_unreadable: bool = False
+    workers: int | None = None
+    groups: Path | None = None
+    layout: str | None = None
+
+
+def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
+    """Packs `source` into the folder `destination` and opens it.
+
+    source: what `readers.list_images` takes: a folder, a zip, a tar, a table, or the word demo.
 
     A destination that holds the same data set already is opened at once. Raises Refused where anything is wrong, and
     KeyboardInterrupt after a line that says how much is packed; neither leaves anything at the destination.
@@ -78,19 +89,14 @@ def pack(
     name = destination.name
     if destination.is_symlink():
         destination = destination.resolve()
-    refuse_options(size, workers)
+    refuse_options(options)
     refuse_destination(destination)
-    lists = list_images(source)
+    lists = list_images(source, options.layout)
     check_classes(source, lists)
     for note in (*lists.notes, *domains_without_classes(lists)):
         say(note)
-    classes = class_table(lists, groups)
-    rule = Rule(
-        size or lists.default_size or common_size(source, lists, skip_unreadable),
-        squash,
-        exact=not (size or lists.default_size),
-        stamp=lists.stamp,
-    )
+    classes = class_table(lists, options.groups)
+    rule = rule_of(source, lists, options)
     identity = identity_of(lists, classes, rule)
     if destination.exists() and os.listdir(destination):
         return open_same(destination, identity)
@@ -99,7 +105,7 @@ def pack(
     with lock(partial):
         check_room(partial, lists, len(classes), rule)
         try:
-            images = write_images(partial, lists, classes, rule, skip_unreadable, workers)
+            images = write_images(partial, lists, classes, rule, options)
             write_small_files(partial, classes, images.arrays)
             if lists.arrangement == "demo":
                 from transferability.data import demo
@@ -135,14 +141,23 @@ class Rule(NamedTuple):
         return f"{how} to {self.size}x{self.size} (bicubic, antialiased)"
 
 
+def rule_of(source: str, lists: ImageLists, options: Options) -> Rule:
+    """The rule for a data set: the size that was asked for, else that of ILSVRC 2012, else the images' own."""
+    size = options.size or lists.default_size
+    exact_size = size or common_size(source, lists, options.skip_unreadable)
+    return Rule(exact_size, options.squash, exact=not size, stamp=lists.stamp)
+
+
 # ------------------------------------------------------------------------------------- before it starts
 
 
-def refuse_options(size: int | None, workers: int | None) -> None:
-    if size is not None and not 1 <= size <= MAX_SIZE:
-        raise Refused(f"--size {size}: the size must be between 1 and {MAX_SIZE} pixels")
-    if workers is not None and workers < 1:
-        raise Refused(f"--workers {workers}: at least one is needed")
+def refuse_options(options: Options) -> None:
+    if options.size is not None and not 1 <= options.size <= MAX_SIZE:
+        raise Refused(f"--size {options.size}: the size must be between 1 and {MAX_SIZE} pixels")
+    if options.workers is not None and options.workers < 1:
+        raise Refused(f"--workers {options.workers}: at least one is needed")
+    if options.layout not in (None, *LAYOUTS):
+        raise Refused(f"--layout {shown(options.layout)}: it must be {' or '.join(LAYOUTS)}")
 
 
 def refuse_destination(destination: Path) -> None:
@@ -179,7 +194,7 @@ def check_classes(source: str, lists: ImageLists) -> None:
         raise Refused(f"{place} has no classes" + ("" if lists.pool else ": train/ is empty"))
     if len(lists.train) == 1:
         raise Refused(
-            f"{place} has one class only, {_first([*lists.train])}: a network needs two or more to tell apart"
+            f"{place} has one class only, {first_of([*lists.train])}: a network needs two or more to tell apart"
         )
     if lists.several:
         if not lists.pool and not any(lists.val.values()):
@@ -188,15 +203,15 @@ def check_classes(source: str, lists: ImageLists) -> None:
     for subset, images in (("training", lists.train), ("validation", lists.val)):
         if empty := sorted(c for c, refs in images.items() if not refs):
             which = "" if lists.pool else f"{subset} "
-            raise Refused(f"{place}: class {_first(empty)} has no {which}pictures: add some or delete the folder")
+            raise Refused(f"{place}: class {first_of(empty)} has no {which}pictures: add some or delete the folder")
     if lists.pool:
         if single := sorted(c for c, refs in lists.train.items() if len(refs) == 1):
-            raise Refused(f"{place}: class {_first(single)} has one picture only: {POOL_NEEDS}")
+            raise Refused(f"{place}: class {first_of(single)} has one picture only: {POOL_NEEDS}")
         return
     if foreign := sorted(set(lists.val) - set(lists.train)):
-        raise Refused(f"{place}: class {_first(foreign)} has validation but no training pictures")
+        raise Refused(f"{place}: class {first_of(foreign)} has validation but no training pictures")
     if lacking := sorted(set(lists.train) - set(lists.val)):
-        raise Refused(f"{place}: class {_first(lacking)} has training but no validation pictures")
+        raise Refused(f"{place}: class {first_of(lacking)} has training but no validation pictures")
 
 
 POOL_NEEDS = "without a validation part each class needs two, one to train on and one to validate on"
@@ -204,28 +219,21 @@ POOL_NEEDS = "without a validation part each class needs two, one to train on an
 
 def domain_names(lists: ImageLists) -> list[str]:
     """The names of the domains, ascending, as they are written into the manifest."""
-    return sorted({shown(domain) for domain in lists.domains.values()})
+    return sorted({shown(domain) for domain in set(lists.domains.values())})
 
 
 def domains_without_classes(lists: ImageLists) -> list[str]:
     """One line for each domain that lacks a class."""
-    lines = []
-    for domain in domain_names(lists):
-        present = {
-            class_id
-            for images in lists.sets.values()
-            for class_id, refs in images.items()
-            for image in refs
-            if shown(lists.domains[image]) == domain
-            for class_id in (lists.several[image] if lists.several else (class_id,))
-        }
-        if lacking := sorted(set(lists.train) - present):
-            lines.append(f"domain {domain} has no pictures of class {_first(lacking)}")
-    return lines
-
-
-def _first(names: list[str]) -> str:
-    return shown(names[0]) + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
+    present: dict[str, set[str]] = {domain: set() for domain in domain_names(lists)}
+    for by_class in lists.sets.values() if lists.domains else ():
+        for class_id, images in by_class.items():
+            for image in images:
+                present[shown(lists.domains[image])] |= {*lists.several[image]} if lists.several else {class_id}
+    return [
+        f"domain {domain} has no pictures of class {first_of(lacking)}"
+        for domain, classes in present.items()
+        if (lacking := sorted(set(lists.train) - classes))
+    ]
 
 
 def class_table(lists: ImageLists, groups: Path | None) -> tuple[ImageClass, ...]:
@@ -450,13 +458,14 @@ class Written(NamedTuple):
 
 
 def write_images(
-    partial: Path, lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule, skip: bool, workers: int | None
+    partial: Path, lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule, options: Options
 ) -> Written:
     """Writes both image files.
 
     Unreadable images leave no holes: once all are known, the blocks from the first of them on are laid out without
     them and done again.
     """
+    skip = options.skip_unreadable
     journal = Journal.read(partial / "journal.jsonl", skip)
     while True:
         images, arrays, skipped = lay_out(lists, classes, journal)
@@ -465,7 +474,7 @@ def write_images(
         for subset, header in headers.items():
             allocate(partial / f"{subset}-images.npy", header, len(images[subset]) * rule.size**2 * 3)
         known = len(journal.unreadable)
-        run_blocks(blocks, workers, journal)
+        run_blocks(blocks, options.workers, journal)
         if len(journal.unreadable) == known:
             break
         say(f"{len(journal.unreadable) - known} unreadable pictures are left out; closing the gaps")
@@ -519,7 +528,7 @@ def lay_out(
         arrays[subset] = {"labels": np.repeat(np.arange(len(classes), dtype=np.int64), counts)}
         arrays[subset] |= optional_arrays(lists, classes, images[subset])
     if lists.several and (absent := np.flatnonzero(~(arrays["train"]["several"] == 1).any(axis=0)).tolist()):
-        raise Refused(f"no picture of class {_first([classes[index].id for index in absent])} in train can be read")
+        raise Refused(f"no picture of class {first_of([classes[index].id for index in absent])} in train can be read")
     return images, arrays, skipped
 
 
