@@ -249,23 +249,24 @@ def classes(
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
     from transferability.data.packed import known_classes
-    from transferability.splits import task_classes
+    from transferability.splits import split_tasks, task_classes
     from transferability.study import load_study
 
     study = load_study(experiment)
-    folder = data_root() / study.data
+    split_tasks(split, study.splits)  # refused here
+    folder = data_root() / study.part(split, task).data
     table = known_classes(folder)
     if table is None:
         raise Refused(f"the classes of {folder} are known only once it is packed: transferability pack SOURCE {folder}")
     rows = [
         (index, label, table[index].id, table[index].name, table[index].group)
-        for label, index in enumerate(task_classes(table, split, task).tolist())
+        for label, index in enumerate(task_classes(table, split, task, study.splits).tolist())
     ]
     columns = ("index", "label", "id", "name", "group")
     if csv:
         _print_csv(columns, rows)
         return
-    shown = Table(*columns, title=f"{study.data}: {split}, task {task}, {len(rows)} classes", box=None)
+    shown = Table(*columns, title=f"{folder.name}: {split}, task {task}, {len(rows)} classes", box=None)
     for row in rows:
         shown.add_row(*map(str, row))
     _console().print(shown)
@@ -407,7 +408,7 @@ def train(
 
 def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool, preempted: threading.Event) -> bool:
     """Trains `chosen` in this process; whether all of it is done. first: of the processes that train together."""
-    from transferability.data.packed import open_packed
+    from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, ThisProcess, train_pending
     from transferability.launch.slurm import leave_reason, refuse_diverged
     from transferability.runs.fit import refuse_mismatches
@@ -416,7 +417,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
 
     folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
     try:
-        refuse_mismatches(study, folder, chosen, open_packed(data_root() / study.data))
+        refuse_mismatches(study, folder, chosen, Tasks(study, data_root()))
     except Refused as error:
         with suppress(OSError, Refused):  # what is raised here counts
             leave_reason(study, folder, chosen, str(error))  # for `status`: nobody reads the logs of 300 tasks
@@ -462,7 +463,8 @@ def run(
     machine: Machine,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
-    from transferability.data.packed import open_packed, verify_at_first_use
+    from transferability.data.packed import verify_at_first_use
+    from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, run_study
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
@@ -478,13 +480,14 @@ def run(
     study, console = load_study(experiment), _Console(highlight=False)
     chosen = study.select(only or ())
     study.select(machine.keep)  # refused here, not at the end of training
-    packed = open_packed(data_root() / study.data)  # refused here, not in every worker
-    verify_at_first_use(packed)
+    tasks = Tasks(study, data_root())
+    for name in study.data_sets:
+        verify_at_first_use(tasks.packed(name))  # refused here, not in every worker
     number = workers or default_workers(machine.accelerator, machine.devices)
     if dry_run_steps is not None:
         raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
     folder = study_folder(study.name)
-    refuse_mismatches(study, folder, chosen, packed)
+    refuse_mismatches(study, folder, chosen, tasks)
     needed = with_sources(study, chosen)
     tidy(folder)
     nothing_new(chosen, folder, experiment, machine.wandb)
@@ -504,7 +507,7 @@ def _dry_run(
     workers_and_size: tuple[int, int | None],
 ) -> int:
     """Trains a few steps of every network in a temporary folder; the exit code."""
-    from transferability.data.packed import open_packed
+    from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, run_study
     from transferability.runs.fit import shortened
     from transferability.runs.ledger import fleet_size, is_done, pending, with_sources
@@ -512,7 +515,7 @@ def _dry_run(
     steps, batch = steps_and_batch
     workers, size = workers_and_size
     names, console = {network.name for network in chosen}, _Console(highlight=False)
-    short = shortened(study, steps, batch, open_packed(data_root() / study.data))
+    short = shortened(study, steps, batch, Tasks(study, data_root()))
     pairs = zip(study.networks, short.networks, strict=True)
     needed = with_sources(short, [network for original, network in pairs if original.name in names])
     machine = replace(machine, wandb="disabled", most_validated=batch)

@@ -9,6 +9,7 @@ from transferability.files import Refused
 # validations on: the ten highest of few are most of them, or all, and the mean then means something else.
 BEST_OF = 10
 BEST_NEEDS = 100
+LOSSES = ("softmax", "sigmoid", "hinge", "ranking")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Recipe:
     initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
         by 10; "paper": Gaussian weights and constant biases, as the architecture says.
     precision: "float32" or "bfloat16" (autocast).
+    loss: "softmax" (cross-entropy, one label per image); or, for one label or several, "sigmoid" (each class by
+        itself), "hinge" (each class against the rest) or "ranking" (present before absent classes):
+        `training/losses.py`.
     label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016); in the training loss
         alone, the validation loss is plain cross-entropy.
     class_weights: "equal"; or "balanced": in the training loss an image counts n / (classes x images of its class), of
@@ -77,6 +81,7 @@ class Recipe:
     scale: float = 1 / 64
     initialisation: str = "variance-preserving"
     precision: str = "float32"
+    loss: str = "softmax"
     label_smoothing: float = 0.0
     class_weights: str = "equal"
     clip: float = 0.0
@@ -107,6 +112,7 @@ class Recipe:
             "schedule": ("step", "cosine"),
             "initialisation": ("paper", "variance-preserving"),
             "optimiser": ("sgd", "adamw"),
+            "loss": LOSSES,
             "crops": ("square", "resized"),
             "class_weights": ("equal", "balanced"),
             "stop": ("", "inner"),
@@ -117,6 +123,9 @@ class Recipe:
             if getattr(self, field) not in allowed:
                 choice = " or ".join(word or "''" for word in allowed)
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}, not {choice}")
+        for field, default in (("label_smoothing", 0.0), ("class_weights", "equal")):
+            if self.loss != "softmax" and getattr(self, field) != default:
+                raise Refused(f"recipe {self.name!r}: {field} goes with loss 'softmax', not {self.loss!r}")
         if self.schedule == "step" and self.drop_every <= 0:
             raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
 

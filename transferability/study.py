@@ -7,8 +7,8 @@ import itertools
 import re
 import runpy
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from transferability import treatment as treatments
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
+from transferability.published import Published
 from transferability.recipe import Recipe
-from transferability.splits import split_tasks
+from transferability.splits import Part, check_own_splits, split_tasks
 from transferability.treatment import RANDOM, Treatment
 
 RECORD_FORMAT = 1
@@ -32,18 +33,23 @@ class Network:
 
     split: how the classes are divided into tasks: `random-0`, `manmade-natural`, `whole`.
     treatment: what is copied, frozen and trained: `baseB`, `A3B+`.
-    recipe: how it is trained.
+    recipe: how it is trained; or, of a base, where it is published.
     seed: seed of all its random draws.
     images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
     variant: a word for networks that differ only in their recipe, as in `baseB@long`.
+    drawn: images per class are drawn by the seed, the fewer among the more, in place of the first ones. In a pool they
+        always are.
+    source_seed: seed of the base that it copies from; None: its own. A study sets it where the base is published.
     """
 
     split: str
     treatment: Treatment
-    recipe: Recipe
+    recipe: Recipe | Published
     seed: int = 0
     images_per_class: int | None = None
     variant: str = ""
+    drawn: bool = False
+    source_seed: int | None = None
 
     @property
     def short_name(self) -> str:
@@ -65,6 +71,12 @@ class Network:
         return any(fnmatch.fnmatchcase(name, pattern) for name in (self.name, self.name.rpartition("/")[0]))
 
     @property
+    def training_recipe(self) -> Recipe:
+        """The recipe of a network that is trained here: a published base has none."""
+        assert isinstance(self.recipe, Recipe), self.name
+        return self.recipe
+
+    @property
     def stage(self) -> int:
         """0 for bases, 1 for what copies from them or has random features."""
         return 0 if self.treatment.kind == "base" else 1
@@ -74,17 +86,23 @@ class Network:
         """Full name of the base that this network copies from; None for bases and random features.
 
         A selffer copies from the base that saw the same images; a transfer from the base of the other task,
-        trained on all of its images.
+        trained on all of its images. Source W is the base of all classes, whatever the split.
         """
         if self.treatment.kind in ("base", "random"):
             return None
         images = self.images_per_class if self.treatment.kind == "selffer" else None
-        return f"{self.split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{self.seed}"
+        seed = self.seed if self.source_seed is None else self.source_seed
+        return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
+
+    @property
+    def source_split(self) -> str:
+        """The split of the base that it copies from: its own, or `whole` for source W."""
+        return "whole" if self.treatment.source == "W" else self.split
 
     @cached_property
     def stream(self) -> str:
         """Owner of the stream of images that this network is trained on."""
-        images = "all" if self.images_per_class is None else self.images_per_class
+        images = "all" if self.images_per_class is None else f"{self.images_per_class}{' drawn' * self.drawn}"
         return f"{self.split}/{self.treatment.target}@{images}/seed-{self.seed}"
 
     @property
@@ -109,24 +127,33 @@ def _short_name(treatment: Treatment, images_per_class: int | None, variant: str
 
 @dataclass(frozen=True)
 class Study:
-    """An explicit list of networks over one packed data set and one architecture.
+    """An explicit list of networks over one architecture.
 
     name: name of the study's folder under runs/.
     data: name of the packed set's folder under data/.
     architecture: the network that all of them train.
     networks: the networks, each with the base that it copies from.
+    splits: what the letters of the study's own splits stand for: name → A and B (`splits.pair`, `domains`, `groups`).
+    validation: of a set that was packed as one pool: how many images of each class validate (a whole number), or which
+        share of them (below 1). The seed draws which ones. None: the set has its own validation images.
     """
 
     name: str
     data: str
     architecture: Architecture | Chain
     networks: tuple[Network, ...]
+    splits: Mapping[str, Mapping[str, Part]] = field(default_factory=dict)
+    validation: float | int | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
             raise Refused(f"study {self.name!r}: write its name with letters, digits, '_', '-' and '.', no '.' first")
         if not self.networks:
             raise Refused(f"study {self.name!r} has no networks")
+        check_own_splits(self.splits)
+        if self.validation is not None:
+            _refuse_validation(self.name, self.validation)
+        object.__setattr__(self, "networks", _with_published_sources(self.networks))
         names: set[str] = set()
         for network in self.networks:
             if network.name in names:
@@ -138,25 +165,55 @@ class Study:
                 raise Refused(
                     f"study {self.name!r}: {network.name} copies from {source}, which is not in the study; add it"
                 )
-            if network.recipe.crop != self.architecture.crop:
-                raise Refused(
-                    f"{network.name}: recipe {network.recipe.name!r} crops {network.recipe.crop} pixels, "
-                    f"{self.architecture.name} sees {self.architecture.crop}"
-                )
-            if isinstance(self.architecture, Chain):
-                self.architecture.refuse_recipe(network.recipe.initialisation)
-            if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
-                raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
-            if network.images_per_class is not None and network.images_per_class < 1:
-                raise Refused(f"{network.name}: images per class have to be 1 or more")
-            # How many classes each task has is only known with the data; equal halves are assumed until then.
-            network.treatment.check(self.architecture.depth, dict.fromkeys(split_tasks(network.split), 0))
+            self._check(network)
         if isinstance(self.architecture, Architecture):
             shapes(self.architecture)
+
+    def _check(self, network: Network) -> None:
+        """Refuses a network that does not go with the architecture and the splits."""
+        recipe = network.recipe
+        if isinstance(recipe, Published):
+            if network.treatment.kind != "base":
+                raise Refused(f"{network.name}: only a base can be published; give it a recipe")
+        elif recipe.crop != self.architecture.crop:
+            raise Refused(
+                f"{network.name}: recipe {recipe.name!r} crops {recipe.crop} pixels, "
+                f"{self.architecture.name} sees {self.architecture.crop}"
+            )
+        elif isinstance(self.architecture, Chain):
+            self.architecture.refuse_recipe(recipe.initialisation)
+        if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
+            raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
+        if network.images_per_class is not None and network.images_per_class < 1:
+            raise Refused(f"{network.name}: images per class have to be 1 or more")
+        # How many classes each task has is only known with the data; equal halves are assumed until then.
+        tasks = split_tasks(network.split, self.splits)
+        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0))
+
+    def part(self, split: str, task: str) -> Part:
+        """What a letter of a split stands for, its data set named."""
+        part = self.splits[split][task] if split in self.splits else Part()
+        return part if part.data else replace(part, data=self.data)
+
+    @cached_property
+    def data_sets(self) -> tuple[str, ...]:
+        """Names of the packed sets that the networks are trained on; the study's own first."""
+        trained = (n for n in self.networks if not isinstance(n.recipe, Published))
+        names = {self.part(network.split, network.treatment.target).data for network in trained}
+        return tuple(sorted(names, key=lambda name: (name != self.data, name)))
 
     @cached_property
     def by_name(self) -> dict[str, Network]:
         return {network.name: network for network in self.networks}
+
+    def published_base(self, split: str, letter: str) -> Network | None:
+        """The published base of a letter; None where its base is trained, or there is none."""
+        return self._published.get((split, letter))
+
+    @cached_property
+    def _published(self) -> dict[tuple[str, str], Network]:
+        published = (network for network in self.networks if isinstance(network.recipe, Published))
+        return {(network.split, network.treatment.target): network for network in published}
 
     @cached_property
     def architecture_record(self) -> dict[str, Any]:
@@ -196,7 +253,16 @@ class Fleet:
 
     @property
     def recipe(self) -> Recipe:
-        return self.networks[0].recipe
+        """A published base's is a `Published`, of which plans and bars ask the steps and the batch."""
+        return self.networks[0].recipe  # type: ignore[return-value]
+
+    @property
+    def training_recipe(self) -> Recipe:
+        return self.networks[0].training_recipe
+
+    @property
+    def is_published(self) -> bool:
+        return isinstance(self.networks[0].recipe, Published)
 
     @property
     def split(self) -> str:
@@ -215,6 +281,10 @@ class Fleet:
         return self.networks[0].images_per_class
 
     @property
+    def drawn(self) -> bool:
+        return self.networks[0].drawn
+
+    @property
     def stream(self) -> str:
         return self.networks[0].stream
 
@@ -225,6 +295,30 @@ class Fleet:
         for treatment in (network.treatment for network in self.networks if network.treatment.frozen):
             depths[treatment.source] = max(treatment.frozen, depths.get(treatment.source, 0))
         return depths
+
+
+def _refuse_validation(study: str, validation: float | int) -> None:
+    whole = type(validation) is int and validation >= 1
+    if not whole and not (isinstance(validation, float) and 0 < validation < 1):
+        raise Refused(
+            f"study {study!r}: validation is {validation!r}; write a whole number per class, or a share below 1"
+        )
+
+
+def _with_published_sources(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """The networks, those that copy from a published base told its seed: it is stored once and serves every seed."""
+    published: dict[str, int] = {}
+    for network in networks:
+        if isinstance(network.recipe, Published):
+            base = network.name.rpartition("/")[0]
+            if published.setdefault(base, network.seed) != network.seed:
+                raise Refused(f"{base} is published: it is the same for every seed; name it once, with seed 0")
+    return tuple(
+        replace(network, source_seed=published[source.rpartition("/")[0]])
+        if (source := network.source_name) is not None and source.rpartition("/")[0] in published
+        else network
+        for network in networks
+    )
 
 
 def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
@@ -298,13 +392,16 @@ def network(name: str, recipe: Recipe, variant: str = "") -> Network:
     )
 
 
-def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRAWS) -> dict[str, Any]:
+def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: str | None = DRAWS) -> dict[str, Any]:
     """What a network's result depends on, as JSON: and nothing else.
 
-    `checksum` is the packed set's. Fields at their default are left out, so that an option that a later version
-    adds orphans no result. The records of the sources are inside. `draws`: None for records that were written before
-    there was this field.
+    checksums: of each packed set, by its name. Fields at their default are left out, so that an option that a later
+    version adds orphans no result. The records of the sources are inside. `draws`: None for records that were written
+    before there was this field.
     """
+    if isinstance(chosen.recipe, Published):
+        return {"format": RECORD_FORMAT, "published": chosen.recipe.record, "architecture": study.architecture_record}
+    part = study.part(chosen.split, chosen.treatment.target)
     content: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "split": chosen.split,
@@ -313,16 +410,34 @@ def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRA
         # Its name is a word for people: what it stands for is here.
         "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
         "architecture": study.architecture_record,
-        "data": checksum,
+        "data": checksums[part.data],
     }
     if draws is not None:
         content["draws"] = draws
+    for name in ("group", "domain"):
+        if getattr(part, name):
+            content[name] = getattr(part, name)
+    if study.validation is not None:
+        content["validation"] = study.validation
+    if chosen.drawn:
+        content["drawn"] = True
     if chosen.images_per_class is not None:
         content["images_per_class"] = chosen.images_per_class
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
-        content["source"] = record(study, source, checksum, draws)
+        content["source"] = record(study, source, checksums, draws)
     return content
+
+
+def recorded_checksums(study: Study, chosen: Network, then: Mapping[str, Any]) -> dict[str, str]:
+    """Name of each packed set that a network's record speaks of → its checksum there."""
+    checksums = {}
+    if chosen.source_name is not None:
+        source = study.by_name[chosen.source_name]
+        checksums = recorded_checksums(study, source, then.get("source", {}))
+    if "data" in then:
+        checksums[study.part(chosen.split, chosen.treatment.target).data] = then["data"]
+    return checksums
 
 
 @lru_cache

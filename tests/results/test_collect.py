@@ -63,7 +63,7 @@ def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:
     network = study.by_name["random-0/A2B+/seed-1"]
     file = folder.result(network.name)
     with pytest.raises(Refused, match=r"draws was not there \(its default\), is 'philox'"):  # but nothing is added
-        refuse_difference(network.name, file, read_result(file).record, record(study, network, "abc123"))
+        refuse_difference(network.name, file, read_result(file).record, record(study, network, {study.data: "abc123"}))
 
 
 def test_several_processes_gather_what_one_does(

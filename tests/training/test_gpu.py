@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import RECIPE, TINY, tiny_study
+from tiny import RECIPE, TINY, grey, tiny_study
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,8 +31,8 @@ def fleet_module() -> FleetModule:
         f"{name}.{key}": value.detach() for name, layer in build(TINY, 6) for key, value in layer.named_parameters()
     }
     fleet = Fleet(tuple(study.by_name[f"random-0/{name}/seed-0"] for name in NAMES))
-    means = {task: np.zeros((16, 16, 3), np.float32) for task in "AB"}
-    return FleetModule(study, fleet, 6, {"A": weights, "B": weights}, means)
+    inputs = grey("AB")
+    return FleetModule(study, fleet, 6, {"A": weights, "B": weights}, inputs)
 
 
 class Moves(TorchDispatchMode):

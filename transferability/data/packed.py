@@ -24,6 +24,7 @@ import hashlib
 import io
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -32,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from transferability.classes import GROUPS, ImageClass, ilsvrc_classes
+from transferability.classes import ImageClass, ilsvrc_classes
 from transferability.files import MISSING_FEATURE, Refused, read_json, shown, write_atomically, write_json
 
 FORMAT = 1
@@ -483,8 +484,8 @@ def optional_entries(domains: Sequence[str], pool: bool) -> dict[str, Any]:
 
 def describe(packed: PackedImages) -> str:
     """What a packed set holds, in a few lines for people."""
-    groups = {group: sum(c.group == group for c in packed.classes) for group in GROUPS}
-    named = ", ".join(f"{count} {group}" for group, count in groups.items() if group and count)
+    groups = Counter(c.group for c in packed.classes if c.group)
+    named = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
     manifest = read_manifest(packed.folder)
     skipped = manifest.get("skipped", [])
     total = sum((packed.folder / name).stat().st_size for name in files_of(manifest))

@@ -18,7 +18,7 @@ from transferability.results.table import COLUMNS, CURVES, lines_of, write_lines
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
-from transferability.study import Study, record
+from transferability.study import Study, record, recorded_checksums
 
 CELLS = itemgetter(*COLUMNS)
 NETWORKS_PER_PROCESS = 1000  # for fewer, another process is not worth its start
@@ -100,7 +100,7 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
         try:
             result = read_result(file)
             # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
-            now = record(study, network, result.record["data"], result.record.get("draws"))
+            now = record(study, network, recorded_checksums(study, network, result.record), result.record.get("draws"))
             refuse_difference(network.name, file, result.record, now)
             rows.append(_row(result))
             curves.append(_curve(result))

@@ -46,6 +46,8 @@ COLUMNS: dict[str, type] = {
     "val_top1": float,  # final
     "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
     "val_top5": float,
+    "val_class_top1": float,  # final, the mean over classes
+    "val_map": float,  # final mean average precision, where images have several labels; else empty
     "val_loss": float,
     "train_loss": float,
     "train_top1": float,
@@ -57,10 +59,10 @@ COLUMNS: dict[str, type] = {
     "diverged_at": float,  # step, or empty
     "git_commit": str,
 }
-LATER = ("layer",)  # columns that tables of earlier versions lack: they are empty then
+LATER = ("layer", "val_class_top1", "val_map")  # columns that tables of earlier versions lack: they are empty then
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "images_per_class", "variant")
-ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "train_top1")
+ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1")
 
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]

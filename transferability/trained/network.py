@@ -8,14 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from transferability.data.packed import PackedImages, open_packed
-from transferability.data.stream import ValidationBatches, task_sets
+from transferability.data.stream import ValidationBatches, task_images
+from transferability.data.tasks import Task, Tasks
 from transferability.files import Missing, Refused
 from transferability.networks.layers import build, copy, in_one_piece, tensors
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
-from transferability.splits import task_classes
 from transferability.study import Network, Study, record
 from transferability.trained.preprocessing import Images, Preprocessing, preprocessing_of
 from transferability.trained.weights import read_weights
@@ -34,15 +33,13 @@ class TrainedNetwork(nn.Module):
         network: Network,
         result: Result,
         weights: dict[str, Tensor],
-        packed: PackedImages,
+        task: Task,
         preprocessing: Preprocessing,
     ) -> None:
         super().__init__()
         self.name, self.architecture, self.result = network.name, study.architecture, result
         self.preprocessing, self.layer_names = preprocessing, study.architecture.layer_names
-        self._network, self._packed = network, packed
-        indices = task_classes(packed.classes, network.split, network.treatment.target)
-        self.classes = tuple(packed.classes[index].name for index in indices)
+        self._network, self._task, self.classes = network, task, task.class_names
         self.layers = nn.ModuleList()
         for name, layer in build(study.architecture, len(self.classes)):
             copy(name, layer, weights)
@@ -77,9 +74,8 @@ class TrainedNetwork(nn.Module):
         )
 
     def _validation(self, first: int | None = None) -> ValidationBatches:
-        network = self._network
-        _, images = task_sets(self._packed, network.split, network.treatment.target, None, network.recipe)
-        return ValidationBatches(images.first(first), network.recipe.crop)
+        images = task_images(self._task.validation_images(), self._network.training_recipe.shrink)
+        return ValidationBatches(images.first(first), self._network.training_recipe.crop)
 
     def validation_images(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (input, labels) of all packed validation images of its task, prepared: each image once."""
@@ -130,9 +126,9 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
         result = read_result(file)
     except Missing:
         raise Refused(f"{network.name} is not trained yet ({file} does not exist)") from None
-    packed = open_packed(data / study.data)
+    tasks = Tasks(study, data)
     refuse_difference(
-        network.name, file, result.record, record(study, network, packed.checksum, result.record.get("draws"))
+        network.name, file, result.record, record(study, network, tasks.checksums, result.record.get("draws"))
     )
     if result.diverged_at is not None:
         raise Refused(f"{network.name} diverged at step {result.diverged_at}: its weights are no numbers")
@@ -143,7 +139,8 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
             f"the weights of {network.name} were not kept; move {file.parent} away and train it again with "
             f"--keep '{network.name}'"
         ) from None
-    return TrainedNetwork(study, network, result, weights, packed, preprocessing_of(network, packed, folder))
+    preprocessing = preprocessing_of(network, tasks, folder)
+    return TrainedNetwork(study, network, result, weights, tasks.target(network), preprocessing)
 
 
 def find_network(study: Study, name: str) -> Network:

@@ -458,7 +458,7 @@ class Tracker:
     ) -> None:
         self.study, self.fleet, self.folder, self.mode, self.images = study, fleet, folder, mode, images
         self.config = {**config, "fleet": [network.name for network in fleet.networks]}
-        self.recipe = fleet.networks[0].recipe
+        self.recipe = fleet.recipe
         # Step → (training loss, top-1) of each network, over the images since the last entry or validation.
         self.training: dict[int, list[list[float]]] = {}
         self.last_sums: Any = None  # the module's sums over training images at that entry or validation; None: 0
