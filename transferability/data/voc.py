@@ -43,5 +43,5 @@ def tree_images(tree: Tree) -> ImageLists | None:
                 if number and image is not None:
                     known = marks[part].setdefault(image, {})
                     known |= {class_id: MARKS[mark]} if mark in MARKS else {}
-    year = root.rpartition("/")[2] or tree.path.name
-    return several_lists(f"PASCAL {year}", marks[parts[0]], marks[parts[1]])
+    folder = root.rpartition("/")[2] or tree.path.name
+    return several_lists(f"PASCAL {folder if folder.startswith('VOC') else 'VOC'}", marks[parts[0]], marks[parts[1]])
