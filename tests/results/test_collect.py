@@ -38,6 +38,8 @@ def test_a_row_says_what_the_result_says(roots: Path) -> None:
     folder = study_folder(study.name)
     table = read_results(folder.results)
     assert full_names(table) == [network.name for network in study.networks] and list(table.columns) == list(COLUMNS)
+    assert table["rule"].tolist() == [network.treatment.rule for network in study.networks]
+    assert set(table["rule"]) == {"", "frozen", "full"}
     row = table.iloc[full_names(table).index("random-0/A2B+/seed-1")]
     result = read_json(folder.result("random-0/A2B+/seed-1"))
     same = [column for column in COLUMNS if column != "recipe" and result.get(column) is not None]

@@ -19,6 +19,7 @@ from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
 from transferability.study import Study, record, recorded_checksums
+from transferability.treatment import parse
 
 CELLS = itemgetter(*COLUMNS)
 NETWORKS_PER_PROCESS = 1000  # for fewer, another process is not worth its start
@@ -116,6 +117,7 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
 def _row(result: Result) -> tuple[object, ...]:
     """The cells of a result in results.csv."""
     derived = {
+        "rule": parse(result.network.partition("@")[0]).rule,
         "recipe": result.recipe["name"],
         "validations": len(result.series["step"]),
         "git_commit": result.provenance["git_commit"],
