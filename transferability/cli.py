@@ -48,7 +48,10 @@ app = typer.Typer(
 )
 
 # What many commands take, said once.
-ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, as experiments/demo.py.")]
+ExperimentFile = Annotated[
+    Path,
+    typer.Argument(metavar="EXPERIMENT", help="Experiment file, as experiments/demo.py; FILE:NAME: one of its studies"),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATTERN", help="Only networks like this, as 'random-0/A*B'; may be repeated."),
@@ -140,6 +143,39 @@ def _takes_machine(command: Callable[..., None]) -> Callable[..., None]:
     with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return with_options
+
+
+def _for_each_study(command: Callable[..., None], prepare: Callable[[], object] = lambda: None) -> Callable[..., None]:
+    """Hands the study of the experiment file to a command; each of several, one after the other.
+
+    prepare: is called before the file is run, which may load torch.
+    """
+    own = inspect.signature(command)
+
+    @functools.wraps(command)
+    def with_each(experiment: Path, **options: Any) -> None:
+        from transferability.study import load_studies
+
+        prepare()
+        studies = load_studies(experiment)
+        if len(studies) == 1:
+            return command(experiment=experiment, **options, study=studies[0])
+        code = 0
+        for study in studies:
+            print(f"{study.name}:", file=sys.stderr)
+            try:
+                command(experiment=Path(f"{experiment}:{study.name}"), **options, study=study)
+            except typer.Exit as end:
+                code = max(code, end.exit_code)
+            except Refused as error:  # the others are not lost with it
+                print(f"transferability: {study.name}: {error}", file=sys.stderr)
+                code = 2
+        raise typer.Exit(code)
+
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "study"]
+    with_each.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_each.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_each
 
 
 class _Console(Console):
@@ -300,6 +336,7 @@ def layers(
 
 
 @app.command()
+@_for_each_study
 def plan(
     experiment: ExperimentFile,
     only: Only = None,
@@ -312,13 +349,14 @@ def plan(
         typer.Option(min=1, help="Images per step for that.", show_default="the recipe's; fewer on a CPU"),
     ] = None,
     csv: Csv = False,
+    *,
+    study: Any,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
     from transferability.launch.plan import COLUMNS, listing, totals, trouble
     from transferability.runs.status import aligned
-    from transferability.study import fleets, load_study
+    from transferability.study import fleets
 
-    study = load_study(experiment)
     chosen = study.select(only or ())
     divided = fleets(chosen, fleet_size)
     if measure:
@@ -448,6 +486,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
 
 @app.command()
 @_takes_machine
+@partial(_for_each_study, prepare=set_thread_defaults)  # for the workers
 def run(
     experiment: ExperimentFile,
     only: Only = None,
@@ -461,6 +500,7 @@ def run(
     dry_run_batch: Annotated[int, typer.Option(min=1, help="Images per step, and in validation, of a dry run.")] = 8,
     *,
     machine: Machine,
+    study: Any,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
     from transferability.data.packed import verify_at_first_use
@@ -469,15 +509,13 @@ def run(
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
     from transferability.runs.ledger import pending, tidy, with_sources
-    from transferability.study import load_study
     from transferability.training.tracking import nothing_new, ready
 
     if machine.nodes > 1:
         raise Refused(f"--nodes {machine.nodes}: `run` trains on this machine alone; several nodes need `submit`")
     refuse_form(machine.form, bool(gpus(machine.accelerator)), machine.devices)
-    set_thread_defaults()  # for the workers
     machine = replace(machine, wandb=ready(machine.wandb))
-    study, console = load_study(experiment), _Console(highlight=False)
+    console = _Console(highlight=False)
     chosen = study.select(only or ())
     study.select(machine.keep)  # refused here, not at the end of training
     tasks = Tasks(study, data_root())
@@ -570,16 +608,17 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str =
 
 
 @app.command()
+@_for_each_study
 def results(
     experiment: ExperimentFile,
     only: Only = None,
     csv: Csv = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print the summary as LaTeX (booktabs).")] = False,
+    *,
+    study: Any,
 ) -> None:
     """Collect results.csv and curves.csv, name every missing network, print the summary (--csv: all its columns)."""
-    from transferability.study import load_study
 
-    study = load_study(experiment)
     if csv and latex:
         raise Refused("--csv --latex: write one of them")
     form = "csv" if csv else "latex" if latex else "text"
@@ -588,17 +627,18 @@ def results(
 
 
 @app.command()
+@_for_each_study
 def status(
     experiment: ExperimentFile,
     only: Only = None,
     everything: Annotated[bool, typer.Option("--all", help="Every line, however many.")] = False,
     csv: Csv = False,
+    *,
+    study: Any,
 ) -> None:
     """What is done, running, waiting, missing, blocked, failed, and why; and SLURM's queue where there is one."""
     from transferability.runs.status import print_status, statuses
-    from transferability.study import load_study
 
-    study = load_study(experiment)
     chosen, folder = study.select(only or ()), study_folder(study.name)
     if csv:
         rows = [
@@ -611,22 +651,23 @@ def status(
 
 
 @app.command()
+@_for_each_study
 def report(
     experiment: ExperimentFile,
     wandb: Wandb = "disabled",
     every: Annotated[
         float | None, typer.Option(min=0.1, metavar="MINUTES", help="Again and again, until the study is over.")
     ] = None,
+    *,
+    study: Any,
 ) -> None:
     """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
     from transferability.report.dashboard import track_study
     from transferability.report.gather import gather
     from transferability.report.page import write_page
-    from transferability.study import load_study
     from transferability.training.tracking import ready
 
     mode = ready(wandb)
-    study = load_study(experiment)
     say = _say(_console())
     while True:
         gathered = gather(study, study_folder(study.name))
@@ -655,15 +696,14 @@ def export(
 
 
 @app.command()
-def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline") -> None:
+@_for_each_study
+def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline", *, study: Any) -> None:
     """Make W&B runs of finished networks from their result.json, if they were trained without --wandb."""
-    from transferability.study import load_study
     from transferability.training import tracking
 
     mode = tracking.ready(wandb)
     if mode == "disabled":
         raise Refused("--wandb disabled makes no runs: write offline or online")
-    study = load_study(experiment)
     print(tracking.track(study, study.select(only or ()), study_folder(study.name), mode))
 
 
@@ -688,6 +728,7 @@ def dashboard(
 
 @app.command()
 @_takes_machine
+@_for_each_study
 def submit(
     experiment: ExperimentFile,
     only: Only = None,
@@ -704,16 +745,16 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
     *,
     machine: Machine,
+    study: Any,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
     from transferability.launch.slurm import Options, Printer
     from transferability.launch.slurm import submit as submit_study
-    from transferability.study import load_study
     from transferability.training.tracking import ready
 
     refuse_form(machine.form, True, machine.processes)
     ready(machine.wandb)
-    study, others = load_study(experiment), tuple(sbatch_option or ())
+    others = tuple(sbatch_option or ())
     study.select(machine.keep)  # refused here, not at the end of training
     options = Options(machine, fleet_size, max_parallel, time_limit, partition, account, others)
     printer = Printer(_console(), dry_run)

@@ -476,7 +476,7 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
 def _allowed_fields(error: BaseException) -> str:
     """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    classes = {kind.__name__: kind for kind in (Recipe, Study, Network, Architecture, Chain, Conv, Linear)}
+    classes = {kind.__name__: kind for kind in (Recipe, Published, Study, Network, Architecture, Chain, Conv, Linear)}
     if match is None or match[1] not in classes:
         return ""
     names = [field.name for field in dataclasses.fields(classes[match[1]])]
@@ -485,17 +485,52 @@ def _allowed_fields(error: BaseException) -> str:
 
 
 def load_study(path: Path | str) -> Study:
-    """The study that an experiment file defines under the name `study`. The file is code, and it is run.
+    """The study that an experiment file defines. `FILE.py:NAME` names one of several. The file is code, and it is run.
 
-    Refused, in one line with file and line number, if it cannot be run or defines no study.
+    Refused, in one line with file and line number, if it cannot be run or defines no such study.
     """
-    path = Path(path)
+    file, name = _file_and_name(path)
+    studies = load_studies(file)
+    names = [study.name for study in studies]
+    if not name and len(studies) > 1:
+        raise Refused(f"{file} defines {len(studies)} studies; name one, as {file}:{names[0]} ({', '.join(names)})")
+    if name and name not in names:
+        raise Refused(f"{file} defines no study {name!r}; it defines {', '.join(names)}")
+    return studies[names.index(name) if name else 0]
+
+
+def _file_and_name(path: Path | str) -> tuple[Path, str]:
+    """The file and the name of `FILE.py:NAME`; "" for no name."""
+    file, colon, name = str(path).rpartition(":")
+    return (Path(file), name) if colon and file.endswith(".py") else (Path(path), "")
+
+
+def load_studies(path: Path | str) -> tuple[Study, ...]:
+    """The studies that an experiment file defines: the one named `study`, or those of the list `studies`.
+
+    Refused, as by `load_study`; and two of one name.
+    """
+    file, name = _file_and_name(path)
+    if name:
+        return (load_study(path),)
+    content = _run(file)
+    studies = content.get("studies", [content["study"]] if "study" in content else [])
+    if not studies or not isinstance(studies, (list, tuple)) or not all(isinstance(study, Study) for study in studies):
+        raise Refused(f"{file} defines no study; end it with `study = Study(...)`, or `studies = [Study(...), ...]`")
+    names = [study.name for study in studies]
+    if len(set(names)) < len(names):
+        raise Refused(f"{file} defines two studies of one name; name each differently")
+    return tuple(studies)
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """What an experiment file defines."""
     if not path.is_file():
         raise Refused(f"{path}: there is no such experiment file; the ones that come along are in experiments/")
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)
     try:
-        study = runpy.run_path(str(path)).get("study")
+        return runpy.run_path(str(path))
     except Refused as error:
         raise Refused(f"{path}: {error}") from None
     except SyntaxError as error:
@@ -510,6 +545,3 @@ def load_study(path: Path | str) -> Study:
         raise Refused(f"{path}:{line}: {type(error).__name__}: {reason}") from None
     finally:
         sys.path.remove(folder)
-    if not isinstance(study, Study):
-        raise Refused(f"{path} defines no study; end it with `study = Study(...)`")
-    return study

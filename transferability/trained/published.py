@@ -114,7 +114,9 @@ def _tensors(file: Path) -> Any:
             return safetensors.torch.load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        with open(file, "rb") as handle:
+            is_pickled = zipfile.is_zipfile(file) or handle.read(1) == b"\x80"
+        if is_pickled:
             raise Refused(
                 f"{file} holds more than tensors, and reading it would run code; save the network's state_dict() "
                 "alone, best as .safetensors"
@@ -260,6 +262,7 @@ def _by_order(published: Published, given: Mapping[str, Tensor], wanted: Mapping
 
 
 def _refuse_misfit(published: Published, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    wanted = {name: value for name, value in wanted.items() if not name.endswith(COUNTER)}
     missing = [name for name in wanted if name not in given]
     spare = [name for name in given if name not in wanted and not name.endswith(COUNTER)]
     if missing or spare:
