@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from ilsvrc import tar_of
 from pictures import picture, pixels, put, zipped
+from typer.testing import CliRunner
 
+from transferability.cli import app
+from transferability.data import pack as module
 from transferability.data.pack import Options, pack
 from transferability.data.packed import PackedImages, describe, open_packed, verify
 from transferability.files import Refused
@@ -265,3 +268,43 @@ def test_caltech_101_without_its_clutter(tmp_path: Path, capsys: pytest.CaptureF
     assert errors[:-2] == ([f"not read: {annotations}, without pictures"] if place else [])
     assert errors[-2] == "left out: 2 pictures of BACKGROUND_Google, which is no class"
     assert errors[-1].startswith("Caltech-101: 4 pictures of 2 classes")
+
+
+def test_interrupted_it_goes_on_and_ends_with_the_same_bytes_with_any_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transferability.data.pack.FEW_IMAGES", 0)
+    monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # three blocks of two images
+    source = files(tmp_path / "source", *DOMAINS)
+    expected = pack(str(source), tmp_path / "expected", Options(workers=2))
+    packing, packed_blocks = module.pack_block, []
+
+    def interrupt(block: module.Block) -> module.PackedBlock:
+        if len(packed_blocks) == 1:
+            raise KeyboardInterrupt
+        packed_blocks.append(block.number)
+        return packing(block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "pack_block", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pack(str(source), tmp_path / "packed", Options(workers=1))
+    assert packed_blocks == [0] and not (tmp_path / "packed").exists()
+    packed = pack(str(source), tmp_path / "packed", Options(workers=1))
+    assert packed.checksum == expected.checksum
+    names = {path.name for path in expected.folder.iterdir()}
+    assert names == {path.name for path in packed.folder.iterdir()} and {"train-domains.npy", "val-domains.npy"} < names
+    assert all(
+        (packed.folder / name).read_bytes() == (expected.folder / name).read_bytes()
+        for name in names - {"manifest.json"}
+    )
+
+
+def test_the_command_takes_the_layout_and_says_what_it_packed(tmp_path: Path) -> None:
+    source = files(tmp_path / "source", *(f"{animal}/{i}/0.png" for animal in ("cat", "dog") for i in range(2)))
+    arguments = ["pack", str(source), str(tmp_path / "packed"), "--layout", "classes", "--workers", "1"]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0 and "4 images in one pool" in outcome.output
+    assert "2 classes" in outcome.output and "domains" not in outcome.output
+    outcome = CliRunner().invoke(app, ["verify", str(tmp_path / "packed")])
+    assert outcome.exit_code == 0 and outcome.output.endswith("every checksum is right\n")

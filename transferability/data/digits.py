@@ -165,7 +165,7 @@ def _npz_lists(path: Path, content: np.lib.npyio.NpzFile, train: str, test: str)
 # ---------------------------------------------------------------------------------------------- reading
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # in every worker
 def _images(path: str, name: str, changed: int) -> np.ndarray:
     """The images of a file, (N, H, W) or (N, H, W, 3) uint8. `changed`: the file's time, which tells it from a later
     one of the same name; `name`: the array of a .npz."""

@@ -7,7 +7,7 @@
 The two are told apart by what is two folders deep: domains hold nothing but class folders, and more than half of their
 names stand in several domains. What may be either is refused until the layout is given. A folder around all, or around
 the class folders of a domain (Office-31's images/), does not count; nor do folders beside it that have no pictures, nor
-files beside the class folders that are none. Clutter classes of published sets are left out (`CLUTTER_CLASSES`).
+files beside the class folders that are no pictures. Clutter classes of published sets are left out (`CLUTTER_CLASSES`).
 """
 
 from collections import Counter
