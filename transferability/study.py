@@ -20,7 +20,7 @@ from transferability.networks.chain import Chain
 from transferability.published import Published
 from transferability.recipe import Recipe
 from transferability.splits import Part, check_own_splits, split_tasks
-from transferability.treatment import RANDOM, Treatment
+from transferability.treatment import Treatment
 
 RECORD_FORMAT = 1
 # How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
@@ -349,30 +349,39 @@ def grid(
     seeds: Sequence[int] = (0,),
     targets: str = "AB",
     kinds: Sequence[str] = ("base", "BnB", "BnB+", "AnB", "AnB+"),
+    cuts: Sequence[int] | None = None,
 ) -> list[Network]:
-    """The usual product: for each split, seed and target the bases and the treatments at n = 1 … depth - 1.
+    """The usual product: for each split, seed and target the bases and the treatments at every n.
 
-    `kinds`: any of base, BnB, BnB+, AnB, AnB+, RnB, and B8B+ (all layers copied and trained on, whatever the
-    depth). They are spelled for target B and mean the same for target A.
+    `kinds`: any of base, BnB, AnB and RnB, with `+` or a rule (AnB+0.1, AnB+chain), and B8B+ (all layers copied and
+    trained on, whatever the depth). They are spelled for target B and mean the same for target A. `cuts`: the n; None:
+    1 … depth - 1.
     """
-    sources = {"BnB": "own", "AnB": "other", "RnB": RANDOM, "B8B": "own", "base": ""}
     networks = []
-    for kind in kinds:
-        if kind.removesuffix("+") not in sources or kind in ("base+", "B8B"):
-            raise Refused(f"grid: {kind!r} is no kind; write base, BnB, BnB+, AnB, AnB+, RnB or B8B+")
-        if "whole" in splits and kind.startswith("A"):
-            raise Refused(f"grid: split whole has one task, so there is no {kind}")
     for split in splits:
         for seed in seeds:
             for target in "W" if split == "whole" else targets:
-                other = {"A": "B", "B": "A", "W": "W"}[target]
                 for kind in kinds:
-                    word = sources[kind.removesuffix("+")]
-                    source = {"own": target, "other": other}.get(word, word)
-                    rate = 1.0 if kind.endswith("+") else 0.0
-                    cuts = (0,) if kind == "base" else (depth,) if kind == "B8B+" else range(1, depth)
-                    networks += [Network(split, Treatment(target, source, n, 0, rate), recipe, seed) for n in cuts]
+                    pattern = _of_kind(kind)
+                    if split == "whole" and pattern.source == "A":
+                        raise Refused(f"grid: split whole has one task, so there is no {kind}")
+                    other = {"A": "B", "B": "A", "W": "W"}[target]
+                    source = {"A": other, "B": target}.get(pattern.source, pattern.source)
+                    whole = (0,) if kind == "base" else (depth,) if kind == "B8B+" else None
+                    networks += [
+                        Network(split, replace(pattern, target=target, source=source, n=n), recipe, seed)
+                        for n in whole or (range(1, depth) if cuts is None else cuts)
+                    ]
     return networks
+
+
+def _of_kind(kind: str) -> Treatment:
+    """The treatment that a kind of `grid` stands for, at n = 1 and for target B."""
+    if kind in ("base", "B8B+"):
+        return treatments.parse("baseB" if kind == "base" else "B8B+")
+    if not re.fullmatch(r"[ABR]nB(\+.*)?", kind):
+        raise Refused(f"grid: {kind!r} is no kind; write base, BnB, AnB, RnB, with + or a rule behind them, or B8B+")
+    return treatments.parse(kind.replace("n", "1", 1))
 
 
 def network(name: str, recipe: Recipe, variant: str = "") -> Network:

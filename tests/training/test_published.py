@@ -28,6 +28,7 @@ from transferability.results.table import read_results
 from transferability.runs.paths import data_root, study_folder
 from transferability.splits import pair
 from transferability.study import Network, Study, network
+from transferability.trained.export import export
 from transferability.trained.network import load_network
 from transferability.trained.normalisation import normalisation
 from transferability.trained.published import fitted, read_origin
@@ -306,3 +307,21 @@ def test_the_commands_know_it(roots: Path, packed: PackedImages) -> None:
     assert [status.state for status in statuses(study, study.networks)] == ["missing", "waiting"]
     train(study)
     assert [status.state for status in statuses(study, study.networks)] == ["done", "done"]
+
+
+def test_it_is_loaded_and_exported_like_any_other(roots: Path, packed: PackedImages) -> None:
+    """Its scores are those of the original network on the same input."""
+    study = published_study(str(saved(roots, "safetensors", original())), **GIVEN)
+    train(study)
+    trained = load_network(study, "elsewhere-tiny/baseA", study_folder("published"), data_root())
+    assert trained.classes[:2] == ("class 0", "class 1") and len(trained.classes) == 9
+    assert (trained.preprocessing.size, trained.preprocessing.crop, trained.preprocessing.squash) == (16, 14, False)
+    module = residual(9)
+    module.load_state_dict(original())
+    x = trained.preprocessing(packed.val.images[:5])
+    with torch.no_grad():
+        assert torch.equal(trained(x), module.eval()(x))
+    assert "9 classes" in export(trained, roots / "base.safetensors")
+    assert safetensors.torch.load_file(roots / "base.safetensors").keys() == original().keys()
+    with pytest.raises(Refused, match="is published: the images that it is validated on are not in this study"):
+        trained.accuracy()

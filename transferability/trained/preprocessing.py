@@ -20,8 +20,9 @@ from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused
 from transferability.runs.paths import StudyFolder
-from transferability.study import Network
-from transferability.trained.normalisation import normalisation
+from transferability.runs.result import Result
+from transferability.study import Network, Study
+from transferability.trained.normalisation import normalisation, read_normalisation
 
 OneImage: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray
 Images: TypeAlias = OneImage | Sequence[OneImage]
@@ -142,3 +143,16 @@ def preprocessing_of(network: Network, tasks: Tasks, folder: StudyFolder) -> Pre
     place = slice(start, start + recipe.crop)
     squash = not str(read_manifest(packed.folder).get("resize", "")).startswith("shorter side")
     return Preprocessing(packed.size, squash, recipe.shrink, recipe.crop, mean[place, place].copy(), scale)
+
+
+def published_preprocessing(study: Study, result: Result, folder: StudyFolder) -> Preprocessing:
+    """What the images of a published base go through: shorter side to the published size, the centre, its own mean.
+
+    Where the base is another study's, whose mean is an image: squashed to that image's size.
+    """
+    size, crop = int(result.provenance["published"]["resize"]), study.architecture.crop
+    mean, scale = read_normalisation(study.by_name[result.name], folder, size)
+    start = (size - crop) // 2
+    place = slice(start, start + crop)
+    is_image = bool(np.ptp(mean, axis=(0, 1)).any())
+    return Preprocessing(size, is_image, 1, crop, mean[place, place].copy(), scale)

@@ -293,4 +293,6 @@ def _hint_at_classes(published: Published, given: Tensor, wanted: Tensor) -> str
 
 def resize_side(origin: Origin, crop: int) -> int:
     """The side to which images' shorter side is resized before the crop: as published, else by the usual 7/8."""
+    if origin.mean.ndim > 1:
+        return len(origin.mean)
     return max(crop, origin.resize or math.ceil(crop * 8 / 7))
