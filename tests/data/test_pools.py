@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from ilsvrc import tar_of
 from pictures import picture, pixels, put, zipped
+from typer.testing import CliRunner
 
+from transferability.cli import app
+from transferability.data import pack as module
 from transferability.data.pack import Options, pack
 from transferability.data.packed import PackedImages, describe, open_packed, verify
 from transferability.files import Refused
@@ -95,6 +98,14 @@ def test_folders_of_the_same_class_folders_are_domains(
     assert "has no pictures" not in capsys.readouterr().err
 
 
+def test_lists_beside_the_folder_of_domains_are_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """PACS has kfold/ and splits/."""
+    source = files(tmp_path / "source", *(f"kfold/{name}" for name in DOMAINS))
+    put(source / "splits" / "web_train_kfold.txt", b"web/mug/1.png 1\n")
+    assert packed_set(source).domains == ("dslr", "web")
+    assert capsys.readouterr().err.splitlines()[0] == "not read: splits/, without pictures"
+
+
 def test_a_domain_that_lacks_a_class_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = files(tmp_path / "source", *DOMAINS, "art/mug/0.png", "art/cup/0.png", "web/cup/0.png")
     packed = packed_set(source)
@@ -129,8 +140,9 @@ def test_what_may_be_domains_or_classes_is_refused_until_the_layout_is_given(tmp
     )
 
 
-def test_one_folder_in_every_class_folder_makes_no_domains(tmp_path: Path) -> None:
-    source = files(tmp_path / "source", *(f"{c}/images/{i}.png" for c in ("ant", "bus") for i in range(2)))
+@pytest.mark.parametrize("name", ["images", "jpg"])  # Flowers have jpg/, but not in class folders
+def test_one_folder_in_every_class_folder_makes_no_domains(tmp_path: Path, name: str) -> None:
+    source = files(tmp_path / "source", *(f"{c}/{name}/image_000{i}.jpg" for c in ("ant", "bus") for i in range(2)))
     assert contents(packed_set(source)) == ([0, 1, 2, 3], ["ant", "ant", "bus", "bus"], [])
 
 
@@ -209,7 +221,7 @@ def test_what_is_no_pool_is_refused_by_name(tmp_path: Path, names: tuple[str, ..
     assert message in refusal(files(tmp_path / "source", *names))
 
 
-def test_an_empty_folder_an_empty_class_and_folders_of_lists_are_refused(tmp_path: Path) -> None:
+def test_empty_folders_folders_of_lists_and_of_archives_are_refused(tmp_path: Path) -> None:
     source = files(tmp_path / "source", "ant/0.png", "ant/1.png", "lists/a.txt")
     put(source / "labels.csv", b"path,label\n")
     assert refusal(source).endswith(
@@ -223,6 +235,14 @@ def test_an_empty_folder_an_empty_class_and_folders_of_lists_are_refused(tmp_pat
     for layout in (None, "classes", "domains"):
         assert "has no folder train/: it needs train/ and val/" in refusal(source, layout)
     assert "--layout both: it must be classes or domains" in refusal(source, "both")
+    put(source / "caltech" / "101_ObjectCategories.tar.gz", b"archive")
+    archive = zipped(source, tmp_path / "caltech-101.zip")
+    hint = "101_ObjectCategories.tar.gz: unpack that and give the folder"
+    assert refusal(archive).endswith(f"; it holds caltech/{hint}")
+    assert refusal(source / "caltech").endswith(f"; it holds {hint}")
+    shutil.rmtree(source / "caltech")
+    os.rename(archive, source / "photos.zip")
+    assert refusal(source).endswith("; it holds photos.zip: give that")
 
 
 def test_unreadable_pictures_may_leave_too_few_of_a_class(tmp_path: Path) -> None:
@@ -244,5 +264,47 @@ def test_caltech_101_without_its_clutter(tmp_path: Path, capsys: pytest.CaptureF
     packed = packed_set(tmp_path / "source" if place else root)
     assert packed.pool and contents(packed)[1] == ["Faces", "Faces", "ant", "ant"]
     errors = capsys.readouterr().err.splitlines()
-    assert errors[0] == "left out: 2 pictures of BACKGROUND_Google, which is no class"
-    assert errors[1].startswith("Caltech-101: 4 pictures of 2 classes")
+    annotations = f"{place}/".replace("101_ObjectCategories", "Annotations")
+    assert errors[:-2] == ([f"not read: {annotations}, without pictures"] if place else [])
+    assert errors[-2] == "left out: 2 pictures of BACKGROUND_Google, which is no class"
+    assert errors[-1].startswith("Caltech-101: 4 pictures of 2 classes")
+
+
+def test_interrupted_it_goes_on_and_ends_with_the_same_bytes_with_any_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transferability.data.pack.FEW_IMAGES", 0)
+    monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # three blocks of two images
+    source = files(tmp_path / "source", *DOMAINS)
+    expected = pack(str(source), tmp_path / "expected", Options(workers=2))
+    packing, packed_blocks = module.pack_block, []
+
+    def interrupt(block: module.Block) -> module.PackedBlock:
+        if len(packed_blocks) == 1:
+            raise KeyboardInterrupt
+        packed_blocks.append(block.number)
+        return packing(block)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "pack_block", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pack(str(source), tmp_path / "packed", Options(workers=1))
+    assert packed_blocks == [0] and not (tmp_path / "packed").exists()
+    packed = pack(str(source), tmp_path / "packed", Options(workers=1))
+    assert packed.checksum == expected.checksum
+    names = {path.name for path in expected.folder.iterdir()}
+    assert names == {path.name for path in packed.folder.iterdir()} and {"train-domains.npy", "val-domains.npy"} < names
+    assert all(
+        (packed.folder / name).read_bytes() == (expected.folder / name).read_bytes()
+        for name in names - {"manifest.json"}
+    )
+
+
+def test_the_command_takes_the_layout_and_says_what_it_packed(tmp_path: Path) -> None:
+    source = files(tmp_path / "source", *(f"{animal}/{i}/0.png" for animal in ("cat", "dog") for i in range(2)))
+    arguments = ["pack", str(source), str(tmp_path / "packed"), "--layout", "classes", "--workers", "1"]
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0 and "4 images in one pool" in outcome.output
+    assert "2 classes" in outcome.output and "domains" not in outcome.output
+    outcome = CliRunner().invoke(app, ["verify", str(tmp_path / "packed")])
+    assert outcome.exit_code == 0 and outcome.output.endswith("every checksum is right\n")

@@ -140,8 +140,23 @@ def test_a_column_for_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert packed.train.several is not None
     assert packed.train.several.tolist() == [[1, 0], [1, 1], [0, 1], [-1, 1]]
     assert np.array_equal(packed.train.images, [pixels(i) for i in (1, 3, 0, 2)])
-    assert capsys.readouterr().err.splitlines()[0] == "not read: column age"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "not read: column age"
+    assert not any("one picture only" in line for line in lines)
     assert "1.25 classes per image, 1 times not known" in describe(packed)
+
+
+def test_a_class_of_one_picture_and_a_domain_that_lacks_a_class(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ("b/0.png,web,1,0", "b/1.png,web,1,-1", "a/2.png,dslr,1,1")
+    packed = packed_set(tmp_path, written(["path,domain,sun,sea", *rows]))
+    assert packed.train.labels.tolist() == [0, 1, 1] and packed.train.domains is not None
+    assert packed.train.domains.tolist() == [0, 1, 1]
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        "class sea is in one picture only: it can be trained or validated, not both",
+        "domain web has no pictures of class sea",
+    ]
 
 
 def test_marks_are_part_of_what_is_packed(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Class ids are the labels as text, with leading zeros where there are more than ten. Grey images become RGB.
 
     MNIST       train-images-idx3-ubyte, train-labels-idx1-ubyte and the same of t10k, gzipped or not, in a folder, its
-                raw/, or raw/ of one folder in it (MNIST/raw); FashionMNIST, KMNIST and QMNIST's have the same form
+                raw/, or raw/ of one folder in it (MNIST/raw); FashionMNIST and KMNIST have the same form
     USPS        usps.bz2 and usps.t.bz2, in the format of LIBSVM
     SVHN        train_32x32.mat and test_32x32.mat; extra_32x32.mat is left out
     .npz        uint8 images train_x and test_x (N, H, W) or (N, H, W, 3), and whole numbers train_y and test_y; also
@@ -165,7 +165,7 @@ def _npz_lists(path: Path, content: np.lib.npyio.NpzFile, train: str, test: str)
 # ---------------------------------------------------------------------------------------------- reading
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)  # in every worker
 def _images(path: str, name: str, changed: int) -> np.ndarray:
     """The images of a file, (N, H, W) or (N, H, W, 3) uint8. `changed`: the file's time, which tells it from a later
     one of the same name; `name`: the array of a .npz."""

@@ -10,7 +10,7 @@ Flowers-102   jpg/image_00001.jpg …, imagelabels.mat, setid.mat: training and 
 
 import re
 
-from transferability.data.listing import Entries, ImageLists, ImageRef, Tree, bytes_of, find_folder, join
+from transferability.data.listing import Entries, ImageLists, ImageRef, Tree, bytes_of, find_folders, join
 from transferability.data.matlab import mat_numbers
 from transferability.files import Refused, shown
 
@@ -26,9 +26,10 @@ AGAIN = "download it again"
 
 def tree_images(tree: Tree) -> ImageLists | None:
     """The images of Flowers-17 or -102 in a folder or archive. None where there are none."""
-    root = find_folder(tree, {"jpg"})
-    if root is None:
+    roots = find_folders(tree, {"jpg"})
+    if len(roots) != 1:
         return None
+    root = roots[0]
     entries = tree.below(root)
     start = join(root, "jpg/")
     images = {

@@ -172,18 +172,15 @@ def listed_tree(path: Path, entries: Entries) -> Tree:
     return Tree(path, lambda folder: sorted(children.get(folder, [])), below)
 
 
-def find_folder(tree: Tree, names: set[str]) -> str | None:
-    """The folder that holds folders of all these `names`, the one least deep, or None. Raises Refused where there are
-    several."""
+def find_folders(tree: Tree, names: set[str]) -> list[str]:
+    """The folders that hold folders of all these `names`, those least deep, in order."""
     level = [""]
     while level:
         children = {folder: tree.folders(folder) for folder in level}
         if places := sorted(folder for folder in level if names <= {*children[folder]}):
-            if len(places) > 1:
-                raise Refused(f"{shown(tree.path)} holds {shown(places[0])} and {shown(places[1])}: give one of them")
-            return places[0]
+            return places
         level = [join(folder, child) for folder in level for child in children[folder]]
-    return None
+    return []
 
 
 # ------------------------------------------------------------------------------------------------ folders

@@ -6,14 +6,18 @@
 
 The two are told apart by what is two folders deep: domains hold nothing but class folders, and more than half of their
 names stand in several domains. What may be either is refused until the layout is given. A folder around all, or around
-the class folders of a domain (Office-31's images/), does not count; nor do files beside the folders, unless they are
-pictures. Clutter classes of published sets are left out (`CLUTTER_CLASSES`).
+the class folders of a domain (Office-31's images/), does not count; nor do folders beside it that have no pictures, nor
+files beside the class folders that are no pictures. Clutter classes of published sets are left out (`CLUTTER_CLASSES`).
 """
 
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 
 from transferability.classes import same_text
 from transferability.data.listing import Entries, ImageLists, ImageRef, Tree, join, listed_tree
+from transferability.data.several import first_of
 from transferability.files import Refused, shown
 
 LAYOUTS = ("classes", "domains")
@@ -22,25 +26,29 @@ TRAIN_FOLDERS = ("train", "training", "ilsvrc2012_img_train")  # in lower case, 
 VAL_FOLDERS = ("val", "validation", "valid", "ilsvrc2012_img_val", "test", "testing")
 CLUTTER_CLASSES = ("BACKGROUND_Google", "257.clutter")  # of Caltech-101 and -256: pictures of no class
 CALTECH = "101_ObjectCategories"
-PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".heic", ".avif"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
+)
+ARCHIVES = (".zip", ".tar", ".npz")  # that can be given
+OTHER_ARCHIVES = (".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z")
 
 Classes = dict[str, list[ImageRef]]
 
 
 def pool_images(tree: Tree, layout: str | None) -> ImageLists:
     """The images of class folders, or of domains of class folders. Raises Refused where there are neither."""
-    root = class_root(tree)
+    root, unread = class_root(tree)
     entries = tree.below(root)
     listed = listed_tree(tree.path, entries)
-    folders = listed.folders(root)
-    if layout is None and first_name(folders, VAL_FOLDERS):
+    if layout is None and first_name(listed.folders(root), VAL_FOLDERS):
         raise lacks(tree, "train", root)
     refuse_no_classes(tree, entries, root)
+    notes = [f"not read: {first_of(unread)}, without pictures"] if unread else []
     if layout == "domains" or (layout is None and are_domains(listed, root)):
-        return domain_images(listed, root)
+        return replace(domain_images(listed, root), notes=tuple(notes))
     classes = class_folders(entries, root)
     refuse_other_folders(tree, entries, classes)
-    notes = []
     for name in CLUTTER_CLASSES:
         if name in classes:
             notes.append(f"left out: {len(classes.pop(name)):,} pictures of {name}, which is no class")
@@ -49,16 +57,25 @@ def pool_images(tree: Tree, layout: str | None) -> ImageLists:
     return ImageLists(arrangement, classes, {}, pool=True, notes=tuple(notes))
 
 
-def class_root(tree: Tree) -> str:
-    """The folder that holds the class folders or domains: the first that holds more than one folder, or pictures."""
+def class_root(tree: Tree) -> tuple[str, list[str]]:
+    """The folder that holds the class folders or domains: the first in which more than one folder has pictures in it,
+    by the names of files. And the folders beside it, which have none."""
+    listed = listed_tree(tree.path, tree.below(""))
+    with_pictures: set[str] = set()
+    for name in filter(is_picture, listed.below("")):
+        folder = name.rpartition("/")[0]
+        while folder not in with_pictures and folder:
+            with_pictures.add(folder)
+            folder = folder.rpartition("/")[0]
     root = ""
+    unread: list[str] = []
     while True:
-        children = tree.folders(root)
-        if CALTECH in children:
-            return join(root, CALTECH)
-        if len(children) != 1 or not tree.folders(join(root, children[0])):
-            return root
-        root = join(root, children[0])
+        folders = [join(root, name) for name in listed.folders(root)]
+        inner = [folder for folder in folders if folder in with_pictures] or folders
+        if len(inner) != 1 or not listed.folders(inner[0]):
+            return root, unread
+        root = inner[0]
+        unread += [f"{folder}/" for folder in folders if folder != root]
 
 
 def parts(tree: Tree, folder: str) -> tuple[str, str] | None:
@@ -143,15 +160,19 @@ def are_domains(tree: Tree, root: str) -> bool:
 
 
 def refuse_no_classes(tree: Tree, entries: Entries, root: str) -> None:
-    """Refuses a folder that holds no files in folders: no classes."""
-    if not any(image is not None and name.rpartition("/")[0] != root for name, image in entries.items()):
-        strays = [image for name, image in entries.items() if image is not None and is_picture(name)]
-        if strays:
-            raise Refused(
-                f"{shown(tree.path)} holds pictures, such as {shown(strays[0].name)}, but no folders of classes: sort"
-                " them into one folder per class, or give a CSV table with the columns path and label"
-            )
-        raise lacks(tree, "train", root)
+    """Refuses a folder that holds no files in folders, or archives in place of pictures: no classes."""
+    files = [name for name, image in entries.items() if image is not None]
+    strays = [name for name in files if is_picture(name)]
+    if not strays and archive_hint(tree.path, files):
+        raise lacks(tree, "train", root, files)
+    if any(name.rpartition("/")[0] != root for name in files):
+        return
+    if strays:
+        raise Refused(
+            f"{shown(tree.path)} holds pictures, such as {shown(strays[0])}, but no folders of classes: sort"
+            " them into one folder per class, or give a CSV table with the columns path and label"
+        )
+    raise lacks(tree, "train", root)
 
 
 def refuse_other_folders(tree: Tree, entries: Entries, classes: Classes) -> None:
@@ -168,16 +189,24 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURES)
 
 
-def lacks(tree: Tree, folder: str, inner: str = "") -> Refused:
-    """The error about a missing train/ or val/."""
+def lacks(tree: Tree, folder: str, inner: str = "", files: Iterable[str] = ()) -> Refused:
+    """The error about a missing train/ or val/. Where an archive is among the files, it may be what was meant."""
     inside = f" in {shown(inner)}" if inner else ""
-    archives = sorted(tree.path.glob("*.zip")) if tree.path.is_dir() else []
-    hint = f"; it holds {shown(archives[0].name)}: give that" if archives else ""
     return Refused(
         f"{shown(tree.path)} has no folder {folder}/{inside}: it needs train/ and val/ (or validation/, valid/,"
         f" test/) of one folder per class, or class folders alone (--layout classes, if a class has such a name), or"
-        f" a published data set as 'transferability pack --help' lists them{hint}"
+        f" a published data set as 'transferability pack --help' lists them{archive_hint(tree.path, files)}"
     )
+
+
+def archive_hint(path: Path, names: Iterable[str]) -> str:
+    """Which archive of some `names` of files in a folder or archive may be meant; '' where there is none."""
+    for name in sorted(names):
+        if path.is_dir() and name.lower().endswith(ARCHIVES):
+            return f"; it holds {shown(name)}: give that"
+        if name.lower().endswith((*ARCHIVES, *OTHER_ARCHIVES)):
+            return f"; it holds {shown(name)}: unpack that and give the folder"
+    return ""
 
 
 def inner_folder(tree: Tree, folder: str) -> str:

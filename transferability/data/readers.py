@@ -125,7 +125,7 @@ def folder_images(path: Path, layout: str | None) -> ImageLists:
 def tree_images(tree: Tree, layout: str | None) -> ImageLists:
     """The images of a folder or archive."""
     if layout:
-        root = class_root(tree)
+        root, _ = class_root(tree)
         return part_images(tree, root) if layout == "classes" and parts(tree, root) else pool_images(tree, layout)
     root_of_parts = find_root(tree)
     if root_of_parts is not None:

@@ -1,5 +1,6 @@
 """Images with several classes: what the lists of a packed set are made of."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from transferability.data.listing import ImageLists, ImageRef
@@ -14,7 +15,7 @@ def several_lists(arrangement: str, train: Marks, val: Marks | None) -> ImageLis
 
     An image stands under the first of its classes (ascending id). Left out by rule, with a note: classes that no
     training image has, since nothing can be learnt about them; then images in which no class is present. Classes that
-    are never validated are kept, with a note.
+    no validation image has, or, in a pool, one image alone, are kept, with a note.
     """
     present = {subset: _present(marks.values()) for subset, marks in (("train", train), ("val", val or {}))}
     classes = sorted(present["train"])
@@ -32,11 +33,14 @@ def several_lists(arrangement: str, train: Marks, val: Marks | None) -> ImageLis
                 continue
             several[image] = marks
             sets[subset].setdefault(first, []).append(image)
+    counts = Counter(class_id for marks in several.values() for class_id, mark in marks.items() if mark == 1)
     notes = []
     if unlearnt := sorted(present["val"] - present["train"]):
         notes.append(f"left out: class {first_of(unlearnt)}, which no training picture has")
     if left_out:
         notes.append(f"left out: {first_of([image.place for image in left_out])}, in which no class is present")
+    if val is None and (rare := [class_id for class_id in classes if counts[class_id] == 1]):
+        notes.append(f"class {first_of(rare)} is in one picture only: it can be trained or validated, not both")
     if val is not None and (unseen := sorted(present["train"] - present["val"])):
         notes.append(f"class {first_of(unseen)} is in no validation picture: it has no average precision")
     return ImageLists(arrangement, sets["train"], sets["val"], pool=val is None, several=several, notes=tuple(notes))

@@ -7,7 +7,7 @@ not judged in the challenge). Difficult classes are packed as not known. Where t
 
 import re
 
-from transferability.data.listing import ImageLists, Tree, find_folder, join, text_of
+from transferability.data.listing import ImageLists, Tree, find_folders, join, text_of
 from transferability.data.several import Marks, several_lists
 from transferability.files import Refused, shown
 
@@ -17,9 +17,12 @@ MARKS = {"1": 1, "0": -1}  # of the lists → of packed sets; absent classes are
 
 def tree_images(tree: Tree) -> ImageLists | None:
     """The images of one year of PASCAL VOC in a folder or archive. None where there are none."""
-    root = find_folder(tree, {"JPEGImages", "ImageSets"})
-    if root is None:
+    roots = find_folders(tree, {"JPEGImages", "ImageSets"})
+    if not roots:
         return None
+    if len(roots) > 1:
+        raise Refused(f"{shown(tree.path)} holds {shown(roots[0])} and {shown(roots[1])}: give one of them")
+    root = roots[0]
     entries = tree.below(root)
     place = shown(f"{tree.path}/{root}".rstrip("/"))
     lists: dict[str, dict[str, str]] = {}  # by part and class: the list's name
