@@ -9,9 +9,11 @@ Weights of SqueezeNet 1.0: a file data/weights/squeezenet1_0.safetensors with th
 `Published("torchvision:SqueezeNet1_0_Weights.IMAGENET1K_V1")`, where there is internet.
 
 A is ImageNet, published; B is the flowers: 17 classes of 80 pictures (60 here where only part of them is at hand), of
-which each seed draws 20 per class to validate. Scratch (baseB), transfer frozen, fine-tuned at the full rate and at a
-tenth, selffers and random features, at six cuts, three seeds: 2 x 94 networks, about 90 minutes on two cores. The
-pictures are small, 96 pixels, for that reason alone: the networks were trained on 224 and more.
+which each seed draws 20 per class to validate. The pictures are small, 96 pixels, to save time alone: the networks
+were trained on 224 and more.
+
+Cost: scratch (baseB), transfer frozen, fine-tuned at the full rate and at a tenth, selffers and random features, at six
+cuts, three seeds: 2 x 94 networks, about 90 minutes on two cores, estimated; nobody has run all of it yet.
 
 Expect: scratch far below everything that is copied; the best frozen cut below the top; fine-tuning at a tenth as good
 as any.

@@ -22,6 +22,7 @@ class Recipe:
     rate: learning rate of the weights.
     crop: side of the square that the network sees, in pixels; random in training, central in validation.
     validate_every: steps between two validations.
+    validate_start: also judge the validation images before the first step.
     schedule: "cosine": linear growth for `warmup` steps, then half a cosine to 0, with PyTorch's momentum; "step":
         divided by 10 every `drop_every` steps, with Caffe's momentum.
     drop_every: steps between two drops of the rate; needed by schedule "step".
@@ -68,6 +69,7 @@ class Recipe:
     rate: float
     crop: int
     validate_every: int
+    validate_start: bool = False
     schedule: str = "cosine"
     drop_every: int = 0
     warmup: int = 0

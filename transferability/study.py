@@ -439,13 +439,13 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
 
 
 def recorded_checksums(study: Study, chosen: Network, then: Mapping[str, Any]) -> dict[str, str]:
-    """Name of each packed set that a network's record speaks of → its checksum there."""
-    checksums = {}
+    """Name of each packed set that a network's record speaks of → its checksum there. KeyError if it lacks one."""
+    if isinstance(chosen.recipe, Published):
+        return {}
+    checksums = {study.part(chosen.split, chosen.treatment.target).data: then["data"]}
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
-        checksums = recorded_checksums(study, source, then.get("source", {}))
-    if "data" in then:
-        checksums[study.part(chosen.split, chosen.treatment.target).data] = then["data"]
+        checksums = recorded_checksums(study, source, then["source"]) | checksums
     return checksums
 
 

@@ -73,7 +73,7 @@ def to_pretended_gpu(module: FleetModule) -> None:
         for name, buffer in list(part._buffers.items()):
             if buffer is not None:
                 part._buffers[name] = moved(buffer)
-    for tally in (module.training_tally, module.validation_tally):
+    for tally in (module.training_tally, module.validation_tally, module.class_tally):
         tally.sums = moved(tally.sums)
     for group in module.optimiser.param_groups:
         group["params"] = [parameters[parameter] for parameter in group["params"]]

@@ -187,3 +187,27 @@ def test_a_checkpoint_of_an_earlier_version_is_read(roots: Path, packed: PackedI
     other.restore(earlier)
     for first, second in zip(one.optimiser.state.values(), other.optimiser.state.values(), strict=True):
         assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
+
+
+def test_the_validation_before_the_first_step(roots: Path, packed: PackedImages) -> None:
+    """Its row is of the networks as they are drawn or copied; nothing else changes; a kill leaves it there once."""
+    names = ["baseA", "A1B", "A3B+", "R1B"]
+    train(residual_study(names, RECIPE, name="without"))
+    study = residual_study(names, replace(RECIPE, validate_start=True))
+    train(study)
+    for name in names:
+        plain, result = outcome("without", name), outcome("residual", name)
+        assert result.series["step"] == [0, 6, 12] and plain.series["step"] == [6, 12]
+        assert {key: values[1:] for key, values in result.series.items()} == plain.series
+        assert result.series["train_loss"][0] is None and result.series["train_top1"][0] is None
+        assert all(torch.equal(value, result.weights[key]) for key, value in plain.weights.items())
+        assert result.result["val_top1"] == plain.result["val_top1"]
+    assert outcome("residual", "A3B+").series["val_loss"][0] != outcome("residual", "R1B").series["val_loss"][0]
+    (roots / "runs").rename(roots / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transferability.training.checkpoint.ASKED_EVERY", 1)
+        for step in (1, 7):
+            with killed_at(step):
+                train(study, replace(PLAIN, checkpoint_minutes=0.0), groups=[["baseA"]])
+        train(study, PLAIN, groups=[["baseA"]])
+    assert outcome("residual", "baseA") == outcome("residual", "baseA", roots / "whole")

@@ -73,7 +73,7 @@ class ClassTally(Metric):
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """logits: (networks, batch, classes). labels: (batch,)."""
         right = torch.cat([hits(logits, labels, 1)[0], torch.ones_like(labels, dtype=torch.bool)[None]])
-        self.sums.index_add_(1, labels, right.double())
+        self.sums.scatter_add_(1, labels.expand(right.shape), right.double())
 
     def compute(self) -> Tensor:
         """(networks,): the mean over classes of each class's accuracy."""
@@ -554,11 +554,18 @@ class FleetModule(L.LightningModule):
                 state["step"] = state["step"].to(self.device)
         return self.optimiser
 
+    def on_sanity_check_start(self) -> None:
+        """The validation before the first step (`validate_start`), which Lightning takes for a check of sanity."""
+        self.stopwatch.start()
+
     def on_train_epoch_start(self) -> None:
         self.stopwatch.start()
 
     def on_validation_epoch_end(self) -> None:
-        """Appends one row to the series of each network that is still trained."""
+        """Appends one row to the series of each network that is still trained.
+
+        Before the first step no image was trained on: the training loss and accuracy are no numbers.
+        """
         training, validation = self.training_tally.compute(), self.validation_tally.compute()
         self.training_tally.reset()
         self.validation_tally.reset()
@@ -578,7 +585,7 @@ class FleetModule(L.LightningModule):
             self.series[self.fleet.networks[index].name].append(
                 {
                     "step": self.step,
-                    "rate": self.recipe.rate_at(self.step - 1),
+                    "rate": self.recipe.rate_at(max(0, self.step - 1)),
                     "train_loss": train_loss,
                     "train_top1": train_top1,
                     "val_loss": val_loss,

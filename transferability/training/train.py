@@ -257,7 +257,7 @@ def _fit(
         max_epochs=recipe.validations - module.step // recipe.validate_every,
         check_val_every_n_epoch=1,
         reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=-1 if recipe.validate_start and not any(module.series.values()) else 0,
     )
     keep_memory()
     with gpu_arithmetic():
