@@ -1,8 +1,10 @@
 """Your own pictures, and a network that somebody else has trained. A template: change the lines marked with <-.
 
-transferability pack my-pictures data/my-pictures --size 128 --centre-crop    # one folder per class
-transferability run experiments/own_pictures.py
-python plots/figure2.py runs/own_pictures/results.csv
+    transferability pack my-pictures data/my-pictures --size 128 --centre-crop    # one folder per class
+    transferability run experiments/own_pictures.py
+    python plots/figure2.py runs/own_pictures/results.csv
+
+Cost: 52 networks; `transferability plan experiments/own_pictures.py --measure` says what they take on your machine.
 """
 
 from transferability.networks.cut import chain
