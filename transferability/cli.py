@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from transferability import __version__
-from transferability.files import Refused, in_words, print_any_character
+from transferability.files import Refused, in_words, lacks_training, print_any_character
 from transferability.runs.machine import (
     Machine,
     default_workers,
@@ -777,10 +777,6 @@ def claims(
         print_claims(own, Console(highlight=False, width=_output_width()))
 
 
-# What training needs beyond the package's own requirements: its extra `train`.
-TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightning_utilities", "pytorch_lightning")
-
-
 def main() -> None:
     """Entry point: a refusal is one line on standard error and exit code 2.
 
@@ -792,16 +788,9 @@ def main() -> None:
         del os.environ["COLUMNS"]  # 0, as some launchers set it, is no width
     try:
         app()
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in TRAINING_MODULES:
+    except (Refused, OSError, ImportError) as error:  # OSError: a full disk, another user's folder
+        if isinstance(error, ImportError) and not lacks_training(error):
             raise
-        print(
-            f"transferability: this command needs {error.name}, which is not installed; install the extra: "
-            "pip install '.[train]' in a clone of the project",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    except (Refused, OSError) as error:  # OSError: a full disk, another user's folder
         print(f"transferability: {in_words(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

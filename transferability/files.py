@@ -28,6 +28,8 @@ class Missing(Refused):
     """A file that does not exist."""
 
 
+# What training needs beyond the package's own requirements: its extra `train`.
+TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightning_utilities", "pytorch_lightning")
 # What a call fails with where the file system lacks a feature: CIFS, VirtualBox's shares, FUSE, …
 MISSING_FEATURE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV)
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of Excel's own files, and of LibreOffice's
@@ -115,7 +117,17 @@ def in_words(error: BaseException) -> str:
         }.get(error.errno or 0, "")
         subject = "the operating system says" if error.filename is None else error.filename
         return f"{subject}: {error.strerror}" + (f"; {advice}" if advice else "")
+    if isinstance(error, ImportError) and lacks_training(error):
+        todo = "in a clone of the project, pip install '.[train]'"
+        if isinstance(error, ModuleNotFoundError):
+            return f"this command needs {error.name}, which is not installed; install the extra: {todo}"
+        return f"this command needs {error.name}, which cannot be imported ({error.msg}); install it anew: {todo}"
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def lacks_training(error: ImportError) -> bool:
+    """Whether what cannot be imported comes with the extra `train`."""
+    return (error.name or "").partition(".")[0] in TRAINING_MODULES
 
 
 # ----------------------------------------------------------------------------------------- JSON and tables
@@ -136,6 +148,19 @@ def read_json(path: Path | str) -> Any:
         raise Missing(f"{path} does not exist") from None
     except orjson.JSONDecodeError as error:
         raise Refused(f"{path} is not readable as JSON ({error}); move it away and run again") from None
+
+
+@contextmanager
+def refusing_damage(file: Path, todo: str) -> Iterator[None]:
+    """Around code that takes apart what `read_json` has read from `file`: what has another shape is Refused by name.
+
+    todo: what to do then, for the message.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        defect = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
+        raise Refused(f"{shown(file)} {defect}; {todo}") from None
 
 
 def read_table(path: Path | str, columns: Sequence[str]) -> list[dict[str, str]]:

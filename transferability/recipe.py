@@ -31,6 +31,10 @@ class Recipe:
     beta2: AdamW's decay of the mean of squared gradients.
     decay: weight decay; biases and the factors of norms have none.
     pull: how strongly rule `sp` pulls copied weights towards what they were copied as, in place of their decay.
+    probe: share of the course for the new layers alone, under rule `probe`.
+    chain: share of the course before all layers are trained, under rule `chain`. 0: all of its phases are equally long.
+    gradual: share of the course before all layers are trained, under rule `gradual`.
+    fall: factor between the rates of neighbouring layers, under rule `fall` (2.6 is Howard and Ruder's, 2018).
     bias_rate: multiple of the rate for biases.
     shrink: whole factor by which the packed images are averaged down when they are loaded.
     mirror: mirror half of the training images, at random.
@@ -72,6 +76,10 @@ class Recipe:
     beta2: float = 0.999
     decay: float = 5e-4
     pull: float = 0.01
+    probe: float = 0.5
+    chain: float = 0.0
+    gradual: float = 0.5
+    fall: float = 2.6
     bias_rate: float = 2.0
     shrink: int = 1
     mirror: bool = True
@@ -97,17 +105,19 @@ class Recipe:
         for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
-        for field in ("beta2", "label_smoothing", "colour"):
+        for field in ("beta2", "label_smoothing", "colour", "chain"):
             if not 0 <= getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write 0 or more, below 1")
         if self.optimiser == "adamw" and self.momentum >= 1:
             raise Refused(f"recipe {self.name!r}: momentum is {self.momentum!r}; with adamw it has to be below 1")
-        for field in ("least_area", "held_out"):
+        for field in ("least_area", "held_out", "probe", "gradual"):
             if not 0 < getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a share below 1")
         for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
+        if not 1 <= self.fall < math.inf:
+            raise Refused(f"recipe {self.name!r}: fall is {self.fall!r}; write a number from 1 up")
         choices = {
             "schedule": ("step", "cosine"),
             "initialisation": ("paper", "variance-preserving"),

@@ -1,6 +1,7 @@
 """Workers that die, readers that leave, and interruptions: nothing of it is a failure of training."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tiny import tiny_study
 from waiting import LIMIT
 
 from transferability.data.packed import PackedImages
+from transferability.files import Refused
 from transferability.launch import local
 from transferability.launch.local import Job, ProgressLines, ThisProcess, Workers, train_pending
 from transferability.runs.ledger import is_done, pending
@@ -49,6 +51,37 @@ def test_an_idle_worker_that_is_killed_is_named_and_replaced(roots: Path, packed
         assert state == "failed" and "was killed (SIGKILL); run the same command again" in reason
         pool.start(third)
         assert ended(pool) == [("done", "")]
+    assert not list(study_folder("tiny").fleets.glob("*/failed.json"))
+
+
+def test_ctrl_c_reaches_no_worker_not_even_one_that_starts(roots: Path, packed: PackedImages) -> None:
+    """A terminal sends it to all processes; a worker whose interpreter is starting would end in a traceback."""
+    study = tiny_study(["baseA"])
+    (fleet,) = fleets(study.networks)
+    with Workers(job_of(study), 1) as pool:
+        pool.start(fleet)
+        os.kill(pool.pool[0].processes[0].pid or 0, signal.SIGINT)
+        assert ended(pool) == [("done", "")]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("raise ModuleNotFoundError('none', name='lightning')", "needs lightning, which is not installed; install"),
+        ("raise ImportError('libx.so: no file', name='torch._C')", "needs torch._C, which cannot be imported (libx.so"),
+        ("raise RuntimeError('operator nms does not exist')", "RuntimeError: operator nms does not exist"),
+    ],
+)
+def test_where_nothing_can_be_trained_one_line_says_why(
+    roots: Path, packed: PackedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    """Workers look where this process looks, and there find a broken Lightning."""
+    (tmp_path / "lightning.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    study = tiny_study(["baseA", "baseB"])
+    with Workers(job_of(study), 1) as pool, pytest.raises(Refused, match=re.escape(message)):
+        pool.start(fleets(study.networks)[0])
+        ended(pool)
     assert not list(study_folder("tiny").fleets.glob("*/failed.json"))
 
 

@@ -65,6 +65,13 @@ def test_a_table_without_bases_is_drawn_and_says_so(tmp_path: Path, capsys: pyte
     assert figure2.annotations(results.networks(table)) == []
 
 
+def test_a_table_without_networks_is_one_line(tmp_path: Path) -> None:
+    write_table(study()[:0], tmp_path / "results.csv")
+    for main in (every.main, figure2.main, figure3.main, table1.main):
+        with pytest.raises(Refused, match=r"results\.csv has no network that can be drawn"):
+            main([str(tmp_path / "results.csv")])
+
+
 def test_captions_say_what_the_demo_is() -> None:
     page = style.Page(caption="Mine.")
     for name in ("demo_seeds", "own"):

@@ -38,6 +38,8 @@ def test_a_row_says_what_the_result_says(roots: Path) -> None:
     folder = study_folder(study.name)
     table = read_results(folder.results)
     assert full_names(table) == [network.name for network in study.networks] and list(table.columns) == list(COLUMNS)
+    assert table["rule"].tolist() == [network.treatment.rule for network in study.networks]
+    assert set(table["rule"]) == {"", "frozen", "full"}
     row = table.iloc[full_names(table).index("random-0/A2B+/seed-1")]
     result = read_json(folder.result("random-0/A2B+/seed-1"))
     same = [column for column in COLUMNS if column != "recipe" and result.get(column) is not None]
@@ -104,6 +106,13 @@ def test_what_one_of_several_processes_refuses_is_refused(roots: Path, several: 
     [
         ("series", {"step": [6, 12], "val_top1": [0.5]}, "is damaged"),
         ("series", {"step": None}, "is damaged"),
+        ("val_images", None, "holds no result (val_images is None)"),
+        ("val_images", 0, "holds no result (it counts no validation images)"),
+        ("val_top1", "0.5", "holds no result (val_top1 is '0.5')"),
+        ("val_top1", 50.5, "holds no result (val_top1 is 50.5, no share of 1)"),
+        ("chance", -1, "holds no result (chance is -1, no share of 1)"),
+        ("seed", 7, "is not the result of random-0/A2B/seed-1"),
+        ("network", "x", "is not the result of random-0/A2B/seed-1"),
         ("series", [1], "holds no result"),
         ("series", {}, "lacks 'step'"),
         ("recipe", {"batch": 8}, "lacks 'name'"),
@@ -119,7 +128,7 @@ def test_a_result_that_cannot_be_used_is_refused_by_its_file(
     write_results(study)
     file = study_folder(study.name).result("random-0/A2B/seed-1")
     write_json(file, read_json(file) | {field: value})
-    with pytest.raises(Refused, match=f"^{re.escape(str(file))} {reason}.*move it away to train that network again"):
+    with pytest.raises(Refused, match=f"^{re.escape(f'{file} {reason}')}.*move it away to train that network again"):
         collect(study)
     write_json(file, [])
     with pytest.raises(Refused, match=f"^{re.escape(str(file))} holds no result"):

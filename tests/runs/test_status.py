@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,13 +16,13 @@ from outcomes import result_of
 from rich.console import Console
 from trained import statuses
 
-from transferability.files import write_json
+from transferability.files import Refused, read_json, write_json
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.runs import status
 from transferability.runs.locks import hold, myself
 from transferability.runs.paths import StudyFolder, study_folder
-from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
+from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks, submitted_arrays
 from transferability.runs.result import write_result
 from transferability.runs.status import NetworkStatus, print_status
 from transferability.study import Study, grid
@@ -177,6 +178,42 @@ def test_a_folder_that_is_not_there_is_named(study: Study, tmp_path: Path, monke
     console = Console(width=200, record=True, file=io.StringIO())
     print_status(study, StudyFolder(Path("elsewhere/s")), study.networks, console)
     assert f"{tmp_path}/elsewhere/s does not exist: nothing was trained here" in console.export_text()
+
+
+@pytest.mark.parametrize("damage", [{"step": None}, {"steps": "x"}, {"images_per_second": []}, {"updated": {}}])
+def test_progress_that_is_damaged_tells_nothing(study: Study, damage: dict[str, object]) -> None:
+    progress(study, ["random-0/baseA/seed-0"], step=40, updated=0.0)
+    file = study_folder(study.name).fleet("random-0.baseA.seed-0").progress
+    assert of(study)["random-0/baseA/seed-0"].step == 40
+    write_json(file, {**read_json(file), **damage})
+    assert of(study)["random-0/baseA/seed-0"].step == 0
+
+
+@pytest.mark.parametrize("damage", [{"host": []}, {"pid": "1"}, {"since": None}, {"counter": "0"}])
+def test_a_lock_that_is_damaged_names_nobody(study: Study, damage: dict[str, object]) -> None:
+    lock = study_folder(study.name).lock("random-0/baseA/seed-0")
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps({**asdict(myself("t")), **damage}))
+    status = of(study)["random-0/baseA/seed-0"]
+    assert (status.state, status.holder) == ("running", None) and "its lock does not name" in status.detail
+
+
+@pytest.mark.parametrize(
+    ("listing", "jobs", "message"),
+    [
+        ({}, {"jobs": []}, "1.json lacks 'fleets'; remove it"),
+        ({"fleets": 3}, {"jobs": []}, "1.json is damaged "),
+        ({"fleets": [["a"]]}, {}, "1.jobs.json lacks 'jobs'; remove it"),
+        ({"fleets": [["a"]]}, {"jobs": [{"job": "1"}]}, "1.jobs.json lacks 'first'; remove it"),
+        ({"fleets": [["a"]]}, {"jobs": [{"job": "1", "first": 0, "elements": "x"}]}, "1.jobs.json is damaged "),
+    ],
+)
+def test_a_damaged_submission_is_named(study: Study, listing: object, jobs: object, message: str) -> None:
+    folder = study_folder(study.name)
+    write_json(folder.submission(1), listing)
+    write_json(folder.jobs(1), jobs)
+    with pytest.raises(Refused, match=re.escape(message)):
+        submitted_arrays(folder)
 
 
 def test_the_queue_is_read_from_squeue(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

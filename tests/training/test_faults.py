@@ -34,7 +34,7 @@ from transferability.files import Refused, read_json, write_atomically, write_js
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
-from transferability.runs.ledger import tidy
+from transferability.runs.ledger import started, tidy
 from transferability.runs.locks import hold, myself
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.result import write_result
@@ -312,6 +312,14 @@ def test_a_damaged_checkpoint_is_named_and_never_used(
         with pytest.raises(Refused, match=r"checkpoint\.pt is damaged .*; remove .*random-0\.baseA\.seed-0 to train"):
             train(study)
         assert "is damaged" in read_json(place / "failed.json")["reason"]
+
+
+@pytest.mark.parametrize("content", [[], {}, {"records": 3}, {"records": {"random-0/baseA/seed-0": None}}])
+def test_a_damaged_start_of_a_fleet_is_named(roots: Path, content: object) -> None:
+    folder = study_folder("tiny")
+    write_json(folder.fleet("random-0.baseA.seed-0").start, content)
+    with pytest.raises(Refused, match=r"fleet\.json (lacks|is damaged).*; remove .*random-0\.baseA\.seed-0 to train"):
+        started(folder)
 
 
 def test_a_checkpoint_of_which_nothing_says_what_it_is_is_not_used(

@@ -22,6 +22,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -57,6 +58,7 @@ from transferability.data.pools import LAYOUTS
 from transferability.data.readers import list_images, read
 from transferability.data.several import first_of
 from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
+from transferability.interrupts import without_ctrl_c
 
 # Raised whenever the same images would be packed as other bytes: blocks of an older version are not kept.
 PACKING = 1
@@ -504,12 +506,13 @@ def run_blocks(blocks: Sequence[Block], workers: int | None, journal: Journal) -
 def run_parallel(blocks: Sequence[Block], workers: int, note: Callable[[PackedBlock], None]) -> None:
     """Does the blocks in `workers` new processes, with only a few blocks submitted at any time."""
     # Spawned: a fork would copy locks that threads of this process (the progress bar's) may hold.
+    resource_tracker.ensure_running()
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     pending: set[Future[PackedBlock]] = set()
     with _delayed_ctrl_c() as check:
         try:
             for block in blocks:
-                with _without_ctrl_c():
+                with without_ctrl_c():
                     pending.add(pool.submit(pack_block, block))
                 if len(pending) >= 3 * workers:
                     pending = _note_ready(pending, note)
@@ -559,19 +562,6 @@ def _delayed_ctrl_c() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Holds Ctrl-C back. A process that is started inside inherits this and never receives it.
-
-    A terminal sends Ctrl-C to every process; only the parent should react.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _start_worker() -> None:

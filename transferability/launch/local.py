@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferability.files import Refused, in_words
+from transferability.interrupts import without_ctrl_c
 from transferability.names import span
 from transferability.runs.ledger import is_done, without_diverged
 from transferability.runs.machine import Machine, forget_ranks, gpus, threads
@@ -228,11 +229,13 @@ class Workers:
 
     def _new(self, slot: int) -> Worker:
         context = get_context("spawn")
+        resource_tracker.ensure_running()
         worker = Worker(slot, [], [])
         for environment in _environments(slot, self.job.machine.devices, self.gpus):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, self.job, environment), daemon=True)
-            process.start()
+            with without_ctrl_c():  # it is the parent's to handle
+                process.start()
             theirs.close()
             worker.processes.append(process)
             worker.pipes.append(ours)
@@ -266,7 +269,10 @@ class Workers:
         return ended
 
     def _listen(self, worker: Worker, pipe: Connection) -> Ended | None:
-        """Takes a message of one of the worker's processes; its fleet, if that has ended with it."""
+        """Takes a message of one of the worker's processes; its fleet, if that has ended with it.
+
+        Refused if the process cannot import what training needs: no other could.
+        """
         fleet = worker.fleet
         assert fleet is not None
         useless = len(worker.pipes) > 1  # if one of several fails, the others wait for it for ever
@@ -277,6 +283,8 @@ class Workers:
             process.join()
             state, text = "failed", f"{_how_it_ended(process.exitcode)}; run the same command again to go on"
             useless = True
+        if state == "unable":
+            raise Refused(f"no worker can train here: {text}")
         if state == "step":
             worker.step = text
             return None
@@ -313,12 +321,16 @@ def _work(pipe: Connection, job: Job, environment: Mapping[str, str]) -> None:
     forget_ranks()  # before torch loads
     os.environ.update(environment)
     first = environment.get("LOCAL_RANK", "0") == "0"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    import torch
+    try:
+        import torch
 
-    from transferability.training.train import FleetTraining
-    from transferability.training.trainer import quiet
+        from transferability.training.train import FleetTraining
+        from transferability.training.trainer import quiet
+    except Exception as error:  # not installed, a shared library that is missing, versions that do not match
+        with suppress(OSError):
+            pipe.send(("unable", in_words(error)))
+        return
 
     quiet()
     torch.set_num_threads(threads())

@@ -16,14 +16,14 @@ from pathlib import Path
 from rich.console import Console
 
 from transferability.data.tasks import Tasks
-from transferability.files import Refused, read_json, write_atomically, write_json
+from transferability.files import Refused, write_atomically, write_json
 from transferability.recipe import Recipe
 from transferability.runs.fit import refuse_mismatches
 from transferability.runs.ledger import pending, with_sources
 from transferability.runs.locks import holder
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
-from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
+from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks, submitted_fleets
 from transferability.runs.status import NetworkStatus, statuses
 from transferability.study import Fleet, Network, Study
 
@@ -498,7 +498,7 @@ def _left_out_lines(work: Work, chosen: int) -> list[str]:
 
 def task_networks(study: Study, file: Path, number: int) -> tuple[Network, ...]:
     """The networks of fleet `number` of a submission, by the list that was written for it."""
-    listing = read_json(file)["fleets"]
+    listing = submitted_fleets(file)
     if not 0 <= number < len(listing):
         raise Refused(f"{file} lists fleets 0 to {len(listing) - 1}, no {number}")
     by_name = study.by_name

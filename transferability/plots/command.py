@@ -81,6 +81,8 @@ def table_figure(
         table = read_table(options.table, options.paper)
         if table.diverged:
             print("diverged, so not drawn: " + ", ".join(table.diverged))
+        if table.rows.empty:
+            raise Refused(f"{options.table} has no network that can be drawn")
         own = {key: value for key, value in vars(options).items() if key not in COMMON}
         publish(draw(table, page_of(options), **own), options, refuse)
 

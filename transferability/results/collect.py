@@ -5,7 +5,6 @@ Nothing here needs torch or pandas.
 
 import itertools
 import multiprocessing
-import signal
 from collections.abc import Callable
 from operator import itemgetter
 from typing import NamedTuple
@@ -13,14 +12,17 @@ from typing import NamedTuple
 import orjson
 
 from transferability import available_cores
-from transferability.files import Missing, Refused
+from transferability.files import Missing, Refused, refusing_damage
+from transferability.interrupts import without_ctrl_c
 from transferability.results.table import COLUMNS, CURVES, lines_of, write_lines
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
 from transferability.study import Study, record, recorded_checksums
+from transferability.treatment import parse
 
 CELLS = itemgetter(*COLUMNS)
+AGAIN = "move it away to train that network again"
 NETWORKS_PER_PROCESS = 1000  # for fewer, another process is not worth its start
 
 
@@ -67,14 +69,14 @@ def _start_reader(study: Study, folder: StudyFolder, start: int, stop: int) -> C
     receiver, sender = fork.Pipe(duplex=False)
 
     def read() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command, which takes its readers with it
         try:
             sender.send(_read(study, folder, start, stop))
         except Exception as error:
             sender.send(error)
 
     process = fork.Process(target=read, daemon=True)
-    process.start()
+    with without_ctrl_c():  # it is for the command, which takes its readers with it
+        process.start()
     sender.close()
 
     def receive() -> Part | Exception:
@@ -99,23 +101,25 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
         file = folder.result(network.name)
         try:
             result = read_result(file)
+        except Missing:
+            missing.append(network.name)
+            continue
+        said = (result.name, result.split, result.network, result.seed)
+        if said != (network.name, network.split, network.short_name, network.seed):
+            raise Refused(f"{file} is not the result of {network.name}; {AGAIN}")
+        with refusing_damage(file, AGAIN):
             # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
             now = record(study, network, recorded_checksums(study, network, result.record), result.record.get("draws"))
             refuse_difference(network.name, file, result.record, now)
             rows.append(_row(result))
             curves.append(_curve(result))
-        except Missing:
-            missing.append(network.name)
-        except KeyError as error:
-            raise Refused(f"{file} lacks {error}; move it away to train that network again") from None
-        except (TypeError, ValueError) as error:  # a value of another type, columns of different lengths
-            raise Refused(f"{file} is damaged ({error}); move it away to train that network again") from None
     return Part(lines_of(rows), "".join(curves), missing)
 
 
 def _row(result: Result) -> tuple[object, ...]:
     """The cells of a result in results.csv."""
     derived = {
+        "rule": parse(result.network.partition("@")[0]).rule,
         "recipe": result.recipe["name"],
         "validations": len(result.series["step"]),
         "git_commit": result.provenance["git_commit"],

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from transferability.files import Missing, Refused, read_json, write_json
+from transferability.files import Missing, Refused, read_json, refusing_damage, write_json
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import done
 from transferability.study import Fleet, Network, Study, difference, fleets
@@ -82,11 +82,11 @@ def read_start(folder: StudyFolder, fleet: str) -> Start | None:
     file = folder.fleet(fleet).start
     try:
         content = read_json(file)
-        return Start(dict(content["records"]), content.get("form", ("plain",)))
     except Missing:
         return None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Refused(f"{file} is damaged; remove {file.parent} to train this fleet from its start") from None
+    with refusing_damage(file, f"remove {file.parent} to train this fleet from its start"):
+        records = {name: dict(record) for name, record in content["records"].items()}
+        return Start(records, content.get("form", ("plain",)))
 
 
 def started(folder: StudyFolder) -> dict[str, Start]:

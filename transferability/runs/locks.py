@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from transferability.files import MISSING_FEATURE, Refused, sync_file
@@ -218,9 +218,9 @@ def _look(path: Path) -> _Seen | None:
         os.close(handle)
     try:
         holder = Holder(**json.loads(text))
-        if type(holder.pid) is not int or type(holder.restarts) is not int:
+        if not all(isinstance(getattr(holder, field.name), field.type) for field in fields(Holder)):  # type: ignore[arg-type]
             raise ValueError
-        return _Seen(str(holder.token), str(holder.counter), holder)
+        return _Seen(holder.token, str(holder.counter), holder)
     except (ValueError, TypeError):  # half-written, empty, or no lock of ours
         return _Seen(f"{inode}", repr(text), None)
 

@@ -4,8 +4,9 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from transferability.files import Refused, read_json
+from transferability.files import Refused, read_json, refusing_damage
 from transferability.runs.paths import StudyFolder
 
 # The fields of squeue that are read, and their widths in its output.
@@ -44,14 +45,23 @@ class SubmittedArray:
     tasks: int
 
 
+def submitted_fleets(file: Path) -> list[list[str]]:
+    """The names of the networks of each fleet of a submission. Refused, naming the file, if it lists none."""
+    with refusing_damage(file, "remove it and its list of jobs once they are not in the queue, and submit anew"):
+        return [[str(name) for name in fleet] for fleet in read_json(file)["fleets"]]
+
+
 def submitted_arrays(folder: StudyFolder) -> list[SubmittedArray]:
     """All arrays that were ever submitted for the study."""
     arrays = []
     for number in folder.submissions:
         if folder.jobs(number).exists():
-            listing = read_json(folder.submission(number))["fleets"]
-            for job in read_json(folder.jobs(number))["jobs"]:
-                arrays.append(SubmittedArray(str(job["job"]), job["name"], listing, job["first"], job["elements"]))
+            listing = submitted_fleets(folder.submission(number))
+            file = folder.jobs(number)
+            with refusing_damage(file, "remove it once none of its jobs is in the queue"):
+                for job in read_json(file)["jobs"]:
+                    first, tasks = int(job["first"]), int(job["elements"])
+                    arrays.append(SubmittedArray(str(job["job"]), str(job["name"]), listing, first, tasks))
     return arrays
 
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from transferability.files import Refused, read_json, write_json
 
@@ -70,6 +71,16 @@ class Result:
 
 FIELDS = tuple(field.name for field in fields(Result))
 REQUIRED = tuple(field.name for field in fields(Result) if field.default is MISSING)
+SHARES = ("val_top1", "val_top5", "val_top1_best10", "train_top1", "chance")
+
+
+def _types(hint: Any) -> tuple[type, ...]:
+    """The types that a value from JSON may have where a field is annotated with `hint`."""
+    types = tuple(get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,)))
+    return (*types, int) if float in types else types
+
+
+TYPES = {name: _types(hint) for name, hint in get_type_hints(Result).items()}
 
 
 def write_result(file: Path, result: Result) -> None:
@@ -78,15 +89,26 @@ def write_result(file: Path, result: Result) -> None:
 
 
 def read_result(file: Path) -> Result:
-    """The result in a file. `files.Missing` if there is none; Refused, naming the file, if it holds no result."""
+    """The result in a file. `files.Missing` if there is none; Refused, naming file and field, if it holds no result."""
     content = read_json(file)
-    if not isinstance(content, dict):
-        raise Refused(f"{file} holds no result; move it away to train that network again")
-    lacking = [name for name in REQUIRED if name not in content]
-    if lacking or not all(isinstance(content[name], dict) for name in ("series", "recipe", "record", "provenance")):
-        defect = f"lacks {', '.join(lacking)}" if lacking else "holds no result"
+    if defect := _defect(content):
         raise Refused(f"{file} {defect}; move it away to train that network again")
     return Result(**{name: content[name] for name in FIELDS if name in content})
+
+
+def _defect(content: Any) -> str:
+    """What is wrong with the content of a result.json; "" if nothing is."""
+    if not isinstance(content, dict):
+        return "holds no result"
+    if lacking := [name for name in REQUIRED if name not in content]:
+        return f"lacks {', '.join(lacking)}"
+    for name, types in TYPES.items():
+        if name in content and not isinstance(content[name], types):
+            return f"holds no result ({name} is {content[name]!r:.50})"
+    for name in SHARES:
+        if not 0 <= (content.get(name) or 0) <= 1:
+            return f"holds no result ({name} is {content[name]}, no share of 1)"
+    return "" if content["val_images"] > 0 else "holds no result (it counts no validation images)"
 
 
 class Done(NamedTuple):

@@ -84,7 +84,7 @@ def statuses(
 def _own_status(
     network: Network,
     folder: StudyFolder,
-    progress: Mapping[str, Any] | None,
+    progress: Mapping[str, float] | None,
     failure: str | None,
     ended: AbstractSet[str],
 ) -> NetworkStatus:
@@ -98,9 +98,9 @@ def _own_status(
         return NetworkStatus(network, "done", has_weights=os.path.exists(os.path.join(root, "weights.safetensors")))
     status = NetworkStatus(network, "missing", steps=network.recipe.steps)
     if progress:
-        rate = float(progress.get("images_per_second") or 0)
-        left = (progress["steps"] - progress["step"]) * network.recipe.batch / rate if rate else None
-        status = replace(status, step=progress["step"], steps=progress["steps"], images_per_second=rate, left=left)
+        rate, step, steps = progress["images_per_second"], int(progress["step"]), int(progress["steps"])
+        left = (steps - step) * network.recipe.batch / rate if rate else None
+        status = replace(status, step=step, steps=steps, images_per_second=rate, left=left)
     lock = os.path.join(root, LOCK)
     if os.path.exists(lock):
         owner = holder(Path(lock))
@@ -119,17 +119,17 @@ def _own_status(
     return status
 
 
-def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Name of a network → the progress of its started fleet; and → why its fleet failed."""
-    progress: dict[str, dict[str, Any]] = {}
+    progress: dict[str, dict[str, float]] = {}
     failures: dict[str, str] = {}
     for name in sorted(place.name for place in folder.fleets.glob("*/")):
         fleet = folder.fleet(name)
-        with suppress(Refused, OSError, KeyError, TypeError):  # not there (any more)
+        with suppress(Refused, OSError, KeyError, TypeError, ValueError):  # not there (any more)
             content = read_json(fleet.progress)
-            {content[key] for key in ("step", "steps", "updated")}
-            progress.update(dict.fromkeys(content["networks"], content))
-        with suppress(Refused, OSError, KeyError, TypeError):
+            numbers = {key: float(content[key]) for key in ("step", "steps", "updated", "images_per_second")}
+            progress.update(dict.fromkeys(content["networks"], numbers))
+        with suppress(Refused, OSError, KeyError, TypeError, ValueError):
             content = read_json(fleet.failed)
             failures.update(dict.fromkeys(content["networks"], str(content["reason"])))
     return progress, failures

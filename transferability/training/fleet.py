@@ -457,7 +457,7 @@ class FleetModule(L.LightningModule):
             treatment = network.treatment
             if not treatment.word:
                 continue
-            multiples = rules.multiples(treatment.word, depth, treatment.n, share)
+            multiples = rules.multiples(treatment.word, depth, treatment.n, share, self.recipe)
             if multiples == self.multiples.get(index):
                 continue
             self.multiples[index] = multiples
