@@ -133,6 +133,7 @@ def test_a_column_for_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[s
             "Sun": [1.0, 0.0, 1.0, 1.0],  # as pandas writes a column that once had gaps
             "sea": [0, 1, -1, 1],
             "age": [31, 1, 0, 1],
+            "rain": [0, 0, -1, 0],
         }
     )
     packed = packed_set(tmp_path, table.to_csv(index=False))
@@ -141,7 +142,7 @@ def test_a_column_for_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert packed.train.several.tolist() == [[1, 0], [1, 1], [0, 1], [-1, 1]]
     assert np.array_equal(packed.train.images, [pixels(i) for i in (1, 3, 0, 2)])
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "not read: column age"
+    assert lines[0] == "not read: column age (and 1 more)"
     assert not any("one picture only" in line for line in lines)
     assert "1.25 classes per image, 1 times not known" in describe(packed)
 

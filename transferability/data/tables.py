@@ -4,7 +4,7 @@
     label      the class of the picture; also named class
     labels     instead: all classes of the picture, with semicolons between them
     any names  instead of both: one column per class, of 1 (present), 0 (absent) and -1 (not known); columns with other
-               values are not read
+               values, or without a 1, are not read
     subset     train, val or test; also named split; without it the pictures are a pool. Where all three are there,
                test is left out; where val is not, test takes its place
     domain     the picture's domain
@@ -161,4 +161,5 @@ def marks_of(path: Path, images: Rows, column: str) -> tuple[Marks, list[str]]:
                 f"{shown(path)}: {shown(image.name)} has nothing in column {first_of(empty)}: give 1, 0 or -1"
             )
         marks[image] = {same_text(as_windows_text(name)): NUMBERS[row[name]] for name in classes if NUMBERS[row[name]]}
-    return marks, [name for name in others if name not in classes]
+    present = {name for name in classes if any(NUMBERS[row[name]] == 1 for row in images.values())}
+    return marks, [name for name in others if name not in present]
