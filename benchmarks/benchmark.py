@@ -56,6 +56,7 @@ from rich.table import Table
 from transferability import available_cores
 from transferability.data.packed import PackedImages, open_packed
 from transferability.data.stream import Batch, TaskImages, TrainingBatches, task_images
+from transferability.data.tasks import Normalisation, Task
 from transferability.files import Refused
 from transferability.launch.local import Job, run_study
 from transferability.recipe import Recipe
@@ -417,12 +418,12 @@ def pngs(packed: PackedImages, study: Study, folder: Path) -> None:
     """The packed images, shrunk as the recipe says, as PNG files for ImageFolder: SPLIT/TASK/{train,val}/LABEL."""
     shrink = study.networks[0].recipe.shrink
     for split in dict.fromkeys(member.split for member in study.networks):
-        for task in "AB":
-            classes = task_classes(packed.classes, split, task)
-            for part, images in (("train", packed.train), ("val", packed.val)):
-                chosen = task_images(images, classes, None, shrink)
+        for letter in "AB":
+            task = Task(split, letter, packed, task_classes(packed.classes, split, letter))
+            for part, images in (("train", task.training()), ("val", task.validation_images())):
+                chosen = task_images(images, shrink)
                 for number, (row, label) in enumerate(zip(chosen.rows, chosen.labels, strict=True)):
-                    file = folder / split / task / part / f"{label:03}" / f"{number}.png"
+                    file = folder / split / letter / part / f"{label:03}" / f"{number}.png"
                     file.parent.mkdir(parents=True, exist_ok=True)
                     Image.fromarray(chosen.images[row]).save(file, compress_level=1)
 
@@ -531,7 +532,9 @@ def fleet_memory(data: str, names: Sequence[str], steps: int) -> tuple[float, fl
 def network_memory() -> float:
     """MB of one network: weights, gradients, momentum, and what its backward pass needs of a batch."""
     study, chosen = noise_study(["baseB"], 1)
-    module = FleetModule(study, Fleet(tuple(chosen)), 10, {}, {"B": np.zeros((32, 32, 3), np.float32)})
+    module = FleetModule(
+        study, Fleet(tuple(chosen)), 10, {}, {"B": Normalisation(np.zeros((32, 32, 3), np.float32), 1 / 64)}
+    )
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -600,7 +603,7 @@ def fake_result(study: Study, member: Network, origin: Mapping[str, Any], random
         images_per_second=4800.0,
         series=series,
         recipe=asdict(member.recipe),
-        record=record(study, member, "checksum"),
+        record=record(study, member, {study.data: "checksum"}),
         provenance={**origin, "devices": 1, "accelerator": "cpu", "fleet": [member.name], "finished": ""},
         chance=0.01,
         classes=100,

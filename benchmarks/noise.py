@@ -14,6 +14,7 @@ from torch import nn
 from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.data.stream import TrainingBatches, task_images
+from transferability.data.tasks import Normalisation, Task
 from transferability.launch.local import Job
 from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
@@ -110,7 +111,9 @@ def by_hand(data: Path, names: Sequence[str], steps: int) -> float:
     For a lone base, or networks that freeze random layers: what one would write for just these.
     """
     study, chosen = noise_study(names, steps)
-    module = FleetModule(study, Fleet(tuple(chosen)), 10, {}, {"B": np.zeros((32, 32, 3), np.float32)})
+    module = FleetModule(
+        study, Fleet(tuple(chosen)), 10, {}, {"B": Normalisation(np.zeros((32, 32, 3), np.float32), 1 / 64)}
+    )
     networks = [list(layers.values()) for layers in module.networks]  # type: ignore[operator]
     prefix = list(module.prefixes["R"].values()) if len(module.prefixes) else []  # type: ignore[operator]
     frozen = [member.treatment.frozen for member in chosen]
@@ -138,7 +141,9 @@ def loop_by_hand(
         {"params": factors, "weight_decay": 0.0, "multiple": 1.0},
     ]
     optimiser = torch.optim.SGD(groups if factors else groups[:2], course.rate, course.momentum, fused=True)
-    batches = TrainingBatches(task_images(packed.train, classes, None, 1), course, "benchmark", 0, course.steps)
+    batches = TrainingBatches(
+        task_images(Task("random-0", "B", packed, classes).training(), 1), course, "benchmark", 0, course.steps
+    )
     reach = torch.arange(course.crop)
     began = time.perf_counter()
     for step, batch in enumerate(batches):

@@ -14,7 +14,7 @@ POSITIVE = ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale
 
 def test_the_paper() -> None:
     later = ("optimiser", "beta2", "crops", "least_area", "colour", "label_smoothing", "class_weights", "clip", "stop")
-    later += ("patience", "held_out", "frozen_norms", "pull")
+    later += ("patience", "held_out", "frozen_norms", "pull", "probe", "chain", "gradual", "fall")
     fields = {name: value for name, value in dataclasses.asdict(PAPER).items() if name not in later}
     assert all(
         getattr(PAPER, field.name) == field.default for field in dataclasses.fields(Recipe) if field.name in later
@@ -95,6 +95,10 @@ def test_the_last_validation_comes_after_the_last_step() -> None:
         ({"crops": "random"}, "crops is 'random', not square or resized"),
         ({"least_area": 0.0}, "least_area is 0.0; write a share below 1"),
         ({"held_out": 1.0}, "held_out is 1.0; write a share below 1"),
+        ({"probe": 1.0}, "probe is 1.0; write a share below 1"),
+        ({"gradual": 0.0}, "gradual is 0.0; write a share below 1"),
+        ({"chain": 1.0}, "chain is 1.0; write 0 or more, below 1"),
+        ({"fall": 0.5}, "fall is 0.5; write a number from 1 up"),
         ({"clip": -1.0}, "clip is -1.0; write a number from 0 up"),
         ({"stop": "early"}, "stop is 'early', not '' or inner"),
         ({"patience": 0}, "patience is 0"),

@@ -217,15 +217,18 @@ def test_pieces_are_as_equal_as_can_be() -> None:
 # ---------------------------------------------------------------------------------------------- records
 
 
+C = {"tiny": "c"}  # checksums of the packed sets
+
+
 def test_record_is_pinned() -> None:
     study = tiny_study(["baseA", "A2B+", "A2B@3"])
-    assert record(study, study.networks[0], "checksum") == RECORD_OF_BASE
-    assert record(study, study.networks[1], "checksum") == {
+    assert record(study, study.networks[0], {"tiny": "checksum"}) == RECORD_OF_BASE
+    assert record(study, study.networks[1], {"tiny": "checksum"}) == {
         **RECORD_OF_BASE,
         "treatment": "A2B+",
         "source": RECORD_OF_BASE,
     }
-    assert record(study, study.networks[2], "checksum") == {
+    assert record(study, study.networks[2], {"tiny": "checksum"}) == {
         **RECORD_OF_BASE,
         "treatment": "A2B",
         "images_per_class": 3,
@@ -236,7 +239,7 @@ def test_record_is_pinned() -> None:
 def test_record_is_the_same_after_json() -> None:
     study = tiny_study(["baseA", "A2B+"])
     for each in study.networks:
-        made = record(study, each, "checksum")
+        made = record(study, each, {"tiny": "checksum"})
         assert difference(json.loads(json.dumps(made)), made) is None
 
 
@@ -246,8 +249,8 @@ def test_growing_a_study_changes_no_record() -> None:
     large = replace(large, architecture=replace(TINY, name="renamed"))
     renamed = replace(RECIPE, name="renamed")
     for each in small.networks:
-        assert record(small, each, "c") == record(large, large.by_name[each.name], "c")
-        assert record(small, replace(each, recipe=renamed), "c") == record(small, each, "c")
+        assert record(small, each, C) == record(large, large.by_name[each.name], C)
+        assert record(small, replace(each, recipe=renamed), C) == record(small, each, C)
 
 
 @pytest.mark.parametrize(
@@ -268,18 +271,18 @@ def test_a_difference_names_the_field(recipe: object, architecture: object, chec
     study = tiny_study(["baseA", "A2B"])
     changed = tiny_study(["baseA", "A2B"], recipe, architecture)  # type: ignore[arg-type]
     base, copy = study.networks
-    assert difference(record(study, base, "c"), record(changed, changed.networks[0], checksum)) == field
-    assert difference(record(study, copy, "c"), record(changed, changed.networks[1], checksum)) is not None
+    assert difference(record(study, base, C), record(changed, changed.networks[0], {"tiny": checksum})) == field
+    assert difference(record(study, copy, C), record(changed, changed.networks[1], {"tiny": checksum})) is not None
     # A change of the source's recipe alone is found in the copy's record.
     mixed = Study("tiny", "tiny", study.architecture, (changed.networks[0], copy))
     if recipe is not RECIPE:
-        assert difference(record(study, copy, "c"), record(mixed, copy, "c")) == f"source.{field}"
+        assert difference(record(study, copy, C), record(mixed, copy, C)) == f"source.{field}"
 
 
 def test_no_difference() -> None:
     study = tiny_study(["baseA", "A2B"])
     for each in study.networks:
-        assert difference(record(study, each, "c"), record(study, each, "c")) is None
+        assert difference(record(study, each, C), record(study, each, C)) is None
 
 
 # ---------------------------------------------------------------------------------------------- experiment files

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -22,8 +22,8 @@ _WORDNET_ID = re.compile(r"n(\d{8})")
 
 @dataclass(frozen=True)
 class ImageClass:
-    """One class. `index`: its place in the data set, from 0, by ascending id. `group`: 'man-made', 'natural', or
-    '' where it is not known."""
+    """One class. `index`: its place in the data set, from 0, by ascending id. `group`: 'man-made', 'natural', '' where
+    it is not known; or, in all classes of a data set, groups of the user's own."""
 
     index: int
     id: str
@@ -45,6 +45,7 @@ def class_groups(classes: Sequence[ImageClass]) -> list[str]:
     """
     known = known_groups([c.id for c in classes])
     groups = [by_id or c.group for c, by_id in zip(classes, known, strict=True)]
+    classes = [c if c.group in GROUPS else replace(c, group="") for c in classes]  # groups of the user's own
     if unknown := [c.id for c, group in zip(classes, groups, strict=True) if group not in ("man-made", "natural")]:
         raise Refused(
             f"no group is known for {_listed(unknown)}: manmade-natural needs 'man-made' or 'natural' in the "
@@ -107,12 +108,13 @@ def read_groups(path: Path, class_ids: Sequence[str]) -> tuple[dict[str, str], d
         if class_id in groups:
             raise Refused(f"--groups {shown(path)}: class {shown(class_id)} stands there twice")
         groups[class_id] = row["group"].lower()
-        if groups[class_id] not in GROUPS:
-            raise Refused(
-                f"--groups {shown(path)}: the group of {shown(class_id)} is {row['group']!r}: it must be"
-                " man-made, natural or empty"
-            )
         names[class_id] = as_windows_text(row.get("name", ""))
+    others = [class_id for class_id, group in groups.items() if group not in GROUPS]
+    if others and len(others) < len([group for group in groups.values() if group]):  # man-made, and what else?
+        raise Refused(
+            f"--groups {shown(path)}: the group of {shown(others[0])} is {groups[others[0]]!r}: it must be"
+            " man-made, natural or empty, or none of all groups may be one of these"
+        )
     if missing := sorted(set(class_ids) - set(groups)):
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise Refused(f"--groups {shown(path)}: class {shown(missing[0])}{more} is missing")

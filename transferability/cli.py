@@ -48,7 +48,10 @@ app = typer.Typer(
 )
 
 # What many commands take, said once.
-ExperimentFile = Annotated[Path, typer.Argument(metavar="EXPERIMENT", help="Experiment file, as experiments/demo.py.")]
+ExperimentFile = Annotated[
+    Path,
+    typer.Argument(metavar="EXPERIMENT", help="Experiment file, as experiments/demo.py; FILE:NAME: one of its studies"),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="PATTERN", help="Only networks like this, as 'random-0/A*B'; may be repeated."),
@@ -142,6 +145,39 @@ def _takes_machine(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
+def _for_each_study(command: Callable[..., None], prepare: Callable[[], object] = lambda: None) -> Callable[..., None]:
+    """Hands the study of the experiment file to a command; each of several, one after the other.
+
+    prepare: is called before the file is run, which may load torch.
+    """
+    own = inspect.signature(command)
+
+    @functools.wraps(command)
+    def with_each(experiment: Path, **options: Any) -> None:
+        from transferability.study import load_studies
+
+        prepare()
+        studies = load_studies(experiment)
+        if len(studies) == 1:
+            return command(experiment=experiment, **options, study=studies[0])
+        code = 0
+        for study in studies:
+            print(f"{study.name}:", file=sys.stderr)
+            try:
+                command(experiment=Path(f"{experiment}:{study.name}"), **options, study=study)
+            except typer.Exit as end:
+                code = max(code, end.exit_code)
+            except Refused as error:  # the others are not lost with it
+                print(f"transferability: {study.name}: {error}", file=sys.stderr)
+                code = 2
+        raise typer.Exit(code)
+
+    parameters = [parameter for name, parameter in own.parameters.items() if name != "study"]
+    with_each.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_each.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_each
+
+
 class _Console(Console):
     """A console whose reader may leave: training goes on, in silence."""
 
@@ -188,8 +224,9 @@ def pack(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder or zip with train/ and val/ of one folder a class, Tiny ImageNet as it is downloaded, "
-            "CIFAR-10/100 as torchvision downloads them, the folder with ILSVRC 2012's tar files; or the word demo."
+            help="A folder, zip or tar with one folder per class, perhaps within train/ and val/ or within one folder "
+            "per domain; a CSV table of paths and labels; Caltech-101, CIFAR, Flowers, ILSVRC 2012, MNIST, Office, "
+            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the word demo."
         ),
     ],
     destination: Annotated[
@@ -211,22 +248,19 @@ def pack(
         Path | None,
         typer.Option(help="CSV with columns id and group (man-made or natural), for classes without WordNet ids."),
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="What the outer of nested folders are: classes or domains.", show_default="as they look"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
 ) -> None:
     """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
+    from transferability.data.pack import Options
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    packed = pack_images(
-        source,
-        destination,
-        size,
-        skip_unreadable=skip_unreadable,
-        squash=not centre_crop,
-        workers=workers,
-        groups=groups,
-    )
-    print(describe(packed))
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout)
+    print(describe(pack_images(source, destination, options)))
 
 
 @app.command()
@@ -251,23 +285,24 @@ def classes(
 ) -> None:
     """List the classes of one task: index in the data set, label in the half, id, name, group."""
     from transferability.data.packed import known_classes
-    from transferability.splits import task_classes
+    from transferability.splits import split_tasks, task_classes
     from transferability.study import load_study
 
     study = load_study(experiment)
-    folder = data_root() / study.data
+    split_tasks(split, study.splits)  # refused here
+    folder = data_root() / study.part(split, task).data
     table = known_classes(folder)
     if table is None:
         raise Refused(f"the classes of {folder} are known only once it is packed: transferability pack SOURCE {folder}")
     rows = [
         (index, label, table[index].id, table[index].name, table[index].group)
-        for label, index in enumerate(task_classes(table, split, task).tolist())
+        for label, index in enumerate(task_classes(table, split, task, study.splits).tolist())
     ]
     columns = ("index", "label", "id", "name", "group")
     if csv:
         _print_csv(columns, rows)
         return
-    shown = Table(*columns, title=f"{study.data}: {split}, task {task}, {len(rows)} classes", box=None)
+    shown = Table(*columns, title=f"{folder.name}: {split}, task {task}, {len(rows)} classes", box=None)
     for row in rows:
         shown.add_row(*map(str, row))
     _console().print(shown)
@@ -276,7 +311,7 @@ def classes(
 @app.command()
 def layers(
     network: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="caffenet, torchvision:NAME, timm:NAME, or an experiment file.")
+        str, typer.Argument(metavar="NETWORK", help="caffenet, cnn-f, torchvision:NAME, timm:NAME, or an experiment file.")
     ],
     crop: Annotated[
         int | None, typer.Option(min=1, help="Side of its input, in pixels.", show_default="the experiment's, or 224")
@@ -301,6 +336,7 @@ def layers(
 
 
 @app.command()
+@_for_each_study
 def plan(
     experiment: ExperimentFile,
     only: Only = None,
@@ -313,13 +349,14 @@ def plan(
         typer.Option(min=1, help="Images per step for that.", show_default="the recipe's; fewer on a CPU"),
     ] = None,
     csv: Csv = False,
+    *,
+    study: Any,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
     from transferability.launch.plan import COLUMNS, listing, totals, trouble
     from transferability.runs.status import aligned
-    from transferability.study import fleets, load_study
+    from transferability.study import fleets
 
-    study = load_study(experiment)
     chosen = study.select(only or ())
     divided = fleets(chosen, fleet_size)
     if measure:
@@ -409,7 +446,7 @@ def train(
 
 def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool, preempted: threading.Event) -> bool:
     """Trains `chosen` in this process; whether all of it is done. first: of the processes that train together."""
-    from transferability.data.packed import open_packed
+    from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, ThisProcess, train_pending
     from transferability.launch.slurm import leave_reason, refuse_diverged
     from transferability.runs.fit import refuse_mismatches
@@ -418,7 +455,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
 
     folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
     try:
-        refuse_mismatches(study, folder, chosen, open_packed(data_root() / study.data))
+        refuse_mismatches(study, folder, chosen, Tasks(study, data_root()))
     except Refused as error:
         with suppress(OSError, Refused):  # what is raised here counts
             leave_reason(study, folder, chosen, str(error))  # for `status`: nobody reads the logs of 300 tasks
@@ -449,6 +486,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
 
 @app.command()
 @_takes_machine
+@partial(_for_each_study, prepare=set_thread_defaults)  # for the workers
 def run(
     experiment: ExperimentFile,
     only: Only = None,
@@ -462,31 +500,32 @@ def run(
     dry_run_batch: Annotated[int, typer.Option(min=1, help="Images per step, and in validation, of a dry run.")] = 8,
     *,
     machine: Machine,
+    study: Any,
 ) -> None:
     """Train all that is not done, bases first, on this machine; then collect the results."""
-    from transferability.data.packed import open_packed, verify_at_first_use
+    from transferability.data.packed import verify_at_first_use
+    from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, run_study
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
     from transferability.runs.ledger import pending, tidy, with_sources
-    from transferability.study import load_study
     from transferability.training.tracking import nothing_new, ready
 
     if machine.nodes > 1:
         raise Refused(f"--nodes {machine.nodes}: `run` trains on this machine alone; several nodes need `submit`")
     refuse_form(machine.form, bool(gpus(machine.accelerator)), machine.devices)
-    set_thread_defaults()  # for the workers
     machine = replace(machine, wandb=ready(machine.wandb))
-    study, console = load_study(experiment), _Console(highlight=False)
+    console = _Console(highlight=False)
     chosen = study.select(only or ())
     study.select(machine.keep)  # refused here, not at the end of training
-    packed = open_packed(data_root() / study.data)  # refused here, not in every worker
-    verify_at_first_use(packed)
+    tasks = Tasks(study, data_root())
+    for name in study.data_sets:
+        verify_at_first_use(tasks.packed(name))  # refused here, not in every worker
     number = workers or default_workers(machine.accelerator, machine.devices)
     if dry_run_steps is not None:
         raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
     folder = study_folder(study.name)
-    refuse_mismatches(study, folder, chosen, packed)
+    refuse_mismatches(study, folder, chosen, tasks)
     needed = with_sources(study, chosen)
     tidy(folder)
     nothing_new(chosen, folder, experiment, machine.wandb)
@@ -506,7 +545,7 @@ def _dry_run(
     workers_and_size: tuple[int, int | None],
 ) -> int:
     """Trains a few steps of every network in a temporary folder; the exit code."""
-    from transferability.data.packed import open_packed
+    from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, run_study
     from transferability.runs.fit import shortened
     from transferability.runs.ledger import fleet_size, is_done, pending, with_sources
@@ -514,7 +553,7 @@ def _dry_run(
     steps, batch = steps_and_batch
     workers, size = workers_and_size
     names, console = {network.name for network in chosen}, _Console(highlight=False)
-    short = shortened(study, steps, batch, open_packed(data_root() / study.data))
+    short = shortened(study, steps, batch, Tasks(study, data_root()))
     pairs = zip(study.networks, short.networks, strict=True)
     needed = with_sources(short, [network for original, network in pairs if original.name in names])
     machine = replace(machine, wandb="disabled", most_validated=batch)
@@ -569,16 +608,17 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str =
 
 
 @app.command()
+@_for_each_study
 def results(
     experiment: ExperimentFile,
     only: Only = None,
     csv: Csv = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print the summary as LaTeX (booktabs).")] = False,
+    *,
+    study: Any,
 ) -> None:
     """Collect results.csv and curves.csv, name every missing network, print the summary (--csv: all its columns)."""
-    from transferability.study import load_study
 
-    study = load_study(experiment)
     if csv and latex:
         raise Refused("--csv --latex: write one of them")
     form = "csv" if csv else "latex" if latex else "text"
@@ -587,17 +627,18 @@ def results(
 
 
 @app.command()
+@_for_each_study
 def status(
     experiment: ExperimentFile,
     only: Only = None,
     everything: Annotated[bool, typer.Option("--all", help="Every line, however many.")] = False,
     csv: Csv = False,
+    *,
+    study: Any,
 ) -> None:
     """What is done, running, waiting, missing, blocked, failed, and why; and SLURM's queue where there is one."""
     from transferability.runs.status import print_status, statuses
-    from transferability.study import load_study
 
-    study = load_study(experiment)
     chosen, folder = study.select(only or ()), study_folder(study.name)
     if csv:
         rows = [
@@ -610,22 +651,23 @@ def status(
 
 
 @app.command()
+@_for_each_study
 def report(
     experiment: ExperimentFile,
     wandb: Wandb = "disabled",
     every: Annotated[
         float | None, typer.Option(min=0.1, metavar="MINUTES", help="Again and again, until the study is over.")
     ] = None,
+    *,
+    study: Any,
 ) -> None:
     """Write report.html, one page that needs nothing else, and with --wandb the study's own run."""
     from transferability.report.dashboard import track_study
     from transferability.report.gather import gather
     from transferability.report.page import write_page
-    from transferability.study import load_study
     from transferability.training.tracking import ready
 
     mode = ready(wandb)
-    study = load_study(experiment)
     say = _say(_console())
     while True:
         gathered = gather(study, study_folder(study.name))
@@ -654,15 +696,14 @@ def export(
 
 
 @app.command()
-def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline") -> None:
+@_for_each_study
+def track(experiment: ExperimentFile, only: Only = None, wandb: Wandb = "offline", *, study: Any) -> None:
     """Make W&B runs of finished networks from their result.json, if they were trained without --wandb."""
-    from transferability.study import load_study
     from transferability.training import tracking
 
     mode = tracking.ready(wandb)
     if mode == "disabled":
         raise Refused("--wandb disabled makes no runs: write offline or online")
-    study = load_study(experiment)
     print(tracking.track(study, study.select(only or ()), study_folder(study.name), mode))
 
 
@@ -687,6 +728,7 @@ def dashboard(
 
 @app.command()
 @_takes_machine
+@_for_each_study
 def submit(
     experiment: ExperimentFile,
     only: Only = None,
@@ -703,16 +745,16 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the sbatch commands, submit nothing.")] = False,
     *,
     machine: Machine,
+    study: Any,
 ) -> None:
     """Submit all that is not done to SLURM: bases, what copies from them, then the results. See slurm/site.sh."""
     from transferability.launch.slurm import Options, Printer
     from transferability.launch.slurm import submit as submit_study
-    from transferability.study import load_study
     from transferability.training.tracking import ready
 
     refuse_form(machine.form, True, machine.processes)
     ready(machine.wandb)
-    study, others = load_study(experiment), tuple(sbatch_option or ())
+    others = tuple(sbatch_option or ())
     study.select(machine.keep)  # refused here, not at the end of training
     options = Options(machine, fleet_size, max_parallel, time_limit, partition, account, others)
     printer = Printer(_console(), dry_run)

@@ -9,6 +9,7 @@ from transferability.files import Refused
 # validations on: the ten highest of few are most of them, or all, and the mean then means something else.
 BEST_OF = 10
 BEST_NEEDS = 100
+LOSSES = ("softmax", "sigmoid", "hinge", "ranking")
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Recipe:
     rate: learning rate of the weights.
     crop: side of the square that the network sees, in pixels; random in training, central in validation.
     validate_every: steps between two validations.
+    validate_start: also judge the validation images before the first step.
     schedule: "cosine": linear growth for `warmup` steps, then half a cosine to 0, with PyTorch's momentum; "step":
         divided by 10 every `drop_every` steps, with Caffe's momentum.
     drop_every: steps between two drops of the rate; needed by schedule "step".
@@ -30,6 +32,10 @@ class Recipe:
     beta2: AdamW's decay of the mean of squared gradients.
     decay: weight decay; biases and the factors of norms have none.
     pull: how strongly rule `sp` pulls copied weights towards what they were copied as, in place of their decay.
+    probe: share of the course for the new layers alone, under rule `probe`.
+    chain: share of the course before all layers are trained, under rule `chain`. 0: all of its phases are equally long.
+    gradual: share of the course before all layers are trained, under rule `gradual`.
+    fall: factor between the rates of neighbouring layers, under rule `fall` (2.6 is Howard and Ruder's, 2018).
     bias_rate: multiple of the rate for biases.
     shrink: whole factor by which the packed images are averaged down when they are loaded.
     mirror: mirror half of the training images, at random.
@@ -41,6 +47,9 @@ class Recipe:
     initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
         by 10; "paper": Gaussian weights and constant biases, as the architecture says.
     precision: "float32" or "bfloat16" (autocast).
+    loss: "softmax" (cross-entropy, one label per image); or, for one label or several, "sigmoid" (each class by
+        itself), "hinge" (each class against the rest) or "ranking" (present before absent classes):
+        `training/losses.py`.
     label_smoothing: share of the target that goes to all classes alike (Szegedy et al. 2016); in the training loss
         alone, the validation loss is plain cross-entropy.
     class_weights: "equal"; or "balanced": in the training loss an image counts n / (classes x images of its class), of
@@ -60,6 +69,7 @@ class Recipe:
     rate: float
     crop: int
     validate_every: int
+    validate_start: bool = False
     schedule: str = "cosine"
     drop_every: int = 0
     warmup: int = 0
@@ -68,6 +78,10 @@ class Recipe:
     beta2: float = 0.999
     decay: float = 5e-4
     pull: float = 0.01
+    probe: float = 0.5
+    chain: float = 0.0
+    gradual: float = 0.5
+    fall: float = 2.6
     bias_rate: float = 2.0
     shrink: int = 1
     mirror: bool = True
@@ -77,6 +91,7 @@ class Recipe:
     scale: float = 1 / 64
     initialisation: str = "variance-preserving"
     precision: str = "float32"
+    loss: str = "softmax"
     label_smoothing: float = 0.0
     class_weights: str = "equal"
     clip: float = 0.0
@@ -92,21 +107,24 @@ class Recipe:
         for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
-        for field in ("beta2", "label_smoothing", "colour"):
+        for field in ("beta2", "label_smoothing", "colour", "chain"):
             if not 0 <= getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write 0 or more, below 1")
         if self.optimiser == "adamw" and self.momentum >= 1:
             raise Refused(f"recipe {self.name!r}: momentum is {self.momentum!r}; with adamw it has to be below 1")
-        for field in ("least_area", "held_out"):
+        for field in ("least_area", "held_out", "probe", "gradual"):
             if not 0 < getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a share below 1")
         for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
+        if not 1 <= self.fall < math.inf:
+            raise Refused(f"recipe {self.name!r}: fall is {self.fall!r}; write a number from 1 up")
         choices = {
             "schedule": ("step", "cosine"),
             "initialisation": ("paper", "variance-preserving"),
             "optimiser": ("sgd", "adamw"),
+            "loss": LOSSES,
             "crops": ("square", "resized"),
             "class_weights": ("equal", "balanced"),
             "stop": ("", "inner"),
@@ -117,6 +135,9 @@ class Recipe:
             if getattr(self, field) not in allowed:
                 choice = " or ".join(word or "''" for word in allowed)
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}, not {choice}")
+        for field, default in (("label_smoothing", 0.0), ("class_weights", "equal")):
+            if self.loss != "softmax" and getattr(self, field) != default:
+                raise Refused(f"recipe {self.name!r}: {field} goes with loss 'softmax', not {self.loss!r}")
         if self.schedule == "step" and self.drop_every <= 0:
             raise Refused(f"recipe {self.name!r}: schedule 'step' needs drop_every, in steps")
 

@@ -4,14 +4,15 @@ A rule says for each layer by which multiple of the recipe's rate it learns, as 
 the course that is done). A layer whose multiple is 0 stands still: no gradient, no decay, no momentum, its norms in
 evaluation mode. Its first momentum after thawing is that of its first gradient.
 
-    probe     linear probing, then fine-tuning: the new layers alone in the first `PROBE` of the course, then all.
-              Kumar et al. 2022, section 4 (LP-FT).
-    chain     chain-thaw: the new layers alone, then each layer alone from the first to the last, then all; phases of
-              equal length. Felbo et al. 2017, section 3.2.
+    probe     linear probing, then fine-tuning: the new layers alone up to the share `Recipe.probe` of the course, then
+              all. Kumar et al. 2022, section 4 (LP-FT).
+    chain     chain-thaw: the new layers alone, then each layer alone from the first to the last, in phases of equal
+              length; all from `Recipe.chain` of the course on, by default for a phase as long as the others. Felbo et
+              al. 2017, section 3.2.
     gradual   gradual unfreezing: the new layers, then one copied layer more in each phase, from the top down; all from
-              `GRADUAL` of the course on. Howard and Ruder 2018, section 3.3.
-    fall      discriminative rates: the copied layer below the new ones learns at 1 / `FALL` of the rate, each layer
-              below it at 1 / `FALL` of the one above. Howard and Ruder 2018, section 3.2.
+              `Recipe.gradual` of the course on. Howard and Ruder 2018, section 3.3.
+    fall      discriminative rates: the copied layer below the new ones learns at 1 / `Recipe.fall` of the rate, each
+              layer below it at 1 / `Recipe.fall` of the one above. Howard and Ruder 2018, section 3.2.
     sp        all at the full rate; the copied weights are pulled towards what they were copied as, in place of the
               decay towards 0 (`Recipe.pull`). Li et al. 2018, section 3 (L2-SP).
 
@@ -20,35 +21,33 @@ evaluation mode. Its first momentum after thawing is that of its first gradient.
 # validation images, and one pass over the images serves networks under all rules.
 """
 
+from transferability.recipe import Recipe
+
 WORDS = ("probe", "chain", "gradual", "fall", "sp")
 NEED_NEW = ("probe", "chain", "gradual")  # they begin with the new layers alone
-PROBE = 0.5  # share of the course
-GRADUAL = 0.5  # share of the course
-FALL = 2.6  # Howard and Ruder's factor
 
 
-def phases(word: str, depth: int, n: int) -> tuple[float, ...]:
+def phases(word: str, depth: int, n: int, recipe: Recipe) -> tuple[float, ...]:
     """Shares of the course at which the multiples change, ascending, between 0 and 1."""
     if word == "probe":
-        return (PROBE,)
+        return (recipe.probe,)
     if word == "chain":
-        return tuple(phase / (depth + 2) for phase in range(1, depth + 2))
+        course = (depth + 1) / recipe.chain if recipe.chain else depth + 2  # in phases
+        return tuple(phase / course for phase in range(1, depth + 2))
     if word == "gradual":
-        return tuple(GRADUAL * phase / n for phase in range(1, n + 1))
+        return tuple(recipe.gradual * phase / n for phase in range(1, n + 1))
     return ()
 
 
-def multiples(word: str, depth: int, n: int, share: float) -> tuple[float, ...]:
+def multiples(word: str, depth: int, n: int, share: float, recipe: Recipe) -> tuple[float, ...]:
     """(depth,): the multiple of the rate of each layer, bottom to top, when `share` of the course is done.
 
     word: one of `WORDS`. n: copied layers, the first ones; the others are new. share: from 0 to below 1.
     """
     assert word in WORDS, word
-    phase = sum(share >= edge for edge in phases(word, depth, n))
+    phase = sum(share >= edge for edge in phases(word, depth, n, recipe))
     new = (1.0,) * (depth - n)
-    if word == "probe" and phase == 0:
-        return (0.0,) * n + new
-    if word == "chain" and phase == 0:
+    if word in ("probe", "chain") and phase == 0:
         return (0.0,) * n + new
     if word == "chain" and phase <= depth:
         return tuple(float(layer == phase) for layer in range(1, depth + 1))
@@ -56,5 +55,5 @@ def multiples(word: str, depth: int, n: int, share: float) -> tuple[float, ...]:
         thawed = min(phase, n)
         return (0.0,) * (n - thawed) + (1.0,) * thawed + new
     if word == "fall":
-        return tuple(FALL ** -(n - layer) for layer in range(n)) + new
+        return tuple(recipe.fall ** -(n - layer) for layer in range(n)) + new
     return (1.0,) * depth

@@ -7,8 +7,8 @@ import itertools
 import re
 import runpy
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from transferability import treatment as treatments
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
+from transferability.published import Published
 from transferability.recipe import Recipe
-from transferability.splits import split_tasks
-from transferability.treatment import RANDOM, Treatment
+from transferability.splits import Part, check_own_splits, split_tasks
+from transferability.treatment import Treatment
 
 RECORD_FORMAT = 1
 # How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
@@ -32,18 +33,23 @@ class Network:
 
     split: how the classes are divided into tasks: `random-0`, `manmade-natural`, `whole`.
     treatment: what is copied, frozen and trained: `baseB`, `A3B+`.
-    recipe: how it is trained.
+    recipe: how it is trained; or, of a base, where it is published.
     seed: seed of all its random draws.
     images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
     variant: a word for networks that differ only in their recipe, as in `baseB@long`.
+    drawn: images per class are drawn by the seed, the fewer among the more, in place of the first ones. In a pool they
+        always are.
+    source_seed: seed of the base that it copies from; None: its own. A study sets it where the base is published.
     """
 
     split: str
     treatment: Treatment
-    recipe: Recipe
+    recipe: Recipe | Published
     seed: int = 0
     images_per_class: int | None = None
     variant: str = ""
+    drawn: bool = False
+    source_seed: int | None = None
 
     @property
     def short_name(self) -> str:
@@ -65,6 +71,12 @@ class Network:
         return any(fnmatch.fnmatchcase(name, pattern) for name in (self.name, self.name.rpartition("/")[0]))
 
     @property
+    def training_recipe(self) -> Recipe:
+        """The recipe of a network that is trained here: a published base has none."""
+        assert isinstance(self.recipe, Recipe), self.name
+        return self.recipe
+
+    @property
     def stage(self) -> int:
         """0 for bases, 1 for what copies from them or has random features."""
         return 0 if self.treatment.kind == "base" else 1
@@ -74,17 +86,23 @@ class Network:
         """Full name of the base that this network copies from; None for bases and random features.
 
         A selffer copies from the base that saw the same images; a transfer from the base of the other task,
-        trained on all of its images.
+        trained on all of its images. Source W is the base of all classes, whatever the split.
         """
         if self.treatment.kind in ("base", "random"):
             return None
         images = self.images_per_class if self.treatment.kind == "selffer" else None
-        return f"{self.split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{self.seed}"
+        seed = self.seed if self.source_seed is None else self.source_seed
+        return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
+
+    @property
+    def source_split(self) -> str:
+        """The split of the base that it copies from: its own, or `whole` for source W."""
+        return "whole" if self.treatment.source == "W" else self.split
 
     @cached_property
     def stream(self) -> str:
         """Owner of the stream of images that this network is trained on."""
-        images = "all" if self.images_per_class is None else self.images_per_class
+        images = "all" if self.images_per_class is None else f"{self.images_per_class}{' drawn' * self.drawn}"
         return f"{self.split}/{self.treatment.target}@{images}/seed-{self.seed}"
 
     @property
@@ -109,24 +127,33 @@ def _short_name(treatment: Treatment, images_per_class: int | None, variant: str
 
 @dataclass(frozen=True)
 class Study:
-    """An explicit list of networks over one packed data set and one architecture.
+    """An explicit list of networks over one architecture.
 
     name: name of the study's folder under runs/.
     data: name of the packed set's folder under data/.
     architecture: the network that all of them train.
     networks: the networks, each with the base that it copies from.
+    splits: what the letters of the study's own splits stand for: name → A and B (`splits.pair`, `domains`, `groups`).
+    validation: of a set that was packed as one pool: how many images of each class validate (a whole number), or which
+        share of them (below 1). The seed draws which ones. None: the set has its own validation images.
     """
 
     name: str
     data: str
     architecture: Architecture | Chain
     networks: tuple[Network, ...]
+    splits: Mapping[str, Mapping[str, Part]] = field(default_factory=dict)
+    validation: float | int | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", self.name):
             raise Refused(f"study {self.name!r}: write its name with letters, digits, '_', '-' and '.', no '.' first")
         if not self.networks:
             raise Refused(f"study {self.name!r} has no networks")
+        check_own_splits(self.splits)
+        if self.validation is not None:
+            _refuse_validation(self.name, self.validation)
+        object.__setattr__(self, "networks", _with_published_sources(self.networks))
         names: set[str] = set()
         for network in self.networks:
             if network.name in names:
@@ -138,25 +165,55 @@ class Study:
                 raise Refused(
                     f"study {self.name!r}: {network.name} copies from {source}, which is not in the study; add it"
                 )
-            if network.recipe.crop != self.architecture.crop:
-                raise Refused(
-                    f"{network.name}: recipe {network.recipe.name!r} crops {network.recipe.crop} pixels, "
-                    f"{self.architecture.name} sees {self.architecture.crop}"
-                )
-            if isinstance(self.architecture, Chain):
-                self.architecture.refuse_recipe(network.recipe.initialisation)
-            if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
-                raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
-            if network.images_per_class is not None and network.images_per_class < 1:
-                raise Refused(f"{network.name}: images per class have to be 1 or more")
-            # How many classes each task has is only known with the data; equal halves are assumed until then.
-            network.treatment.check(self.architecture.depth, dict.fromkeys(split_tasks(network.split), 0))
+            self._check(network)
         if isinstance(self.architecture, Architecture):
             shapes(self.architecture)
+
+    def _check(self, network: Network) -> None:
+        """Refuses a network that does not go with the architecture and the splits."""
+        recipe = network.recipe
+        if isinstance(recipe, Published):
+            if network.treatment.kind != "base":
+                raise Refused(f"{network.name}: only a base can be published; give it a recipe")
+        elif recipe.crop != self.architecture.crop:
+            raise Refused(
+                f"{network.name}: recipe {recipe.name!r} crops {recipe.crop} pixels, "
+                f"{self.architecture.name} sees {self.architecture.crop}"
+            )
+        elif isinstance(self.architecture, Chain):
+            self.architecture.refuse_recipe(recipe.initialisation)
+        if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
+            raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
+        if network.images_per_class is not None and network.images_per_class < 1:
+            raise Refused(f"{network.name}: images per class have to be 1 or more")
+        # How many classes each task has is only known with the data; equal halves are assumed until then.
+        tasks = split_tasks(network.split, self.splits)
+        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0))
+
+    def part(self, split: str, task: str) -> Part:
+        """What a letter of a split stands for, its data set named."""
+        part = self.splits[split][task] if split in self.splits else Part()
+        return part if part.data else replace(part, data=self.data)
+
+    @cached_property
+    def data_sets(self) -> tuple[str, ...]:
+        """Names of the packed sets that the networks are trained on; the study's own first."""
+        trained = (n for n in self.networks if not isinstance(n.recipe, Published))
+        names = {self.part(network.split, network.treatment.target).data for network in trained}
+        return tuple(sorted(names, key=lambda name: (name != self.data, name)))
 
     @cached_property
     def by_name(self) -> dict[str, Network]:
         return {network.name: network for network in self.networks}
+
+    def published_base(self, split: str, letter: str) -> Network | None:
+        """The published base of a letter; None where its base is trained, or there is none."""
+        return self._published.get((split, letter))
+
+    @cached_property
+    def _published(self) -> dict[tuple[str, str], Network]:
+        published = (network for network in self.networks if isinstance(network.recipe, Published))
+        return {(network.split, network.treatment.target): network for network in published}
 
     @cached_property
     def architecture_record(self) -> dict[str, Any]:
@@ -196,7 +253,16 @@ class Fleet:
 
     @property
     def recipe(self) -> Recipe:
-        return self.networks[0].recipe
+        """A published base's is a `Published`, of which plans and bars ask the steps and the batch."""
+        return self.networks[0].recipe  # type: ignore[return-value]
+
+    @property
+    def training_recipe(self) -> Recipe:
+        return self.networks[0].training_recipe
+
+    @property
+    def is_published(self) -> bool:
+        return isinstance(self.networks[0].recipe, Published)
 
     @property
     def split(self) -> str:
@@ -215,6 +281,10 @@ class Fleet:
         return self.networks[0].images_per_class
 
     @property
+    def drawn(self) -> bool:
+        return self.networks[0].drawn
+
+    @property
     def stream(self) -> str:
         return self.networks[0].stream
 
@@ -225,6 +295,30 @@ class Fleet:
         for treatment in (network.treatment for network in self.networks if network.treatment.frozen):
             depths[treatment.source] = max(treatment.frozen, depths.get(treatment.source, 0))
         return depths
+
+
+def _refuse_validation(study: str, validation: float | int) -> None:
+    whole = type(validation) is int and validation >= 1
+    if not whole and not (isinstance(validation, float) and 0 < validation < 1):
+        raise Refused(
+            f"study {study!r}: validation is {validation!r}; write a whole number per class, or a share below 1"
+        )
+
+
+def _with_published_sources(networks: Iterable[Network]) -> tuple[Network, ...]:
+    """The networks, those that copy from a published base told its seed: it is stored once and serves every seed."""
+    published: dict[str, int] = {}
+    for network in networks:
+        if isinstance(network.recipe, Published):
+            base = network.name.rpartition("/")[0]
+            if published.setdefault(base, network.seed) != network.seed:
+                raise Refused(f"{base} is published: it is the same for every seed; name it once, with seed 0")
+    return tuple(
+        replace(network, source_seed=published[source.rpartition("/")[0]])
+        if (source := network.source_name) is not None and source.rpartition("/")[0] in published
+        else network
+        for network in networks
+    )
 
 
 def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
@@ -255,30 +349,39 @@ def grid(
     seeds: Sequence[int] = (0,),
     targets: str = "AB",
     kinds: Sequence[str] = ("base", "BnB", "BnB+", "AnB", "AnB+"),
+    cuts: Sequence[int] | None = None,
 ) -> list[Network]:
-    """The usual product: for each split, seed and target the bases and the treatments at n = 1 … depth - 1.
+    """The usual product: for each split, seed and target the bases and the treatments at every n.
 
-    `kinds`: any of base, BnB, BnB+, AnB, AnB+, RnB, and B8B+ (all layers copied and trained on, whatever the
-    depth). They are spelled for target B and mean the same for target A.
+    `kinds`: any of base, BnB, AnB and RnB, with `+` or a rule (AnB+0.1, AnB+chain), and B8B+ (all layers copied and
+    trained on, whatever the depth). They are spelled for target B and mean the same for target A. `cuts`: the n; None:
+    1 … depth - 1.
     """
-    sources = {"BnB": "own", "AnB": "other", "RnB": RANDOM, "B8B": "own", "base": ""}
     networks = []
-    for kind in kinds:
-        if kind.removesuffix("+") not in sources or kind in ("base+", "B8B"):
-            raise Refused(f"grid: {kind!r} is no kind; write base, BnB, BnB+, AnB, AnB+, RnB or B8B+")
-        if "whole" in splits and kind.startswith("A"):
-            raise Refused(f"grid: split whole has one task, so there is no {kind}")
     for split in splits:
         for seed in seeds:
             for target in "W" if split == "whole" else targets:
-                other = {"A": "B", "B": "A", "W": "W"}[target]
                 for kind in kinds:
-                    word = sources[kind.removesuffix("+")]
-                    source = {"own": target, "other": other}.get(word, word)
-                    rate = 1.0 if kind.endswith("+") else 0.0
-                    cuts = (0,) if kind == "base" else (depth,) if kind == "B8B+" else range(1, depth)
-                    networks += [Network(split, Treatment(target, source, n, 0, rate), recipe, seed) for n in cuts]
+                    pattern = _of_kind(kind)
+                    if split == "whole" and pattern.source == "A":
+                        raise Refused(f"grid: split whole has one task, so there is no {kind}")
+                    other = {"A": "B", "B": "A", "W": "W"}[target]
+                    source = {"A": other, "B": target}.get(pattern.source, pattern.source)
+                    whole = (0,) if kind == "base" else (depth,) if kind == "B8B+" else None
+                    networks += [
+                        Network(split, replace(pattern, target=target, source=source, n=n), recipe, seed)
+                        for n in whole or (range(1, depth) if cuts is None else cuts)
+                    ]
     return networks
+
+
+def _of_kind(kind: str) -> Treatment:
+    """The treatment that a kind of `grid` stands for, at n = 1 and for target B."""
+    if kind in ("base", "B8B+"):
+        return treatments.parse("baseB" if kind == "base" else "B8B+")
+    if not re.fullmatch(r"[ABR]nB(\+.*)?", kind):
+        raise Refused(f"grid: {kind!r} is no kind; write base, BnB, AnB, RnB, with + or a rule behind them, or B8B+")
+    return treatments.parse(kind.replace("n", "1", 1))
 
 
 def network(name: str, recipe: Recipe, variant: str = "") -> Network:
@@ -298,13 +401,16 @@ def network(name: str, recipe: Recipe, variant: str = "") -> Network:
     )
 
 
-def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRAWS) -> dict[str, Any]:
+def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: str | None = DRAWS) -> dict[str, Any]:
     """What a network's result depends on, as JSON: and nothing else.
 
-    `checksum` is the packed set's. Fields at their default are left out, so that an option that a later version
-    adds orphans no result. The records of the sources are inside. `draws`: None for records that were written before
-    there was this field.
+    checksums: of each packed set, by its name. Fields at their default are left out, so that an option that a later
+    version adds orphans no result. The records of the sources are inside. `draws`: None for records that were written
+    before there was this field.
     """
+    if isinstance(chosen.recipe, Published):
+        return {"format": RECORD_FORMAT, "published": chosen.recipe.record, "architecture": study.architecture_record}
+    part = study.part(chosen.split, chosen.treatment.target)
     content: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "split": chosen.split,
@@ -313,16 +419,34 @@ def record(study: Study, chosen: Network, checksum: str, draws: str | None = DRA
         # Its name is a word for people: what it stands for is here.
         "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
         "architecture": study.architecture_record,
-        "data": checksum,
+        "data": checksums[part.data],
     }
     if draws is not None:
         content["draws"] = draws
+    for name in ("group", "domain"):
+        if getattr(part, name):
+            content[name] = getattr(part, name)
+    if study.validation is not None:
+        content["validation"] = study.validation
+    if chosen.drawn:
+        content["drawn"] = True
     if chosen.images_per_class is not None:
         content["images_per_class"] = chosen.images_per_class
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
-        content["source"] = record(study, source, checksum, draws)
+        content["source"] = record(study, source, checksums, draws)
     return content
+
+
+def recorded_checksums(study: Study, chosen: Network, then: Mapping[str, Any]) -> dict[str, str]:
+    """Name of each packed set that a network's record speaks of → its checksum there. KeyError if it lacks one."""
+    if isinstance(chosen.recipe, Published):
+        return {}
+    checksums = {study.part(chosen.split, chosen.treatment.target).data: then["data"]}
+    if chosen.source_name is not None:
+        source = study.by_name[chosen.source_name]
+        checksums = recorded_checksums(study, source, then["source"]) | checksums
+    return checksums
 
 
 @lru_cache
@@ -361,7 +485,7 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
 def _allowed_fields(error: BaseException) -> str:
     """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    classes = {kind.__name__: kind for kind in (Recipe, Study, Network, Architecture, Chain, Conv, Linear)}
+    classes = {kind.__name__: kind for kind in (Recipe, Published, Study, Network, Architecture, Chain, Conv, Linear)}
     if match is None or match[1] not in classes:
         return ""
     names = [field.name for field in dataclasses.fields(classes[match[1]])]
@@ -370,17 +494,52 @@ def _allowed_fields(error: BaseException) -> str:
 
 
 def load_study(path: Path | str) -> Study:
-    """The study that an experiment file defines under the name `study`. The file is code, and it is run.
+    """The study that an experiment file defines. `FILE.py:NAME` names one of several. The file is code, and it is run.
 
-    Refused, in one line with file and line number, if it cannot be run or defines no study.
+    Refused, in one line with file and line number, if it cannot be run or defines no such study.
     """
-    path = Path(path)
+    file, name = _file_and_name(path)
+    studies = load_studies(file)
+    names = [study.name for study in studies]
+    if not name and len(studies) > 1:
+        raise Refused(f"{file} defines {len(studies)} studies; name one, as {file}:{names[0]} ({', '.join(names)})")
+    if name and name not in names:
+        raise Refused(f"{file} defines no study {name!r}; it defines {', '.join(names)}")
+    return studies[names.index(name) if name else 0]
+
+
+def _file_and_name(path: Path | str) -> tuple[Path, str]:
+    """The file and the name of `FILE.py:NAME`; "" for no name."""
+    file, colon, name = str(path).rpartition(":")
+    return (Path(file), name) if colon and file.endswith(".py") else (Path(path), "")
+
+
+def load_studies(path: Path | str) -> tuple[Study, ...]:
+    """The studies that an experiment file defines: the one named `study`, or those of the list `studies`.
+
+    Refused, as by `load_study`; and two of one name.
+    """
+    file, name = _file_and_name(path)
+    if name:
+        return (load_study(path),)
+    content = _run(file)
+    studies = content.get("studies", [content["study"]] if "study" in content else [])
+    if not studies or not isinstance(studies, (list, tuple)) or not all(isinstance(study, Study) for study in studies):
+        raise Refused(f"{file} defines no study; end it with `study = Study(...)`, or `studies = [Study(...), ...]`")
+    names = [study.name for study in studies]
+    if len(set(names)) < len(names):
+        raise Refused(f"{file} defines two studies of one name; name each differently")
+    return tuple(studies)
+
+
+def _run(path: Path) -> dict[str, Any]:
+    """What an experiment file defines."""
     if not path.is_file():
         raise Refused(f"{path}: there is no such experiment file; the ones that come along are in experiments/")
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)
     try:
-        study = runpy.run_path(str(path)).get("study")
+        return runpy.run_path(str(path))
     except Refused as error:
         raise Refused(f"{path}: {error}") from None
     except SyntaxError as error:
@@ -395,6 +554,3 @@ def load_study(path: Path | str) -> Study:
         raise Refused(f"{path}:{line}: {type(error).__name__}: {reason}") from None
     finally:
         sys.path.remove(folder)
-    if not isinstance(study, Study):
-        raise Refused(f"{path} defines no study; end it with `study = Study(...)`")
-    return study

@@ -114,10 +114,11 @@ class Treatment:
     def check(self, depth: int, classes: dict[str, int]) -> None:
         """Refuses, by name, what cannot be built.
 
-        `depth`: the number of the network's layers. `classes`: the number of classes of each task of the split.
+        `depth`: the number of the network's layers. `classes`: the number of classes of each task of the split; and of
+        W, where it is the source.
         """
-        for task in {self.target, self.source} - {"", RANDOM}:
-            if task not in classes:
+        for task in (self.target, self.source):
+            if task not in ("", RANDOM, *classes) and not (task == "W" == self.source):
                 raise Refused(f"{self}: the split has no task {task}, only {', '.join(sorted(classes))}")
         copied = self.n + self.preserved
         if copied > depth:
@@ -126,10 +127,10 @@ class Treatment:
             raise Refused(f"{self}: all {depth} layers are frozen, nothing is left to train")
         if self.word in NEED_NEW and copied == depth:
             raise Refused(f"{self}: rule {self.word} begins with the new layers, and there is none; copy fewer")
-        if self.source not in ("", RANDOM) and copied == depth and classes[self.source] != classes[self.target]:
+        if self.source not in ("", RANDOM) and copied == depth and classes.get(self.source) != classes[self.target]:
             raise Refused(
-                f"{self}: the last layer cannot be copied, {self.source} has {classes[self.source]} classes and "
-                f"{self.target} has {classes[self.target]}"
+                f"{self}: the last layer cannot be copied, {self.source} has {classes.get(self.source, 'other')} "
+                f"classes and {self.target} has {classes[self.target]}"
             )
 
 

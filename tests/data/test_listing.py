@@ -12,7 +12,7 @@ from ilsvrc import tar_of
 from pictures import folder, picture, pixels, put, zipped
 
 from transferability.data.listing import is_clutter
-from transferability.data.pack import pack
+from transferability.data.pack import Options, pack
 from transferability.data.packed import PackedImages
 from transferability.data.readers import list_images
 from transferability.files import Refused
@@ -84,7 +84,7 @@ def test_clutter_is_left_out_wherever_it_lies(tmp_path: Path, container: str) ->
         with tarfile.open(tmp_path / "set.tar", "w") as archive:
             archive.add(source, ".")  # so that all names begin with ./
         source = tmp_path / "set.tar"
-    check(pack(str(source), tmp_path / "packed", None, workers=1))
+    check(pack(str(source), tmp_path / "packed", Options(workers=1)))
 
 
 def test_what_is_still_in_the_cloud_is_not_left_out_in_silence(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_what_is_still_in_the_cloud_is_not_left_out_in_silence(tmp_path: Path) -
         with pytest.raises(
             Refused, match=rf"ant/{name} cannot be read as a picture: it is a placeholder: .* download it"
         ):
-            pack(str(source), tmp_path / "packed", None)
+            pack(str(source), tmp_path / "packed")
         file.unlink()
 
 
@@ -125,7 +125,7 @@ def test_a_zip_with_backslashes(tmp_path: Path, top: str) -> None:
     names = {top + name.replace("/", "\\"): data for name, data in members().items()}
     if top:
         names = {top: b"", f"{top}train\\": b"", **names}  # entries of the folders
-    packed = pack(str(written(tmp_path / "set.zip", names)), tmp_path / "packed", None, workers=1)
+    packed = pack(str(written(tmp_path / "set.zip", names)), tmp_path / "packed", Options(workers=1))
     assert [c.id for c in packed.classes] == ["ant", "bus"] and len(packed.val.labels) == 4
     assert np.array_equal(packed.train.images, [pixels(seed) for seed in (0, 1, 100, 101)])
 
@@ -145,7 +145,7 @@ def test_names_in_utf_8_without_the_flag_for_it(tmp_path: Path) -> None:
     path.write_bytes(data)
     with zipfile.ZipFile(path) as archive:
         assert not any("é" in name for name in archive.namelist())
-    packed = pack(str(path), tmp_path / "packed", None, workers=1)
+    packed = pack(str(path), tmp_path / "packed", Options(workers=1))
     assert [c.id for c in packed.classes] == ["café", "猫"]
     assert np.array_equal(packed.train.images, [pixels(seed) for seed in (0, 1, 100, 101)])
 
@@ -161,7 +161,7 @@ def test_names_in_a_code_page_with_the_unicode_name_beside_it(tmp_path: Path) ->
             info.extra = struct.pack("<HH", 0x5455, 1) + b"\0" + struct.pack("<HH", 0x7075, len(field)) + field
             archive.writestr(info, data)
     assert sorted(list_images(str(path)).train) == ["café", "猫"]
-    packed = pack(str(path), tmp_path / "packed", None, workers=1)
+    packed = pack(str(path), tmp_path / "packed", Options(workers=1))
     assert np.array_equal(packed.train.images, [pixels(seed) for seed in (0, 1, 100, 101)])
 
 
@@ -170,7 +170,7 @@ def test_names_in_another_code_page_are_kept_apart(tmp_path: Path) -> None:
     path = written(tmp_path / "set.zip", members(classes=("d1", "d2")))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"/d1/", "/犬/".encode("cp932")).replace(b"/d2/", "/猫/".encode("cp932")))
-    packed = pack(str(path), tmp_path / "packed", None, workers=1)
+    packed = pack(str(path), tmp_path / "packed", Options(workers=1))
     assert len(packed.classes) == 2 and packed.train.labels.tolist() == [0, 0, 1, 1]
 
 
@@ -190,10 +190,10 @@ def test_zips_that_python_cannot_read(tmp_path: Path, offset: int, value: int, m
 
 def test_a_zip_that_was_packed_again_is_read_anew(tmp_path: Path) -> None:
     path = written(tmp_path / "set.zip", members())
-    first = pack(str(path), tmp_path / "first", None, workers=1)
+    first = pack(str(path), tmp_path / "first", Options(workers=1))
     written(path, {name: picture(500 + i) for i, name in enumerate(members())})
     os.utime(path, ns=(1, 1))
-    second = pack(str(path), tmp_path / "second", None, workers=1)
+    second = pack(str(path), tmp_path / "second", Options(workers=1))
     assert first.checksum != second.checksum and np.array_equal(second.train.images[0], pixels(500))
 
 
@@ -202,7 +202,7 @@ def test_a_zip_that_was_packed_again_is_read_anew(tmp_path: Path) -> None:
 
 def test_a_tar_is_read_where_it_lies(tmp_path: Path) -> None:
     path = put(tmp_path / "set.tar", tar_of({f"set/{name}": data for name, data in members().items()}))
-    packed = pack(str(path), tmp_path / "packed", None, workers=1)
+    packed = pack(str(path), tmp_path / "packed", Options(workers=1))
     assert [c.id for c in packed.classes] == ["ant", "bus"]
     assert np.array_equal(packed.train.images, [pixels(seed) for seed in (0, 1, 100, 101)])
     assert list_images(str(path)).arrangement == "tar of class folders"

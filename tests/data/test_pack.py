@@ -18,7 +18,7 @@ from waiting import LIMIT, wait_for
 
 from transferability.data import pack as module
 from transferability.data.listing import ImageLists, ImageRef
-from transferability.data.pack import pack
+from transferability.data.pack import Options, pack
 from transferability.data.packed import FILES, describe, open_packed, verify
 from transferability.files import Refused
 
@@ -67,7 +67,7 @@ if __name__ == "__main__":
     if moment == "file too large":
         resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
     try:
-        module.pack(sys.argv[1], destination, 256, workers=workers)
+        module.pack(sys.argv[1], destination, module.Options(256, workers=workers))
     except Refused as error:
         sys.exit(f"refused: {{error}}")
     except KeyboardInterrupt:
@@ -96,7 +96,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(many: Path) -> dict[str, bytes]:
     """What packing `many` gives in one process, without interruption."""
     destination = many.parent / "undisturbed"
-    pack(str(many), destination, 256, workers=1)
+    pack(str(many), destination, Options(256, workers=1))
     return bytes_of(destination)
 
 
@@ -121,7 +121,7 @@ def start(
 
 
 def test_workers_do_not_change_the_bytes(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
-    pack(str(many), tmp_path / "packed", 256, workers=3)
+    pack(str(many), tmp_path / "packed", Options(256, workers=3))
     assert bytes_of(tmp_path / "packed") == undisturbed
     assert sorted(p.name for p in tmp_path.iterdir()) == ["packed"]
     assert sorted(p.name for p in (tmp_path / "packed").iterdir()) == sorted((*undisturbed, "manifest.json"))
@@ -143,7 +143,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     loaded = []
     load = module.load
     monkeypatch.setattr(module, "load", lambda picture: loaded.append(picture) or load(picture))
-    pack(str(many), destination, 256, workers=1)
+    pack(str(many), destination, Options(256, workers=1))
     assert bytes_of(destination) == undisturbed
     assert 0 < len(loaded) <= 272 - 9 * 19  # what was done before was not done again
 
@@ -168,7 +168,7 @@ def test_ctrl_c_is_one_line_and_loses_nothing(
     assert lines[0].startswith("folder of class folders: 208 training and 64 validation")
     assert lines[1].startswith("interrupted with") and "run the same command again" in lines[1]
     assert not (tmp_path / "packed").exists()
-    pack(str(many), tmp_path / "packed", 256)
+    pack(str(many), tmp_path / "packed", Options(256))
     assert bytes_of(tmp_path / "packed") == undisturbed
 
 
@@ -187,7 +187,7 @@ def test_ctrl_c_does_not_break_into_the_pool_of_workers(
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            pack(str(many), tmp_path / "packed", 256, workers=2)
+            pack(str(many), tmp_path / "packed", Options(256, workers=2))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -200,7 +200,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict
     assert run.returncode == 1 and errors.splitlines()[-1].startswith("refused: ")
     assert "cannot be written (File too large)" in errors and "Traceback" not in errors
     assert not (tmp_path / "packed").exists()
-    pack(str(many), tmp_path / "packed", 256)
+    pack(str(many), tmp_path / "packed", Options(256))
     assert bytes_of(tmp_path / "packed") == undisturbed
 
 
@@ -215,17 +215,17 @@ def test_a_block_damaged_between_two_runs_is_done_again(
         handle.write(bytes(1000))
     with open(tmp_path / "packed.partial" / "journal.jsonl", "a") as handle:
         handle.write('{"set": "train", "block": 1, "ke')
-    pack(str(many), tmp_path / "packed", 256, workers=1)
+    pack(str(many), tmp_path / "packed", Options(256, workers=1))
     assert bytes_of(tmp_path / "packed") == undisturbed
 
 
 def test_killed_between_rename_and_tidying(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     destination = tmp_path / "packed"
-    pack(str(many), destination, 256)
+    pack(str(many), destination, Options(256))
     put(destination / "journal.jsonl", b"{}")
     put(destination / "lock", b"")
     assert open_packed(destination).size == 256
-    pack(str(many), destination, 256)
+    pack(str(many), destination, Options(256))
     assert not (destination / "journal.jsonl").exists() and not (destination / "lock").exists()
 
 
@@ -238,11 +238,11 @@ def test_a_source_that_changed_while_stopped(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_small_files", stop)  # after all images, before anything else
         with pytest.raises(KeyboardInterrupt):
-            pack(str(source), tmp_path / "packed", None)
+            pack(str(source), tmp_path / "packed")
     put(source / "train" / "bus" / "1.png", picture(77))
     (source / "val" / "cat" / "0.png").unlink()
-    packed = pack(str(source), tmp_path / "packed", None)
-    fresh = pack(str(source), tmp_path / "fresh", None)
+    packed = pack(str(source), tmp_path / "packed")
+    fresh = pack(str(source), tmp_path / "fresh")
     assert np.array_equal(packed.train.images[5], pixels(77)) and len(packed.val.labels) == 5
     assert bytes_of(tmp_path / "packed") == bytes_of(tmp_path / "fresh") and packed.checksum == fresh.checksum
     verify(packed)
@@ -267,7 +267,7 @@ def test_a_destination_that_is_a_link_to_an_empty_folder(tmp_path: Path) -> None
     """Made by people who have a larger disk elsewhere: the unfinished set lies on that disk, too."""
     (tmp_path / "large disk" / "empty").mkdir(parents=True)
     (tmp_path / "packed").symlink_to(tmp_path / "large disk" / "empty")
-    packed = pack(str(folder(tmp_path / "set")), tmp_path / "packed", None)
+    packed = pack(str(folder(tmp_path / "set")), tmp_path / "packed")
     assert packed.name == "packed" and os.listdir(tmp_path / "large disk") == ["empty"]
     assert open_packed(tmp_path / "packed").checksum == packed.checksum
 
@@ -276,7 +276,7 @@ def test_a_file_system_that_cannot_sync_folders_or_make_sparse_files_will_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = folder(tmp_path / "set")
-    expected = pack(str(source), tmp_path / "expected", None)
+    expected = pack(str(source), tmp_path / "expected")
     original = os.fsync
 
     def fsync(handle: int) -> None:
@@ -290,14 +290,14 @@ def test_a_file_system_that_cannot_sync_folders_or_make_sparse_files_will_do(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(module, "allocate", allocate)
-    assert pack(str(source), tmp_path / "packed", None).checksum == expected.checksum
+    assert pack(str(source), tmp_path / "packed").checksum == expected.checksum
 
 
 def test_packed_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = folder(tmp_path / "set")
-    first = pack(str(source), tmp_path / "packed", None)
+    first = pack(str(source), tmp_path / "packed")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()}
-    again = pack(os.path.relpath(source), tmp_path / "packed", None)
+    again = pack(os.path.relpath(source), tmp_path / "packed")
     assert "is packed already: nothing to do" in capsys.readouterr().err
     assert again.checksum == first.checksum
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "packed").iterdir()} == times
@@ -305,31 +305,31 @@ def test_packed_already(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_destinations_that_hold_something_else(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
-    pack(str(source), tmp_path / "packed", None)
+    pack(str(source), tmp_path / "packed")
     kept = bytes_of(tmp_path / "packed")
     with pytest.raises(Refused, match=r"holds another data set"):
-        pack(str(folder(tmp_path / "other", train=5)), tmp_path / "packed", None)
+        pack(str(folder(tmp_path / "other", train=5)), tmp_path / "packed")
     with pytest.raises(Refused, match=r"holds another data set"):
-        pack(str(source), tmp_path / "packed", 8)
+        pack(str(source), tmp_path / "packed", Options(8))
     assert bytes_of(tmp_path / "packed") == kept
     with pytest.raises(Refused, match=r"not empty and no packed set"):
-        pack(str(source), source, None)
+        pack(str(source), source)
     put(tmp_path / "thesis.partial" / "thesis.tex", b"")
     with pytest.raises(Refused, match=r"not of an unfinished packing"):
-        pack(str(source), tmp_path / "thesis", None)
+        pack(str(source), tmp_path / "thesis")
     assert os.listdir(tmp_path / "thesis.partial") == ["thesis.tex"]
     with pytest.raises(Refused, match=r"is a file"):
-        pack(str(source), put(tmp_path / "file", b""), None)
+        pack(str(source), put(tmp_path / "file", b""))
     with pytest.raises(Refused, match=r"cannot be written"):
-        pack(str(source), tmp_path / "file" / "packed", None)
+        pack(str(source), tmp_path / "file" / "packed")
     (tmp_path / "empty").mkdir()
-    assert pack(str(source), tmp_path / "empty", None).size == 16
+    assert pack(str(source), tmp_path / "empty").size == 16
 
 
 def test_two_at_once(many: Path, tmp_path: Path) -> None:
     run = start(many, tmp_path / "packed", 1, "noted", 1)
     with pytest.raises(Refused, match=r"is being written by another process"):
-        pack(str(many), tmp_path / "packed", 256)
+        pack(str(many), tmp_path / "packed", Options(256))
     run.kill()
     run.wait()
 
@@ -339,15 +339,15 @@ def test_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     usage = module.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
     with pytest.raises(Refused, match=r"no room: .* has 10 MB free and 57.7 MB are needed"):
-        pack(str(source), tmp_path / "packed", 1024)
+        pack(str(source), tmp_path / "packed", Options(1024))
     assert "18 pictures" not in capsys.readouterr().out
     assert not (tmp_path / "packed").exists()
     assert not list((tmp_path / "packed.partial").glob("*.npy"))
-    assert pack(str(source), tmp_path / "packed", 16).size == 16
+    assert pack(str(source), tmp_path / "packed", Options(16)).size == 16
 
 
 def test_the_bytes_are_said_beforehand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pack(str(folder(tmp_path / "set")), tmp_path / "packed", 64)
+    pack(str(folder(tmp_path / "set")), tmp_path / "packed", Options(64))
     first = capsys.readouterr().err.splitlines()[0]
     assert "12 training and 6 validation pictures of 3 classes, 64x64 pixels: 1.27 MB (" in first
 
@@ -366,7 +366,7 @@ def test_an_unreadable_picture_stops_the_packing_by_name(many: Path, tmp_path: P
     bad.unlink()
     put(bad, b"<html>404</html>")
     with pytest.raises(Refused, match=r"train/class 7/25.jpg cannot be read as a picture: it is damaged or in no"):
-        pack(str(source), tmp_path / "packed", 256, workers=workers)
+        pack(str(source), tmp_path / "packed", Options(256, workers=workers))
     assert not (tmp_path / "packed").exists()
 
 
@@ -375,13 +375,13 @@ def test_skipped_pictures_leave_no_trace_but_in_the_manifest(
 ) -> None:
     monkeypatch.setattr("transferability.data.packed.BLOCK_BYTES", 2 * 16 * 16 * 3)  # two images per block
     source = folder(tmp_path / "set", train=5)
-    clean = pack(str(source), tmp_path / "clean", None)
+    clean = pack(str(source), tmp_path / "clean")
     put(source / "train" / "bus" / "0 first.png", b"")
     put(source / "train" / "bus" / "2b.png", picture(5)[:100])
     put(source / "val" / "ant" / "x", b"<html>")
     with pytest.raises(Refused, match=r"0 first.png cannot be read as a picture: it is empty; replace it"):
-        pack(str(source), tmp_path / "packed", None)
-    packed = pack(str(source), tmp_path / "packed", None, skip_unreadable=True)
+        pack(str(source), tmp_path / "packed")
+    packed = pack(str(source), tmp_path / "packed", Options(skip_unreadable=True))
     assert packed.checksum == clean.checksum  # the same as if they had not been there
     skipped = json.loads((tmp_path / "packed" / "manifest.json").read_text())["skipped"]
     assert [(s["set"], s["class"], s["picture"]) for s in skipped] == [
@@ -399,7 +399,7 @@ def test_a_class_of_unreadable_pictures_only_is_refused(tmp_path: Path) -> None:
     for path in (source / "val" / "bus").iterdir():
         put(path, b"")
     with pytest.raises(Refused, match=r"neither this nor any other picture of class bus in val can be read"):
-        pack(str(source), tmp_path / "packed", None, skip_unreadable=True)
+        pack(str(source), tmp_path / "packed", Options(skip_unreadable=True))
     assert not (tmp_path / "packed").exists()
 
 
@@ -409,11 +409,11 @@ def test_without_skipping_again_the_bad_pictures_are_tried_again(tmp_path: Path)
     for path in (source / "val" / "bus").iterdir():
         put(path, b"")
     with pytest.raises(Refused, match=r"neither this"):
-        pack(str(source), tmp_path / "packed", None, skip_unreadable=True)
+        pack(str(source), tmp_path / "packed", Options(skip_unreadable=True))
     for i in range(2):
         put(source / "val" / "bus" / f"{i}.png", picture(i))
     with pytest.raises(Refused, match=r"bus/bad.png cannot be read"):
-        pack(str(source), tmp_path / "packed", None)
+        pack(str(source), tmp_path / "packed")
 
 
 def test_pictures_and_folders_without_permission_are_named() -> None:
@@ -423,10 +423,10 @@ def test_pictures_and_folders_without_permission_are_named() -> None:
         source = folder(root / "set")
         (source / "train" / "bus" / "1.png").chmod(0)
         with somebody(), pytest.raises(Refused, match=r"train/bus/1.png cannot be read .*Permission denied"):
-            pack(str(source), root / "packed", None)
+            pack(str(source), root / "packed")
         (source / "train" / "bus").chmod(0)
         with somebody(), pytest.raises(Refused, match=r"train/bus cannot be read: permission denied"):
-            pack(str(source), root / "packed", None)
+            pack(str(source), root / "packed")
         (source / "train" / "bus").chmod(0o755)
 
 
@@ -466,11 +466,11 @@ def test_an_odd_picture_is_right_or_refused_by_name(name: str, tmp_path: Path) -
     put(source / "train" / "ant" / name, data)
     if isinstance(expected, str):
         with pytest.raises(Refused) as refused:
-            pack(str(source), tmp_path / "packed", 40)
+            pack(str(source), tmp_path / "packed", Options(40))
         said = str(refused.value)
         assert f"train/ant/{name} cannot be read as a picture: it {expected}" in said and "\n" not in said
     else:
-        image = pack(str(source), tmp_path / "packed", 40).train.images[0]
+        image = pack(str(source), tmp_path / "packed", Options(40)).train.images[0]
         assert np.abs(image.astype(int) - expected).mean() < 5
 
 
@@ -481,16 +481,16 @@ def test_pictures_of_different_sizes_need_a_size(tmp_path: Path) -> None:
     source = folder(tmp_path / "set")
     put(source / "val" / "cat" / "1.png", picture(0, 16, 24))
     with pytest.raises(Refused, match=r"differ in size \(.*val/cat/1.png is 24x16, the first one 16x16\).*--size"):
-        pack(str(source), tmp_path / "packed", None)
+        pack(str(source), tmp_path / "packed")
     put(source / "train" / "ant" / "0.png", picture(0, 16, 24))
     with pytest.raises(Refused, match=r"train/ant/0.png is 24x16 pixels, not square: give --size S"):
-        pack(str(source), tmp_path / "packed", None)
-    assert pack(str(source), tmp_path / "packed", 16).size == 16
+        pack(str(source), tmp_path / "packed")
+    assert pack(str(source), tmp_path / "packed", Options(16)).size == 16
     for size in (0, -3, 100_000):
         with pytest.raises(Refused, match=rf"--size {size}: the size must be between"):
-            pack(str(source), tmp_path / "packed", size)
+            pack(str(source), tmp_path / "packed", Options(size))
     with pytest.raises(Refused, match=r"--workers 0"):
-        pack(str(source), tmp_path / "packed", 16, workers=0)
+        pack(str(source), tmp_path / "packed", Options(16, workers=0))
 
 
 def test_squashed_or_cut_out_of_the_middle(tmp_path: Path) -> None:
@@ -500,8 +500,8 @@ def test_squashed_or_cut_out_of_the_middle(tmp_path: Path) -> None:
     for name in ("tall", "wide"):
         put(source / "train" / name / "0.png", encoded(wide if name == "wide" else wide.transpose(1, 0, 2)))
         put(source / "val" / name / "0.png", picture(1))
-    squashed = pack(str(source), tmp_path / "squashed", 30).train.images
-    cut = pack(str(source), tmp_path / "cut", 30, squash=False).train.images
+    squashed = pack(str(source), tmp_path / "squashed", Options(30)).train.images
+    cut = pack(str(source), tmp_path / "cut", Options(30, squash=False)).train.images
     ids = [c.id for c in open_packed(tmp_path / "cut").classes]
     for name in ("tall", "wide"):
         part = squashed[ids.index(name)]
@@ -517,7 +517,7 @@ def test_extreme_shapes_fit(tmp_path: Path) -> None:
     put(source / "train" / "ant" / "point.png", encoded(np.full((1, 1, 3), 9, np.uint8)))
     put(source / "train" / "ant" / "line.png", encoded(np.full((10, 60_000, 3), 7, np.uint8)))
     for squash in (True, False):
-        packed = pack(str(source), tmp_path / f"packed {squash}", 32, squash=squash)
+        packed = pack(str(source), tmp_path / f"packed {squash}", Options(32, squash=squash))
         assert (packed.train.images[1] == 7).all() and (packed.train.images[2] == 9).all()
 
 
@@ -525,7 +525,7 @@ def test_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = pytest.importorskip("transferability.data.demo")
     monkeypatch.setattr(demo, "TRAIN_NUMBERS", range(3))
     monkeypatch.setattr(demo, "VAL_NUMBERS", range(1_000_000, 1_000_002))
-    packed = pack("demo", tmp_path / "demo", None, workers=1)
+    packed = pack("demo", tmp_path / "demo", Options(workers=1))
     assert len(packed.classes) == 40 and len(packed.train.labels) == 120 and len(packed.val.labels) == 80
     assert {c.group for c in packed.classes} == {"man-made", "natural"}
     for label in (0, 39):

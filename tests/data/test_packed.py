@@ -6,6 +6,7 @@ import mmap
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from transferability.data.packed import (
     ImageSet,
     PackedImages,
     describe,
+    empty_set,
+    first_present,
     known_classes,
     open_packed,
     verify,
@@ -71,6 +74,116 @@ def test_pictures_cannot_be_changed_by_accident(tmp_path: Path) -> None:
 def test_the_checksum_is_of_the_content(tmp_path: Path) -> None:
     assert make(tmp_path / "a").checksum == make(tmp_path / "b").checksum
     assert make(tmp_path / "c", seed=1).checksum != make(tmp_path / "d").checksum
+
+
+def test_the_checksum_of_sets_without_domains_is_what_it_was(tmp_path: Path) -> None:
+    assert make(tmp_path / "a").checksum == "69beb362e5b956d7ec1f40e3b62ee2b71e485318833d2a74673b356fadbd457f"
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert [*manifest["files"]] == [*FILES] and not {"domains", "pool"} & set(manifest)
+
+
+# ------------------------------------------------------------------------- domains, several classes, pools
+
+
+def rich_set(count: int, seed: int) -> ImageSet:
+    """`count` images with domains of two and classes of three; the second class is never the first that is present."""
+    draw = np.random.default_rng(seed)
+    several = np.array([[1, 1, 0], [1, 0, -1], [0, 0, 1]], np.int8)[np.sort(np.arange(count) % 3)]
+    images = draw.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    return ImageSet(images, first_present(several), draw.integers(0, 2, count), several)
+
+
+def make_rich(
+    folder: Path, train: ImageSet, val: ImageSet | None, domains: tuple[str, ...] = ("b", "é")
+) -> PackedImages:
+    classes = [ImageClass(i, name, name, "") for i, name in enumerate("abc")]
+    return write_packed(folder, "rich", classes, train, val, domains)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_domains_and_several_classes_come_back(tmp_path: Path, pool: bool) -> None:
+    train, val = rich_set(9, 0), rich_set(6, 1)
+    written = make_rich(tmp_path / "set", train, None if pool else val)
+    packed = open_packed(tmp_path / "set")
+    assert (packed.checksum, packed.domains, packed.pool) == (written.checksum, ("b", "é"), pool)
+    assert packed.train.labels.tolist() == [0] * 6 + [2] * 3
+    sets = [(packed.train, train)] if pool else [(packed.train, train), (packed.val, val)]
+    for read, expected in sets:
+        assert np.array_equal(read.images, expected.images)
+        assert {*read.arrays} == {"labels", "domains", "several"}
+        for kind, array in read.arrays.items():
+            assert np.array_equal(array, expected.arrays[kind]) and array.dtype == expected.arrays[kind].dtype
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 0
+    if pool:
+        assert packed.val.images.shape == (0, 8, 8, 3) and packed.val.labels.shape == (0,)
+        assert [array.shape for array in packed.val.arrays.values()] == [(0,), (0,), (0, 3)]
+    verify_at_first_use(packed)
+    total = verify(packed)
+    assert total == sum(file.stat().st_size for file in packed.folder.glob("*.[nc]*"))
+    text = describe(packed)
+    assert ("9 images in one pool" in text) == pool and ("9 training and 6 validation" in text) != pool
+    counts = np.bincount(train.arrays["domains"] if pool else np.concatenate([train.domains, val.domains])).tolist()
+    assert f"2 domains (with their images): b {counts[0]}, é {counts[1]}" in text
+    assert f"1.33 classes per image, {3 if pool else 5} times not known" in text
+
+
+def test_a_large_pool_is_checked_at_its_first_use_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_USE_BYTES", 0)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 8 * 8 * 3)
+    packed = make_rich(tmp_path / "set", rich_set(9, 0), None)
+    verify_at_first_use(packed)
+    change_byte(packed.folder / "train-images.npy", -1)
+    with pytest.raises(Refused, match=r"train-images.npy has changed .*block 3 of 4"):
+        verify_at_first_use(packed)
+
+
+def test_domains_and_several_classes_belong_to_the_checksum(tmp_path: Path) -> None:
+    train, val = rich_set(9, 0), rich_set(6, 1)
+    swapped, known = replace(train, domains=1 - train.arrays["domains"]), np.abs(train.arrays["several"])
+    sets = {
+        "a": make_rich(tmp_path / "a", train, val),
+        "domains": make_rich(tmp_path / "domains", swapped, val),
+        "names": make_rich(tmp_path / "names", train, val, ("b", "e")),
+        "several": make_rich(tmp_path / "several", replace(train, several=known), val),
+        "pool": make_rich(tmp_path / "pool", train, None),
+    }
+    assert len({packed.checksum for packed in sets.values()}) == len(sets)
+
+
+@pytest.mark.parametrize("name", ["train-domains.npy", "val-several.npy"])
+def test_a_damaged_file_of_domains_or_classes_is_refused(tmp_path: Path, name: str) -> None:
+    packed = make_rich(tmp_path / "set", rich_set(9, 0), rich_set(6, 1))
+    change_byte(packed.folder / name, -1)
+    with pytest.raises(Refused, match=rf"{name} has changed"):
+        open_packed(packed.folder)
+    (packed.folder / name).unlink()
+    with pytest.raises(Refused, match=rf"{name} is missing"):
+        open_packed(packed.folder)
+
+
+def test_arrays_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    train, val = rich_set(9, 0), rich_set(6, 1)
+    wrong = {
+        "index out of range": (replace(train, domains=np.full(9, 2)), val, "indices of 2 domains"),
+        "one part alone": (replace(train, domains=None), val, "indices of 2 domains"),
+        "labels of others": (replace(train, labels=np.sort(1 - train.labels.clip(0, 1))), val, "does not agree"),
+        "marks": (replace(train, several=2 * train.arrays["several"]), val, "does not agree"),
+        "nothing to train on": (empty_set(train), val, "0 training"),
+        "no validation, and no pool": (train, empty_set(train), "0 validation"),
+    }
+    for name, (first, second, message) in wrong.items():
+        with pytest.raises(Refused, match=message):
+            make_rich(tmp_path / name, first, second)
+
+
+def test_an_edited_manifest_of_a_pool_is_refused(tmp_path: Path) -> None:
+    path = make_rich(tmp_path / "set", rich_set(9, 0), None).folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for edit in ({"pool": False}, {"domains": ["é", "b"]}, {"domains": []}):
+        path.write_text(json.dumps(manifest | edit))
+        with pytest.raises(Refused):
+            open_packed(path.parent)
 
 
 def test_missing_or_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from project import SHARED
 
 from transferability.data.ilsvrc import devkit_truth
-from transferability.data.pack import pack
+from transferability.data.pack import Options, pack
 from transferability.data.packed import PackedImages, open_packed, verify
 from transferability.data.readers import list_images
 from transferability.files import Refused
@@ -25,7 +25,7 @@ PICTURES = SHARED / "data"
 
 
 def packed_set(source: Path | str, tmp_path: Path, **options: object) -> PackedImages:
-    return pack(str(source), tmp_path / "packed", options.pop("size", None), workers=1, **options)  # type: ignore
+    return pack(str(source), tmp_path / "packed", Options(workers=1, **options))  # type: ignore
 
 
 # ------------------------------------------------------------------------------------ folders of classes
@@ -71,7 +71,7 @@ def test_odd_names_and_links(tmp_path: Path) -> None:
     assert len(lists.train["new\nline"]) == 2
     again = list_images(str(source))
     assert again == lists
-    good = pack(str(source), tmp_path / "good", None, workers=1)
+    good = pack(str(source), tmp_path / "good", Options(workers=1))
     assert {c.id for c in open_packed(good.folder).classes} == set(lists.train)
     assert len(good.train.labels) == sum(map(len, lists.train.values())) and verify(good)
     put(source / "train" / "new\nline" / "bad", b"")
@@ -265,13 +265,13 @@ def test_the_archive_that_a_class_was_unpacked_from_may_stay(tmp_path: Path) -> 
 
 
 def test_groups_from_wordnet_ids_and_from_the_users_table(tmp_path: Path) -> None:
-    by_id = pack(str(folder(tmp_path / "wordnet", WNIDS)), tmp_path / "a", None)
+    by_id = pack(str(folder(tmp_path / "wordnet", WNIDS)), tmp_path / "a")
     assert [(c.name, c.group) for c in by_id.classes] == [
         ("tench", "natural"), ("goldfish", "natural"), ("chainlink fence", "man-made"),
     ]  # fmt: skip
     source = folder(tmp_path / "own")
     table = put(tmp_path / "groups.csv", b"id,group,name\nant,natural,the ant\nbus,man-made,\ncat,,\n")
-    given = pack(str(source), tmp_path / "b", None, groups=table)
+    given = pack(str(source), tmp_path / "b", Options(groups=table))
     assert [(c.name, c.group) for c in given.classes] == [
         ("the ant", "natural"),
         ("bus", "man-made"),
@@ -443,7 +443,7 @@ def test_cifar_in_the_tar_that_is_downloaded(tmp_path: Path, fine: int, suffix: 
     files |= {f"{unpacked.name}/readme.html": b"<html>"}
     name = f"cifar-{fine}-python{suffix}"
     archive = put(tmp_path / "download" / name, tar_of(files, "w:gz" if suffix == ".tar.gz" else "w"))
-    expected = pack(str(unpacked), tmp_path / "expected", None)
+    expected = pack(str(unpacked), tmp_path / "expected")
     packed = packed_set(archive if give == "the tar" else archive.parent, tmp_path)
     assert packed.checksum == expected.checksum
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import RECIPE, write_tiny
+from tiny import RECIPE, task_of, write_tiny
 
+from transferability.classes import ImageClass
 from transferability.data.loader import Prefetched, resident
 from transferability.data.packed import ImageSet, PackedImages
 from transferability.data.stream import (
@@ -24,8 +25,10 @@ from transferability.data.stream import (
     task_sets,
     windows,
 )
+from transferability.data.tasks import Task
 from transferability.files import Refused
 from transferability.splits import task_classes
+from transferability.study import network
 
 torch.set_num_threads(1)
 
@@ -155,34 +158,40 @@ def image_set(classes: int = 6, per_class: int = 5, size: int = 8) -> ImageSet:
     return ImageSet(rng.integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8), labels)
 
 
+def some_classes(images: ImageSet, *classes: int) -> Task:
+    """A task of these classes of the images."""
+    names = [ImageClass(i, f"c{i}", f"class {i}", "") for i in range(int(images.labels.max()) + 1)]
+    packed = PackedImages(Path("set"), "set", "checksum", images.images.shape[1], tuple(names), images, images)
+    return Task("whole", "W", packed, np.array(classes))
+
+
 def test_labels_are_renumbered_in_the_order_of_the_classes() -> None:
     images = image_set()
-    task = task_images(images, np.array([1, 2, 5]), None, 1)
+    task = task_images(some_classes(images, 1, 2, 5).training(), 1)
     assert task.rows.tolist() == [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 25, 26, 27, 28, 29]
     assert task.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
     assert task.images is images.images  # nothing is copied
 
 
 def test_images_per_class_are_the_first() -> None:
-    task = task_images(image_set(), np.array([1, 2, 5]), 2, 1)
+    task = task_images(some_classes(image_set(), 1, 2, 5).training(2), 1)
     assert task.rows.tolist() == [5, 6, 10, 11, 25, 26]
     assert task.labels.tolist() == [0, 0, 1, 1, 2, 2]
     with pytest.raises(Refused, match="no class has 6 training images, the largest has 5"):
-        task_images(image_set(), np.array([1, 2, 5]), 6, 1)
+        some_classes(image_set(), 1, 2, 5).training(6)
 
 
 @pytest.mark.parametrize("shrink", [2, 4])
 def test_shrinking_is_a_box_average_rounded(shrink: int) -> None:
     images = image_set(classes=300, per_class=5)  # more than the block of 1,024
-    chosen = np.arange(1, 300)
-    task = task_images(images, chosen, None, shrink)
+    task = task_images(some_classes(images, *range(1, 300)).training(), shrink)
     side = 8 // shrink
     expected = images.images[5:].astype(np.float64).reshape(-1, side, shrink, side, shrink, 3).mean((2, 4))
     assert task.images.shape == (1495, side, side, 3) and task.images.dtype == np.uint8
     np.testing.assert_array_equal(task.images, np.floor(expected + 0.5))
     assert task.rows.tolist() == list(range(1495)) and task.labels.tolist() == np.repeat(np.arange(299), 5).tolist()
     bright = ImageSet(np.full((1, 8, 8, 3), 255, np.uint8), np.zeros(1, np.int64))
-    assert (task_images(bright, np.array([0]), None, shrink).images == 255).all()
+    assert (task_images(some_classes(bright, 0).training(), shrink).images == 255).all()
 
 
 def test_images_that_do_not_shrink_or_are_too_small_are_refused(tmp_path: Path) -> None:
@@ -193,7 +202,7 @@ def test_images_that_do_not_shrink_or_are_too_small_are_refused(tmp_path: Path) 
         ({"crop": 17}, "tiny: images of 16 pixels cannot be cropped to 17; pack them with --size 19"),
     ):
         with pytest.raises(Refused, match=why):
-            task_sets(packed, "random-0", "A", None, replace(RECIPE, **changes))
+            task_sets(task_of(packed, "random-0", "A"), network("random-0/baseA", replace(RECIPE, **changes)))
 
 
 @pytest.mark.parametrize("shrink", [1, 2])
@@ -202,7 +211,7 @@ def test_mean_image(tmp_path: Path, shrink: int) -> None:
     packed = write_tiny(tmp_path / "tiny")
     for split, task in (("random-0", "A"), ("random-0", "B"), ("whole", "W"), ("manmade-natural", "B")):
         path = tmp_path / f"{split}-{task}.npz"
-        mean = mean_image(packed, split, task, shrink, path)
+        mean = mean_image(task_of(packed, split, task), shrink, path)
         chosen = np.isin(packed.train.labels, task_classes(packed.classes, split, task))
         pictures = packed.train.images[chosen].astype(np.float64)
         side = 16 // shrink
@@ -211,17 +220,17 @@ def test_mean_image(tmp_path: Path, shrink: int) -> None:
         assert mean.dtype == np.float32 and mean.shape == (side, side, 3)
         np.testing.assert_allclose(mean, pictures.mean(0), rtol=1e-6)
         np.savez(path, mean=mean + 1, data=packed.checksum)
-        np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean + 1)
+        np.testing.assert_array_equal(mean_image(task_of(packed, split, task), shrink, path), mean + 1)
         # Not that of another set which had the same name, nor what is left of a damaged file.
         np.savez(path, mean=mean + 1, data="another")
-        np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean)
+        np.testing.assert_array_equal(mean_image(task_of(packed, split, task), shrink, path), mean)
         path.write_bytes(path.read_bytes()[:100])
-        np.testing.assert_array_equal(mean_image(packed, split, task, shrink, path), mean)
+        np.testing.assert_array_equal(mean_image(task_of(packed, split, task), shrink, path), mean)
 
 
 def test_the_sets_of_a_task(packed: PackedImages) -> None:
     """`images_per_class` limits the training images only."""
-    training, validation = task_sets(packed, "random-0", "A", 2, RECIPE)
+    training, validation = task_sets(task_of(packed, "random-0", "A"), network("random-0/baseA@2", RECIPE))
     classes = task_classes(packed.classes, "random-0", "A")
     assert training.labels.tolist() == np.repeat(np.arange(len(classes)), 2).tolist()
     assert validation.rows.tolist() == np.flatnonzero(np.isin(packed.val.labels, classes)).tolist()
@@ -232,7 +241,7 @@ def test_the_sets_of_a_task(packed: PackedImages) -> None:
 
 def test_images_smaller_than_the_crop_are_refused(packed: PackedImages) -> None:
     with pytest.raises(Refused, match="16 pixels cannot be cropped to 20"):
-        task_sets(packed, "random-0", "A", None, replace(RECIPE, crop=20))
+        task_sets(task_of(packed, "random-0", "A"), network("random-0/baseA", replace(RECIPE, crop=20)))
 
 
 # ---------------------------------------------------------------------------------------------- prefetching
@@ -282,8 +291,8 @@ def test_pictures_in_the_devices_memory_give_the_same_batches() -> None:
     """Of more images than a block, of images scattered over the packed set, and of shrunk ones."""
     packed = np.random.default_rng(0).integers(0, 256, (2600, 16, 16, 3), dtype=np.uint8)
     labels = np.repeat(np.arange(26), 100)
-    scattered = task_images(ImageSet(packed, labels), np.array([1, 2, 5, *range(7, 26, 2)]), None, 1)
-    shrunk = task_images(ImageSet(packed, labels), np.array([1, 4]), 90, 2)
+    scattered = task_images(some_classes(ImageSet(packed, labels), 1, 2, 5, *range(7, 26, 2)).training(), 1)
+    shrunk = task_images(some_classes(ImageSet(packed, labels), 1, 4).training(90), 2)
     for images, crop in ((scattered, 14), (scattered, 16), (shrunk, 7)):
         held = resident(images, CPU)
         assert held.images.shape == (len(images.rows), images.size, images.size, 3)

@@ -27,6 +27,7 @@ def row(name: str, accuracy: float, **more: Any) -> dict[str, Any]:
             "n": done.n,
             "preserved": done.preserved,
             "plus": done.plus,
+            "rule": done.rule,
             "images_per_class": next((s for s in suffixes if s.isdigit()), ""),
             "variant": next((s for s in suffixes if not s.isdigit()), ""),
             "seed": int(seed.removeprefix("seed-")),

@@ -44,7 +44,7 @@ def result_of(study: Study, name: str, **changes: Any) -> Result:
         **{"steps": 12, "images_seen": 96, "seconds": 30.0, "images_per_second": 3.2},
         series={key: [value] for key, value in series.items()},
         recipe={"name": network.recipe.name, "batch": 8},
-        record=record(study, network, "abc123"),
+        record=record(study, network, {study.data: "abc123"}),
         provenance={
             "git_commit": COMMIT,
             "versions": {"torch": "2.11", "transferability": "0.1.0"},

@@ -9,9 +9,11 @@ import pandas as pd
 
 from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, PackedImages, write_packed
+from transferability.data.tasks import Normalisation, Task
 from transferability.networks.caffenet import Architecture, Conv, Linear
 from transferability.recipe import Recipe
 from transferability.results.table import COLUMNS
+from transferability.splits import task_classes
 from transferability.study import Study, network
 
 # Four layers with all that CaffeNet has: groups, pooling, normalisation, two fully connected layers, dropout.
@@ -59,6 +61,16 @@ def write_tiny(
         return ImageSet(np.clip(colours[labels] + noise, 0, 255).astype(np.uint8), labels.astype(np.int64))
 
     return write_packed(folder, "tiny", table, images(train, 3), images(val, 2))
+
+
+def task_of(packed: PackedImages, split: str, letter: str) -> Task:
+    """A task of one of the paper's splits."""
+    return Task(split, letter, packed, task_classes(packed.classes, split, letter))
+
+
+def grey(tasks: str, mean: np.ndarray | None = None, scale: float = RECIPE.scale) -> dict[str, Normalisation]:
+    """Each task minus the same mean image: 0 everywhere if none is given."""
+    return dict.fromkeys(tasks, Normalisation(np.zeros((16, 16, 3), np.float32) if mean is None else mean, scale))
 
 
 def tiny_study(

@@ -4,9 +4,22 @@ import itertools
 import re
 
 import pytest
+import torch
+import torch.nn.functional as F
 
 from transferability.files import Refused
-from transferability.networks.caffenet import Architecture, Conv, Linear, caffenet, pooled, shapes, small_caffenet
+from transferability.networks.caffenet import (
+    Architecture,
+    Conv,
+    Linear,
+    caffenet,
+    cnn,
+    pooled,
+    shapes,
+    small_caffenet,
+    small_cnn,
+)
+from transferability.networks.facts import layer_facts
 
 NAMES = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 
@@ -114,3 +127,51 @@ def test_width_and_name(crop: int, width: float, fc_width: float | None, expecte
     conv1, fc6 = net.layers[0][1], net.layers[5][1]
     assert isinstance(conv1, Conv) and conv1.channels == max(8, round(96 * width / 8) * 8)
     assert isinstance(fc6, Linear) and fc6.outputs == round(1024 * (fc_width or width) / 16) * 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "sides", "counts"),
+    [
+        (
+            "F",
+            (224, 27, 13, 13, 13, 6),
+            (23_296, 409_856, 590_080, 590_080, 590_080, 37_752_832, 16_781_312, 4_097_000),
+        ),
+        (
+            "M",
+            (224, 54, 13, 13, 13, 6),
+            (14_208, 614_656, 1_180_160, 2_359_808, 2_359_808, 75_501_568, 16_781_312, 4_097_000),
+        ),
+        (
+            "S",
+            (224, 37, 18, 18, 18, 6),
+            (14_208, 614_656, 1_180_160, 2_359_808, 2_359_808, 75_501_568, 16_781_312, 4_097_000),
+        ),
+    ],
+)
+def test_chatfields_three_networks(kind: str, sides: tuple[int, ...], counts: tuple[int, ...]) -> None:
+    """Chatfield et al. 2014, table 1. The parameters, from its kernels and channels: 64 x (3 x 11 x 11) + 64, ..."""
+    network = cnn(kind)
+    assert tuple(name for name, _ in network.layers) == NAMES
+    assert tuple(side for _, side in shapes(network)[:6]) == sides
+    assert tuple(layer.parameters for layer in layer_facts(network, 1000)) == counts
+    assert parameters(network, 1000) == sum(counts)
+
+
+def test_an_unknown_speed_is_refused() -> None:
+    with pytest.raises(Refused, match="no network CNN-X; write F"):
+        cnn("X")
+
+
+@pytest.mark.parametrize("crop", [28, 56])
+def test_small_sisters_are_fast_medium_and_slow(crop: int) -> None:
+    costs = [sum(layer.operations for layer in layer_facts(small_cnn(kind, crop, 0.25), 100)) for kind in "FMS"]
+    assert costs == sorted(costs) and costs[2] > 2 * costs[0]
+
+
+@pytest.mark.parametrize("side", range(2, 40))
+@pytest.mark.parametrize(("window", "stride"), [(3, 2), (3, 3), (2, 2), (2, 3), (1, 2)])
+def test_pooled_sides_are_those_of_torch(side: int, window: int, stride: int) -> None:
+    if side >= window:
+        x = torch.zeros(1, 1, side, side)
+        assert pooled(side, window, stride) == F.max_pool2d(x, window, stride, ceil_mode=True).shape[-1]

@@ -38,6 +38,8 @@ def test_a_row_says_what_the_result_says(roots: Path) -> None:
     folder = study_folder(study.name)
     table = read_results(folder.results)
     assert full_names(table) == [network.name for network in study.networks] and list(table.columns) == list(COLUMNS)
+    assert table["rule"].tolist() == [network.treatment.rule for network in study.networks]
+    assert set(table["rule"]) == {"", "frozen", "full"}
     row = table.iloc[full_names(table).index("random-0/A2B+/seed-1")]
     result = read_json(folder.result("random-0/A2B+/seed-1"))
     same = [column for column in COLUMNS if column != "recipe" and result.get(column) is not None]
@@ -63,7 +65,7 @@ def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:
     network = study.by_name["random-0/A2B+/seed-1"]
     file = folder.result(network.name)
     with pytest.raises(Refused, match=r"draws was not there \(its default\), is 'philox'"):  # but nothing is added
-        refuse_difference(network.name, file, read_result(file).record, record(study, network, "abc123"))
+        refuse_difference(network.name, file, read_result(file).record, record(study, network, {study.data: "abc123"}))
 
 
 def test_several_processes_gather_what_one_does(

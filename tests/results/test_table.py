@@ -139,6 +139,12 @@ def test_curves_read_the_same_however_they_were_written(how: str, tmp_path: Path
     assert read_curves(other)["train_loss"].isna().tolist() == [False, True] * 2
 
 
+def test_a_table_of_before_there_were_rules_is_read(original: Path, tmp_path: Path) -> None:
+    """The rule is in the network's name."""
+    texts(original).drop(columns="rule").to_csv(tmp_path / "earlier.csv", index=False)
+    EQUAL(read_results(tmp_path / "earlier.csv"), read_results(original))
+
+
 def test_a_table_of_before_there_were_names_of_layers_is_read(original: Path, tmp_path: Path) -> None:
     named = read_results(original).assign(layer="conv3")
     write_table(named, tmp_path / "named.csv")
@@ -186,6 +192,7 @@ def test_a_table_survives_its_file(tmp_path: Path) -> None:
     [
         ("plus", "0.1", "plus is '0.1', but the network is B3B+, whose plus is '1'"),
         ("plus", "", "plus is '', but the network is B3B+"),
+        ("rule", "frozen", "rule is 'frozen', but the network is B3B+, whose rule is 'full'"),
         ("network", "B3B", "plus is '1', but the network is B3B, whose plus is ''"),
         ("network", "B4B+", "n is '3', but the network is B4B+, whose n is '4'"),
         ("network", "A3B+", "kind is 'selffer', but the network is A3B+, whose kind is 'transfer'"),
@@ -260,7 +267,7 @@ def test_a_table_that_lost_something_is_refused(original: Path, tmp_path: Path) 
         read_results(tmp_path / "mine.csv")
     lines = original.read_text().splitlines()
     (tmp_path / "mine.csv").write_text("\n".join([*lines[:3], lines[3][:60]]))
-    with pytest.raises(Refused, match=r"line 4: \d+ cells under 27 columns"):
+    with pytest.raises(Refused, match=r"line 4: \d+ cells under 30 columns"):
         read_results(tmp_path / "mine.csv")
 
 

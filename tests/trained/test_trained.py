@@ -13,7 +13,7 @@ from PIL import Image
 from residual import residual, residual_study
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tiny import RECIPE, tiny_study, write_tiny
+from tiny import RECIPE, task_of, tiny_study, write_tiny
 from torch import nn
 from torchvision.models import resnet18
 from trained import PLAIN, train
@@ -100,7 +100,7 @@ def test_images_are_prepared_as_the_validation_images_were(studies: dict[str, St
     assert [names[packed.val.labels[row]] for row in rows] == [trained.classes[label] for label in labels]
     prepared = trained.preprocessing(images)
     assert torch.equal(prepared, expected)
-    mean = mean_image(packed, "random-0", "A", 1, tmp_path / "mean.npz")[1:15, 1:15]
+    mean = mean_image(task_of(packed, "random-0", "A"), 1, tmp_path / "mean.npz")[1:15, 1:15]
     by_hand = (images[0][1:15, 1:15].astype(np.float32) - mean) * RECIPE.scale
     assert np.allclose(prepared[0].permute(1, 2, 0), by_hand, atol=1e-6)
     Image.fromarray(images[0]).save(tmp_path / "one.png")

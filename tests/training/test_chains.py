@@ -12,13 +12,14 @@ from project import HELPERS
 from residual import residual, residual_study
 from safetensors.torch import load_file
 from test_train import train_in_processes
-from tiny import RECIPE
+from tiny import RECIPE, grey, task_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 from trained import PLAIN, pending, train
 
 from transferability.data.packed import PackedImages
 from transferability.data.stream import ValidationBatches, task_sets
+from transferability.data.tasks import Normalisation
 from transferability.networks.addressed import AddressedDraws
 from transferability.networks.cut import chain, cut, drawn_layers
 from transferability.networks.norms import folded
@@ -44,7 +45,7 @@ EXPERIMENT = """import sys
 sys.path.insert(0, {helpers!r})
 from dataclasses import replace
 from residual import residual_study
-from tiny import RECIPE
+from tiny import grey, RECIPE, task_of
 study = residual_study({names!r}, replace(RECIPE, **{changes!r}), {options})
 """
 
@@ -107,7 +108,7 @@ def test_frozen_layers_keep_their_buffers_and_trained_ones_move_them(roots: Path
 def test_it_is_what_plain_training_makes_of_the_whole_network(roots: Path, packed: PackedImages) -> None:
     """A base, beside a loop by hand over the network in one piece, without draws in it: the same bits."""
     study = residual_study(["baseA"], replace(RECIPE, mirror=False), p=0.0)
-    module = FleetModule(study, Fleet(study.networks), 6, {}, {"A": torch.zeros(16, 16, 3).numpy()})
+    module = FleetModule(study, Fleet(study.networks), 6, {}, grey("A"))
     network = residual(6, 0.0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.load_state_dict(module.weights(0))
     groups = [
@@ -116,7 +117,7 @@ def test_it_is_what_plain_training_makes_of_the_whole_network(roots: Path, packe
         {"params": [value for value in network.parameters() if value.ndim > 1], "weight_decay": 5e-4},
     ]
     optimiser = torch.optim.SGD(groups, lr=0.05, momentum=0.9, fused=True)
-    images, _ = task_sets(packed, "random-0", "A", None, study.networks[0].recipe)
+    images, _ = task_sets(task_of(packed, "random-0", "A"), study.networks[0])
     module.optimiser.param_groups[0]["lr"] = 0.0
     for batch in list(ValidationBatches(images, 14))[:1] * 4:
         for group in module.optimiser.param_groups:
@@ -176,9 +177,10 @@ def test_frozen_norms_with_the_targets_statistics(roots: Path, packed: PackedIma
     train(study)
     weights, base = outcome("residual", "A3B").weights, outcome("residual", "baseA").weights
     layers = drawn_layers(chain(residual, 14), 6, "any")
-    images, _ = task_sets(packed, "random-0", "B", None, recipe)
-    means = {task: _mean(study_folder("residual").mean("random-0", task, 16)) for task in "AB"}
-    module = FleetModule(study, Fleet((study.by_name["random-0/A3B/seed-0"],)), 6, {"A": base}, means)
+    images, _ = task_sets(task_of(packed, "random-0", "B"), study.by_name["random-0/A3B/seed-0"])
+    means = {task: _mean(study_folder("residual").mean(f"random-0-{task}", 16)) for task in "AB"}
+    inputs = {task: Normalisation(mean, recipe.scale) for task, mean in means.items()}
+    module = FleetModule(study, Fleet((study.by_name["random-0/A3B/seed-0"],)), 6, {"A": base}, inputs)
     (batch,) = ValidationBatches(images, 14)
     x = module.normalised(batch, "A")
     for layer in layers[:3]:

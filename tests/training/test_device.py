@@ -12,7 +12,7 @@ import pytest
 import torch
 from disturbed import killed_at, poison
 from project import HELPERS
-from tiny import RECIPE, TINY, tiny_study
+from tiny import RECIPE, TINY, grey, tiny_study
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -219,7 +219,7 @@ def test_lanes_keep_to_the_rules_of_a_capture(networks: int, monkeypatch: pytest
         draw_layer(layer, spec, RECIPE.initialisation, "test", name)
         weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     fleet = Fleet(study.networks[1 : 1 + networks])
-    module = FleetModule(study, fleet, 6, {"A": weights}, {"A": np.zeros((16, 16, 3), np.float32)}, "graph").train()
+    module = FleetModule(study, fleet, 6, {"A": weights}, grey("A"), "graph").train()
     origin = Stream()
     monkeypatch.setattr(Stream, "capturing", [origin])
     monkeypatch.setattr(Stream, "current", [origin])
@@ -340,7 +340,7 @@ def test_a_fleet_that_an_earlier_version_started_keeps_its_form(roots: Path, pac
     assert saved_choice(("plain",)) == FormChoice("plain")
     study = tiny_study(["baseA"])
     (fleet,) = fleets(study.networks)
-    records = {network.name: record(study, network, packed.checksum) for network in fleet.networks}
+    records = {network.name: record(study, network, {study.data: packed.checksum}) for network in fleet.networks}
     write_start(study_folder("tiny"), fleet.name, Start(records, ["split", {}, 0.0]))
     train_fleet(study, fleet, replace(PLAIN, form="auto"))
     assert read_json(study_folder("tiny").result("random-0/baseA/seed-0"))["provenance"]["form"] == "ungrouped"

@@ -12,12 +12,19 @@ import torch
 import torch.nn.functional as F
 from comparing import Outcome, outcome
 from disturbed import killed_at, poison
-from tiny import RECIPE, TINY, tiny_study, write_tiny
+from tiny import RECIPE, TINY, task_of, tiny_study, write_tiny
 from torch import Tensor
 from trained import train
 
 from transferability.data.packed import PackedImages
-from transferability.data.stream import Batch, TaskImages, TrainingBatches, ValidationBatches, task_images
+from transferability.data.stream import (
+    Batch,
+    TaskImages,
+    TrainingBatches,
+    ValidationBatches,
+    task_sets,
+)
+from transferability.data.tasks import Normalisation
 from transferability.draws import dropout, mask_key
 from transferability.networks.caffenet import Architecture, Conv, small_caffenet
 from transferability.networks.layers import build, draw_layer
@@ -40,7 +47,8 @@ def module_of(
     study: Study, names: Sequence[str], sources: dict[str, Weights], means: dict[str, np.ndarray], classes: int
 ) -> FleetModule:
     fleet = Fleet(tuple(study.by_name[name if "/" in name else f"random-0/{name}/seed-0"] for name in names))
-    return FleetModule(study, fleet, classes, sources, means)
+    inputs = {letter: Normalisation(mean, fleet.recipe.scale) for letter, mean in means.items()}
+    return FleetModule(study, fleet, classes, sources, inputs)
 
 
 def random_weights(architecture: Architecture, classes: int, *address: str | int) -> Weights:
@@ -111,8 +119,7 @@ def plain_training(
     """Trains one network alone, in float64, with nothing of the fleet: (weights, series)."""
     treatment, recipe, architecture = network.treatment, network.recipe, study.architecture
     task = treatment.target
-    images = task_images(packed.train, task_classes(packed.classes, network.split, task), None, 1)
-    val = task_images(packed.val, task_classes(packed.classes, network.split, task), None, 1)
+    images, val = task_sets(task_of(packed, network.split, task), network)
     mean_of = task if treatment.source in ("", "R") else treatment.source
     mine = np.isin(packed.train.labels, task_classes(packed.classes, network.split, mean_of))
     mean = packed.train.images[mine].astype(np.float64).mean(0)

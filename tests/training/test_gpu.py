@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import RECIPE, TINY, tiny_study
+from tiny import RECIPE, TINY, grey, tiny_study
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -31,8 +31,8 @@ def fleet_module() -> FleetModule:
         f"{name}.{key}": value.detach() for name, layer in build(TINY, 6) for key, value in layer.named_parameters()
     }
     fleet = Fleet(tuple(study.by_name[f"random-0/{name}/seed-0"] for name in NAMES))
-    means = {task: np.zeros((16, 16, 3), np.float32) for task in "AB"}
-    return FleetModule(study, fleet, 6, {"A": weights, "B": weights}, means)
+    inputs = grey("AB")
+    return FleetModule(study, fleet, 6, {"A": weights, "B": weights}, inputs)
 
 
 class Moves(TorchDispatchMode):
@@ -73,7 +73,7 @@ def to_pretended_gpu(module: FleetModule) -> None:
         for name, buffer in list(part._buffers.items()):
             if buffer is not None:
                 part._buffers[name] = moved(buffer)
-    for tally in (module.training_tally, module.validation_tally):
+    for tally in (module.training_tally, module.validation_tally, module.class_tally):
         tally.sums = moved(tally.sums)
     for group in module.optimiser.param_groups:
         group["params"] = [parameters[parameter] for parameter in group["params"]]

@@ -68,7 +68,7 @@ def test_what_stands_still_keeps_its_bits_and_has_no_momentum(
             word = network.treatment.word
             if not word:
                 continue
-            expected = multiples(word, 4, 2, step / 24)
+            expected = multiples(word, 4, 2, step / 24, LONG)
             seen.setdefault(word, set()).add(expected)
             for layer, multiple in zip(self.networks[place].values(), expected, strict=True):  # type: ignore[operator]
                 for key, value in self._state(place).items():

@@ -10,7 +10,7 @@ from comparing import outcome
 from disturbed import killed_at
 from residual import residual_study
 from test_train import train_in_processes
-from tiny import RECIPE, tiny_study, write_experiment
+from tiny import RECIPE, grey, task_of, tiny_study, write_experiment
 from torch.nn import functional as F
 from trained import PLAIN, train
 
@@ -78,14 +78,14 @@ def test_the_weights_are_those_of_the_best_inner_validation(roots: Path, packed:
     study = residual_study(["baseA"], EVERYTHING)
     train(study)
     result = outcome("residual", "baseA")
-    with np.load(study_folder("residual").mean("random-0", "A", 16)) as stored:
+    with np.load(study_folder("residual").mean("random-0-A", 16)) as stored:
         mean = np.asarray(stored["mean"])
-    module = FleetModule(study, Fleet(study.networks), 6, {}, {"A": mean})
+    module = FleetModule(study, Fleet(study.networks), 6, {}, grey("A", mean, EVERYTHING.scale))
     for layer in module.networks[0].values():  # type: ignore[operator]
         for key, value in layer.tensors().items():
             value.data.copy_(result.weights[key])
     module.eval()
-    _, validation = task_sets(packed, "random-0", "A", None, EVERYTHING)
+    _, validation = task_sets(task_of(packed, "random-0", "A"), study.networks[0])
     (batch,) = ValidationBatches(validation, 14)
     hits = (module(batch)[0].argmax(1) == batch.labels).double().mean()
     assert result.series["step"][-1] > result.result["steps"]  # the state at the end is another
@@ -114,7 +114,7 @@ def test_nothing_is_chosen_on_validation_images(
 
 def module_of(recipe: Recipe) -> FleetModule:
     study = tiny_study(["baseA", "baseB"], recipe)
-    return FleetModule(study, fleets(study.networks)[0], 6, {}, {"A": np.zeros((16, 16, 3), np.float32)})
+    return FleetModule(study, fleets(study.networks)[0], 6, {}, grey("A"))
 
 
 def test_losses_are_torchs() -> None:
@@ -139,7 +139,7 @@ def test_gradients_are_clipped_for_each_network_alone() -> None:
     study = tiny_study(["baseA", "A1B", "A2B", "baseB"], replace(RECIPE, clip=0.01))
     fleet = Fleet(tuple(study.by_name[f"random-0/{name}/seed-0"] for name in ("A1B", "A2B")))
     weights = module_of(RECIPE).weights(0)
-    module = FleetModule(study, fleet, 6, {"A": weights}, dict.fromkeys("AB", np.zeros((16, 16, 3), np.float32)))
+    module = FleetModule(study, fleet, 6, {"A": weights}, grey("AB"))
     batch = next(iter(ValidationBatches(_images(), 14)))
     module.manual_backward = lambda loss: loss.backward()  # type: ignore[method-assign]
     module.update(batch)
@@ -187,3 +187,27 @@ def test_a_checkpoint_of_an_earlier_version_is_read(roots: Path, packed: PackedI
     other.restore(earlier)
     for first, second in zip(one.optimiser.state.values(), other.optimiser.state.values(), strict=True):
         assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
+
+
+def test_the_validation_before_the_first_step(roots: Path, packed: PackedImages) -> None:
+    """Its row is of the networks as they are drawn or copied; nothing else changes; a kill leaves it there once."""
+    names = ["baseA", "A1B", "A3B+", "R1B"]
+    train(residual_study(names, RECIPE, name="without"))
+    study = residual_study(names, replace(RECIPE, validate_start=True))
+    train(study)
+    for name in names:
+        plain, result = outcome("without", name), outcome("residual", name)
+        assert result.series["step"] == [0, 6, 12] and plain.series["step"] == [6, 12]
+        assert {key: values[1:] for key, values in result.series.items()} == plain.series
+        assert result.series["train_loss"][0] is None and result.series["train_top1"][0] is None
+        assert all(torch.equal(value, result.weights[key]) for key, value in plain.weights.items())
+        assert result.result["val_top1"] == plain.result["val_top1"]
+    assert outcome("residual", "A3B+").series["val_loss"][0] != outcome("residual", "R1B").series["val_loss"][0]
+    (roots / "runs").rename(roots / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transferability.training.checkpoint.ASKED_EVERY", 1)
+        for step in (1, 7):
+            with killed_at(step):
+                train(study, replace(PLAIN, checkpoint_minutes=0.0), groups=[["baseA"]])
+        train(study, PLAIN, groups=[["baseA"]])
+    assert outcome("residual", "baseA") == outcome("residual", "baseA", roots / "whole")

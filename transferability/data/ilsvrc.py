@@ -2,9 +2,6 @@
 
 import io
 import re
-import signal
-import subprocess
-import sys
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -22,6 +19,7 @@ from transferability.data.listing import (
     tar_members,
     tar_slice,
 )
+from transferability.data.matlab import read_mat
 from transferability.files import Refused, parse_table, shown
 
 TRAIN_TAR, VAL_TAR = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
@@ -204,20 +202,9 @@ for row in np.atleast_1d(synsets):
 
 
 def _read_meta(path: Path, meta: bytes) -> dict[int, str]:
-    """WordNet ids by the numbers that ILSVRC 2012 gave its classes, from meta.mat.
-
-    Read in a process of its own, because a damaged file can crash SciPy's reader.
-    """
-    command = [sys.executable, "-P", "-c", _META_READER]  # -P: no module of the current folder stands in for another
-    try:
-        run = subprocess.run(command, input=meta, capture_output=True, timeout=300)
-        failure = run.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        if run.returncode < 0:
-            failure = f"its reader was ended by {signal.Signals(-run.returncode).name}"
-    except subprocess.TimeoutExpired as error:
-        raise Refused(f"{shown(path)}: meta.mat is damaged ({error}): download the development kit again") from None
-    lines = [line.split() for line in run.stdout.decode("utf-8", "replace").splitlines()]
-    if run.returncode or not all(len(line) == 2 and line[0].isdecimal() for line in lines):
-        why = shown(failure or "it holds other values")
-        raise Refused(f"{shown(path)}: meta.mat is damaged ({why}): download the development kit again")
+    """WordNet ids by the numbers that ILSVRC 2012 gave its classes, from meta.mat."""
+    place, advice = f"{shown(path)}: meta.mat", "download the development kit again"
+    lines = [line.split() for line in read_mat(_META_READER, meta, place, advice).splitlines()]
+    if not all(len(line) == 2 and line[0].isdecimal() for line in lines):
+        raise Refused(f"{place} is damaged (it holds other values): {advice}")
     return {int(number): wnid for number, wnid in lines}

@@ -9,7 +9,7 @@ import os
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from transferability.data.decode import Unreadable, is_mistake
 from transferability.files import Refused, shown
 
+DEPTH = 3  # of Kaggle's folder ILSVRC/Data/CLS-LOC: so deep folders are searched
 MAX_FILE_BYTES = 2**28  # of one encoded image; nothing larger is an image of a data set
 
 # Names of files and folders, in lower case, that no class could have. Names that begin with a dot are left out anyway.
@@ -70,7 +71,11 @@ Entries = dict[str, ImageRef | None]
 
 @dataclass(frozen=True)
 class ImageLists:
-    """The images of a data set by class id, each class in the order of the file list; names and groups of classes."""
+    """The images of a data set by class id, each class in the order of the file list; names and groups of classes.
+
+    Where an image may have several classes, it stands under the first that is present (ascending id), and a class may
+    have no images of its own. A pool has images for training only.
+    """
 
     arrangement: str
     train: dict[str, list[ImageRef]]
@@ -79,6 +84,17 @@ class ImageLists:
     groups: dict[str, str] = field(default_factory=dict)
     default_size: int | None = None  # None: the images' own common size
     stamp: str = ""  # the version of the demo's painters, which the images' keys do not tell
+    pool: bool = False
+    domains: dict[ImageRef, str] = field(default_factory=dict)  # of every image, or empty
+    several: dict[ImageRef, dict[str, int]] = field(
+        default_factory=dict
+    )  # of every image, or empty: 1, or -1, by class
+    notes: tuple[str, ...] = ()  # for people: what was left out by a rule
+
+    @property
+    def sets(self) -> dict[str, dict[str, list[ImageRef]]]:
+        """The training and the validation images, by the names of the sets."""
+        return {"train": self.train, "val": self.val}
 
 
 def is_clutter(name: str, folder: bool) -> bool:
@@ -114,6 +130,59 @@ def read_encoded(image: ImageRef) -> bytes:
         return handle.read(MAX_FILE_BYTES)
 
 
+# -------------------------------------------------------------------------------------- folders and archives
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder, zip or tar, of which only the part that is asked for is listed. '' is its top folder.
+
+    `folders`: the names of the folders in a folder. `below`: everything in a folder.
+    """
+
+    path: Path
+    folders: Callable[[str], list[str]]
+    below: Callable[[str], Entries]
+
+    @property
+    def container(self) -> str:
+        """What it is, for people."""
+        return "folder" if self.path.is_dir() else "zip" if zipfile.is_zipfile(self.path) else "tar"
+
+
+def folder_tree(path: Path) -> Tree:
+    """A folder, in which folders are looked for `DEPTH` deep."""
+
+    def folders(folder: str) -> list[str]:
+        return subfolders(path, folder) if folder.count("/") < DEPTH else []
+
+    return Tree(path, folders, lambda folder: dict(_walk(str(path), folder, set(), top=True)))
+
+
+def listed_tree(path: Path, entries: Entries) -> Tree:
+    """A folder or archive of which all that matters is listed."""
+    children: dict[str, list[str]] = {}
+    for name in (name for name, image in entries.items() if image is None):
+        children.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
+
+    def below(folder: str) -> Entries:
+        start = f"{folder}/" if folder else ""
+        return {name: image for name, image in entries.items() if name.startswith(start)}
+
+    return Tree(path, lambda folder: sorted(children.get(folder, [])), below)
+
+
+def find_folders(tree: Tree, names: set[str]) -> list[str]:
+    """The folders that hold folders of all these `names`, those least deep, in order."""
+    level = [""]
+    while level:
+        children = {folder: tree.folders(folder) for folder in level}
+        if places := sorted(folder for folder in level if names <= {*children[folder]}):
+            return places
+        level = [join(folder, child) for folder in level for child in children[folder]]
+    return []
+
+
 # ------------------------------------------------------------------------------------------------ folders
 
 
@@ -126,7 +195,7 @@ def folder_entries(root: Path, inner: str, wanted: Iterable[str]) -> Entries:
     entries: Entries = {}
     for folder in dict.fromkeys(("", inner)):
         for entry in _scan(root / folder):
-            name = _join(folder, entry.name)
+            name = join(folder, entry.name)
             if not _is_folder(entry):
                 entries[name] = _file_ref(str(root), name, entry)
                 continue
@@ -162,7 +231,7 @@ def _walk(
         return
     seen.add((stat.st_dev, stat.st_ino))
     for entry in _scan(os.path.join(root, folder)):
-        name = f"{folder}/{entry.name}"
+        name = join(folder, entry.name)
         if _is_folder(entry):
             yield name, None
             yield from _walk(root, name, set(seen) if top else seen)
@@ -186,7 +255,8 @@ def _file_ref(root: str, name: str, entry: os.DirEntry[str]) -> ImageRef:
     return ImageRef("file", root, name, 0, -1, 0)
 
 
-def _join(folder: str, name: str) -> str:
+def join(folder: str, name: str) -> str:
+    """The path of `name` in a folder; '' is the top."""
     return f"{folder}/{name}" if folder else name
 
 

@@ -31,7 +31,15 @@ import PIL
 from PIL import Image
 
 from transferability import available_cores
-from transferability.classes import ImageClass, known_groups, read_groups
+from transferability.classes import ImageClass
+from transferability.data.contents import (
+    check_classes,
+    class_table,
+    domain_names,
+    domains_without_classes,
+    optional_arrays,
+    refuse_too_few,
+)
 from transferability.data.decode import Unreadable, decode, is_mistake, reason_of
 from transferability.data.listing import ImageLists, ImageRef
 from transferability.data.packed import (
@@ -41,11 +49,14 @@ from transferability.data.packed import (
     human_bytes,
     npy_header,
     open_packed,
+    optional_entries,
     read_manifest,
     write_manifest,
     write_small_files,
 )
+from transferability.data.pools import LAYOUTS
 from transferability.data.readers import list_images, read
+from transferability.data.several import first_of
 from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
 from transferability.interrupts import without_ctrl_c
 
@@ -55,22 +66,31 @@ MAX_SIZE = 4096
 FEW_IMAGES = 200  # not worth the start of worker processes
 
 
-def pack(
-    source: str,
-    destination: Path,
-    size: int | None,
-    skip_unreadable: bool = False,
-    squash: bool = True,
-    workers: int | None = None,
-    groups: Path | None = None,
-) -> PackedImages:
-    """Packs `source` into the folder `destination` and opens it.
+@dataclass(frozen=True)
+class Options:
+    """How a data set is read and packed.
 
-    source: what `readers.list_images` takes: a folder, a zip, a tar, or the word demo.
     size: S of the (N, S, S, 3) arrays; None takes 256 for ILSVRC 2012 and else the images' own common size.
     squash: each image is squeezed to S x S, whatever its shape (as for the paper's Caffe); False makes its shorter
         side S and cuts the middle out.
+    skip_unreadable: unreadable images are left out instead of refused; the manifest lists them.
+    workers: processes; None: one per core.
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
+    layout: what the outer folders of nested folders are, 'classes' or 'domains' (`readers.list_images`).
+    """
+
+    size: int | None = None
+    squash: bool = True
+    skip_unreadable: bool = False
+    workers: int | None = None
+    groups: Path | None = None
+    layout: str | None = None
+
+
+def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
+    """Packs `source` into the folder `destination` and opens it.
+
+    source: what `readers.list_images` takes: a folder, a zip, a tar, a table, or the word demo.
 
     A destination that holds the same data set already is opened at once. Raises Refused where anything is wrong, and
     KeyboardInterrupt after a line that says how much is packed; neither leaves anything at the destination.
@@ -79,17 +99,14 @@ def pack(
     name = destination.name
     if destination.is_symlink():
         destination = destination.resolve()
-    refuse_options(size, workers)
+    refuse_options(options)
     refuse_destination(destination)
-    lists = list_images(source)
+    lists = list_images(source, options.layout)
     check_classes(source, lists)
-    classes = class_table(lists, groups)
-    rule = Rule(
-        size or lists.default_size or common_size(source, lists, skip_unreadable),
-        squash,
-        exact=not (size or lists.default_size),
-        stamp=lists.stamp,
-    )
+    for note in (*lists.notes, *domains_without_classes(lists)):
+        say(note)
+    classes = class_table(lists, options.groups)
+    rule = rule_of(source, lists, options)
     identity = identity_of(lists, classes, rule)
     if destination.exists() and os.listdir(destination):
         return open_same(destination, identity)
@@ -98,14 +115,15 @@ def pack(
     with lock(partial):
         check_room(partial, lists, len(classes), rule)
         try:
-            images = write_images(partial, lists, classes, rule, skip_unreadable, workers)
-            write_small_files(partial, classes, images.labels)
+            images = write_images(partial, lists, classes, rule, options)
+            write_small_files(partial, classes, images.arrays)
             if lists.arrangement == "demo":
                 from transferability.data import demo
 
                 demo.contact_sheet(partial / "contact-sheet.png")
             about = {"source": lists.arrangement, "resize": rule.text, "skipped": images.skipped, "identity": identity}
-            counts = {subset: len(images.labels[subset]) for subset in SETS}
+            about |= optional_entries(domain_names(lists), lists.pool)
+            counts = {subset: len(arrays["labels"]) for subset, arrays in images.arrays.items()}
             write_manifest(partial, name, rule.size, counts, images.digests, about)
             move_into_place(partial, destination)
         except OSError as error:
@@ -133,14 +151,23 @@ class Rule(NamedTuple):
         return f"{how} to {self.size}x{self.size} (bicubic, antialiased)"
 
 
+def rule_of(source: str, lists: ImageLists, options: Options) -> Rule:
+    """The rule for a data set: the size that was asked for, else that of ILSVRC 2012, else the images' own."""
+    size = options.size or lists.default_size
+    exact_size = size or common_size(source, lists, options.skip_unreadable)
+    return Rule(exact_size, options.squash, exact=not size, stamp=lists.stamp)
+
+
 # ------------------------------------------------------------------------------------- before it starts
 
 
-def refuse_options(size: int | None, workers: int | None) -> None:
-    if size is not None and not 1 <= size <= MAX_SIZE:
-        raise Refused(f"--size {size}: the size must be between 1 and {MAX_SIZE} pixels")
-    if workers is not None and workers < 1:
-        raise Refused(f"--workers {workers}: at least one is needed")
+def refuse_options(options: Options) -> None:
+    if options.size is not None and not 1 <= options.size <= MAX_SIZE:
+        raise Refused(f"--size {options.size}: the size must be between 1 and {MAX_SIZE} pixels")
+    if options.workers is not None and options.workers < 1:
+        raise Refused(f"--workers {options.workers}: at least one is needed")
+    if options.layout not in (None, *LAYOUTS):
+        raise Refused(f"--layout {shown(options.layout)}: it must be {' or '.join(LAYOUTS)}")
 
 
 def refuse_destination(destination: Path) -> None:
@@ -164,50 +191,6 @@ def open_same(destination: Path, identity: str) -> PackedImages:
     _remove_traces(destination)
     say(f"{shown(destination)} is packed already: nothing to do")
     return packed
-
-
-def check_classes(source: str, lists: ImageLists) -> None:
-    """Refuses a data set unless every class has training and validation images."""
-    place = shown(source)
-    if not lists.train:
-        raise Refused(f"{place} has no classes: train/ is empty")
-    for subset, images in (("training", lists.train), ("validation", lists.val)):
-        if empty := sorted(c for c, refs in images.items() if not refs):
-            raise Refused(f"{place}: class {_first(empty)} has no {subset} pictures: add some or delete the folder")
-    if foreign := sorted(set(lists.val) - set(lists.train)):
-        raise Refused(f"{place}: class {_first(foreign)} has validation but no training pictures")
-    if lacking := sorted(set(lists.train) - set(lists.val)):
-        raise Refused(f"{place}: class {_first(lacking)} has training but no validation pictures")
-
-
-def _first(names: list[str]) -> str:
-    return shown(names[0]) + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
-
-
-def class_table(lists: ImageLists, groups: Path | None) -> tuple[ImageClass, ...]:
-    """Classes in ascending order of their ids, with names and groups.
-
-    A group comes from the id where that tells it (ILSVRC, WordNet ids), else from the user's CSV file, else from the
-    data set.
-    """
-    ids = sorted(lists.train)
-    known = known_groups(ids)
-    given, names = read_groups(groups, ids) if groups else ({}, {})
-    for class_id, group in zip(ids, known, strict=True):
-        if group and given.get(class_id, group) != group:
-            raise Refused(
-                f"--groups {shown(groups)}: class {shown(class_id)} is {group} by WordNet, not"
-                f" {given[class_id]}: leave its group empty or correct it"
-            )
-    return tuple(
-        ImageClass(
-            index,
-            class_id,
-            names.get(class_id) or lists.names.get(class_id) or class_id,
-            group or given.get(class_id) or lists.groups.get(class_id, ""),
-        )
-        for index, (class_id, group) in enumerate(zip(ids, known, strict=True))
-    )
 
 
 def common_size(source: str, lists: ImageLists, skip_unreadable: bool) -> int:
@@ -238,21 +221,33 @@ def unreadable(image: ImageRef, reason: str) -> str:
 def identity_of(lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule) -> str:
     """One hex string for what is packed and how: tells whether the destination holds the same already."""
     digest = hashlib.sha256(repr((PACKING, rule, classes)).encode("utf-8", "surrogateescape"))
-    for subset, images in (("train", lists.train), ("val", lists.val)):
-        for c in classes:
-            digest.update(repr((subset, [image.key for image in images[c.id]])).encode("utf-8", "surrogateescape"))
+
+    def add(value: object) -> None:
+        digest.update(repr(value).encode("utf-8", "surrogateescape"))
+
+    for subset, by_class in lists.sets.items():
+        for images in (by_class.get(c.id, []) for c in classes):
+            add((subset, [image.key for image in images]))
+            if lists.domains:
+                add(("domains", [lists.domains[image] for image in images]))
+            if lists.several:
+                add(("several", [sorted(lists.several[image].items()) for image in images]))
+    if lists.pool:
+        add("pool")
     return digest.hexdigest()
 
 
 def check_room(partial: Path, lists: ImageLists, classes: int, rule: Rule) -> None:
     """Says how much is going to be written. Raises Refused where it does not fit."""
-    counts = {subset: sum(map(len, images.values())) for subset, images in (("train", lists.train), ("val", lists.val))}
-    need = sum(counts.values()) * (rule.size**2 * 3 + 8) + 2**20
+    counts = {subset: sum(map(len, images.values())) for subset, images in lists.sets.items()}
+    bytes_per_image = rule.size**2 * 3 + 8 + (8 if lists.domains else 0) + (classes if lists.several else 0)
+    need = sum(counts.values()) * bytes_per_image + 2**20
     have = sum(_occupied(file) for file in partial.glob("*-images.npy"))
     usage = shutil.disk_usage(partial)
     earlier = f", {human_bytes(have)} of it from before" if have else ""
+    parts = "" if lists.pool else f" training and {counts['val']:,} validation"
     say(
-        f"{lists.arrangement}: {counts['train']:,} training and {counts['val']:,} validation pictures of"
+        f"{lists.arrangement}: {counts['train']:,}{parts} pictures of"
         f" {classes:,} classes, {rule.size}x{rule.size} pixels: {human_bytes(need)}{earlier}"
         f" ({human_bytes(usage.free)} free)"
     )
@@ -386,30 +381,31 @@ class Journal:
 
 
 class Written(NamedTuple):
-    """The image files of a packed set: block digests by file, labels by set, and the images that were left out."""
+    """The image files of a packed set: block digests by file, arrays by set and kind, and the images left out."""
 
     digests: dict[str, list[str]]
-    labels: dict[str, np.ndarray]
+    arrays: dict[str, dict[str, np.ndarray]]
     skipped: list[dict[str, str]]
 
 
 def write_images(
-    partial: Path, lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule, skip: bool, workers: int | None
+    partial: Path, lists: ImageLists, classes: tuple[ImageClass, ...], rule: Rule, options: Options
 ) -> Written:
     """Writes both image files.
 
     Unreadable images leave no holes: once all are known, the blocks from the first of them on are laid out without
     them and done again.
     """
+    skip = options.skip_unreadable
     journal = Journal.read(partial / "journal.jsonl", skip)
     while True:
-        images, labels, skipped = lay_out(lists, classes, journal)
+        images, arrays, skipped = lay_out(lists, classes, journal)
         blocks = [block for subset in SETS for block in cut(partial, subset, images[subset], rule, skip, journal)]
         headers = {subset: npy_header((len(images[subset]), rule.size, rule.size, 3), "|u1") for subset in SETS}
         for subset, header in headers.items():
             allocate(partial / f"{subset}-images.npy", header, len(images[subset]) * rule.size**2 * 3)
         known = len(journal.unreadable)
-        run_blocks(blocks, workers, journal)
+        run_blocks(blocks, options.workers, journal)
         if len(journal.unreadable) == known:
             break
         say(f"{len(journal.unreadable) - known} unreadable pictures are left out; closing the gaps")
@@ -422,7 +418,7 @@ def write_images(
         digests[path.name] = [hashlib.sha256(header).hexdigest()] + [
             journal.done[subset, block.number][1] for block in blocks if block.subset == subset
         ]
-    return Written(digests, labels, skipped)
+    return Written(digests, arrays, skipped)
 
 
 def allocate(path: Path, header: bytes, size: int) -> None:
@@ -439,30 +435,32 @@ def allocate(path: Path, header: bytes, size: int) -> None:
 
 def lay_out(
     lists: ImageLists, classes: tuple[ImageClass, ...], journal: Journal
-) -> tuple[dict[str, list[ImageRef]], dict[str, np.ndarray], list[dict[str, str]]]:
-    """The readable images of each set in the order of the classes, their labels, and the unreadable ones."""
+) -> tuple[dict[str, list[ImageRef]], dict[str, dict[str, np.ndarray]], list[dict[str, str]]]:
+    """The readable images of each set in the order of the classes, their arrays, and the unreadable ones."""
     images: dict[str, list[ImageRef]] = {}
-    labels, skipped = {}, []
-    for subset, by_class in (("train", lists.train), ("val", lists.val)):
+    arrays: dict[str, dict[str, np.ndarray]] = {}
+    skipped = []
+    for subset, by_class in lists.sets.items():
         images[subset], counts = [], []
         for c in classes:
-            kept = by_class[c.id]
+            listed = by_class.get(c.id, [])
+            kept = listed
             if journal.unreadable:
-                kept = [image for image in kept if (subset, image.key) not in journal.unreadable]
+                kept = [image for image in listed if (subset, image.key) not in journal.unreadable]
                 skipped += [
                     {"set": subset, "class": shown(c.id), "picture": shown(image.name), "reason": shown(reason)}
-                    for image in by_class[c.id]
+                    for image in listed
                     if (reason := journal.unreadable.get((subset, image.key))) is not None
                 ]
-            if not kept:
-                raise Refused(
-                    f"{by_class[c.id][0].place}: neither this nor any other picture of class {shown(c.id)} in"
-                    f" {subset} can be read"
-                )
+            if len(kept) < len(listed) and not lists.several:
+                refuse_too_few(c, subset, listed, kept, lists.pool)
             images[subset] += kept
             counts.append(len(kept))
-        labels[subset] = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return images, labels, skipped
+        arrays[subset] = {"labels": np.repeat(np.arange(len(classes), dtype=np.int64), counts)}
+        arrays[subset] |= optional_arrays(lists, classes, images[subset])
+    if lists.several and (absent := np.flatnonzero(~(arrays["train"]["several"] == 1).any(axis=0)).tolist()):
+        raise Refused(f"no picture of class {first_of([classes[index].id for index in absent])} in train can be read")
+    return images, arrays, skipped
 
 
 def cut(

@@ -2,12 +2,18 @@
 
 A packed set is one folder, which may be moved and may be read-only:
 
-    manifest.json       format, name, source, counts, size, resize rule, skipped images, checksums
+    manifest.json       format, name, source, counts, size, resize rule, skipped images, checksums; domains, pool
     classes.csv         index, id, name, group; in ascending order of the id as text
     train-images.npy    (N, S, S, 3) uint8, grouped by class ascending, file-list order inside a class
     train-labels.npy    (N,) int64, index into the classes
-    val-images.npy, val-labels.npy
+    train-domains.npy   (N,) int64, index into the domains; only where images have domains
+    train-several.npy   (N, K) int8, only where an image may have several of the K classes: 1 present, 0 absent,
+                        -1 not known; the label is then the first class that is present
+    val-….npy           the same of the validation part; in a pool, which has none, arrays of no rows
     blocks.json         SHA-256 of every block of every file: says where a file is damaged
+
+A *pool* is packed as one part, `train`: which of its images train and which validate is drawn when a network is
+trained.
 
 The checksum of a file is the SHA-256 of the SHA-256s of its blocks, so that it can be computed in parallel and while
 the file is being written.
@@ -18,6 +24,7 @@ import hashlib
 import io
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -26,13 +33,14 @@ from typing import Any
 
 import numpy as np
 
-from transferability.classes import GROUPS, ImageClass, ilsvrc_classes
-from transferability.files import MISSING_FEATURE, Refused, read_json, write_atomically, write_json
+from transferability.classes import ImageClass, ilsvrc_classes
+from transferability.files import MISSING_FEATURE, Refused, read_json, shown, write_atomically, write_json
 
 FORMAT = 1
 SETS = ("train", "val")
 FILES = ("classes.csv", "train-labels.npy", "val-labels.npy", "train-images.npy", "val-images.npy")
-SMALL_FILES = FILES[:3]
+IMAGE_FILES = FILES[3:]
+OPTIONAL_FILES = tuple(f"{subset}-{kind}.npy" for kind in ("domains", "several") for subset in SETS)
 BLOCK_BYTES = 2**22  # about; a block of an image file is a whole number of images
 
 
@@ -40,15 +48,30 @@ BLOCK_BYTES = 2**22  # about; a block of an image file is a whole number of imag
 class ImageSet:
     """`images` (N, S, S, 3) uint8, RGB, a read-only memory map; `labels` (N,) int64, index into the classes.
 
-    Labels ascend; inside a class, images are in the order of the file list."""
+    Labels ascend; inside a class, images are in the order of the file list. `domains` (N,) int64, index into the
+    domains, and `several` (N, K) int8, for each of the K classes 1 (present), 0 (absent) or -1 (not known), are None
+    where the set has no domains, or one class per image. With `several`, a label is the first class that is present.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    domains: np.ndarray | None = None
+    several: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All but the images, by the last part of their files' names."""
+        optional = {"domains": self.domains, "several": self.several}
+        return {"labels": self.labels} | {kind: array for kind, array in optional.items() if array is not None}
 
 
 @dataclass(frozen=True)
 class PackedImages:
-    """A packed set, opened. `checksum` identifies images, labels and classes, wherever the folder lies."""
+    """A packed set, opened. `checksum` identifies images, labels, classes and domains, wherever the folder lies.
+
+    `domains`: their names, ascending; empty where images have none. `pool`: there is no validation part; `val` has no
+    images, and `train` has all.
+    """
 
     folder: Path
     name: str
@@ -57,6 +80,8 @@ class PackedImages:
     classes: tuple[ImageClass, ...]
     train: ImageSet
     val: ImageSet
+    domains: tuple[str, ...] = ()
+    pool: bool = False
 
 
 # ---------------------------------------------------------------------------------------------- opening
@@ -73,17 +98,20 @@ def open_packed(folder: Path) -> PackedImages:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        for name in FILES:
+        for name in files_of(manifest):
             _check_file(folder / name, manifest["files"][name])
         size, checksum = int(manifest["size"]), str(manifest["checksum"])
-        if checksum != content_checksum(manifest["files"]):
+        domains = tuple(str(name) for name in manifest.get("domains", []))
+        if checksum != content_checksum(manifest["files"], domains):
             raise Refused(
                 f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and pack again"
             )
         classes = read_classes(folder / "classes.csv")
-        counts = manifest["counts"]
-        train, val = (_open_set(folder, subset, size, len(classes), int(counts[subset])) for subset in SETS)
-        return PackedImages(folder, str(manifest["name"]), checksum, size, classes, train, val)
+        train, val = (_open_set(folder, manifest, subset, len(classes), len(domains)) for subset in SETS)
+        pool = bool(manifest.get("pool", False))
+        if not len(train.labels) or pool == bool(len(val.labels)):
+            raise ValueError(f"{len(train.labels)} training and {len(val.labels)} validation images")
+        return PackedImages(folder, str(manifest["name"]), checksum, size, classes, train, val, domains, pool)
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{folder} is damaged ({type(error).__name__}: {error}); delete it and pack again") from None
     except PermissionError as error:
@@ -124,22 +152,45 @@ def _check_file(path: Path, entry: dict[str, Any]) -> None:
             f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it is"
             " truncated or was changed; delete the folder and pack again"
         )
-    if path.name in SMALL_FILES and tree_digest(file_digests(path, entry)) != entry["sha256"]:
+    if path.name not in IMAGE_FILES and tree_digest(file_digests(path, entry)) != entry["sha256"]:
         raise Refused(f"{path} has changed since it was packed; delete the folder and pack again")
 
 
-def _open_set(folder: Path, subset: str, size: int, classes: int, count: int) -> ImageSet:
+def _open_set(folder: Path, manifest: dict[str, Any], subset: str, classes: int, domains: int) -> ImageSet:
+    size, count = int(manifest["size"]), int(manifest["counts"][subset])
     header = npy_header((count, size, size, 3), "|u1")
     with open(folder / f"{subset}-images.npy", "rb") as handle:
         if handle.read(len(header)) != header:
             raise ValueError(f"{subset}-images.npy has another header than it was packed with")
-    labels = np.load(folder / f"{subset}-labels.npy", allow_pickle=False)
-    if labels.shape != (count,) or labels.dtype != np.int64:
-        raise ValueError(f"{subset}-labels.npy holds {labels.dtype} {labels.shape}")
-    if count == 0 or labels[0] < 0 or labels[-1] >= classes or np.any(np.diff(labels) < 0):
+    shapes = {"labels": ((count,), np.int64), "domains": ((count,), np.int64), "several": ((count, classes), np.int8)}
+    arrays: dict[str, np.ndarray] = {}
+    for kind, (shape, dtype) in shapes.items():
+        name = f"{subset}-{kind}.npy"
+        if name in manifest["files"]:
+            array = arrays[kind] = np.load(folder / name, allow_pickle=False)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(f"{name} holds {array.dtype} {array.shape}")
+            array.flags.writeable = False
+    labels, several = arrays["labels"], arrays.get("several")
+    if not _are_indices(labels, classes) or np.any(np.diff(labels) < 0):
         raise ValueError(f"{subset}-labels.npy is not an ascending list of class indices")
-    labels.flags.writeable = False
-    return ImageSet(_mapped(folder / f"{subset}-images.npy"), labels)
+    if ("domains" in arrays) != (domains > 0) or not _are_indices(arrays.get("domains", labels[:0]), domains):
+        raise ValueError(f"{subset}-domains.npy is not a list of indices of {domains} domains")
+    if several is not None and (
+        np.abs(several).max(initial=0) > 1 or not np.array_equal(first_present(several), labels)
+    ):
+        raise ValueError(f"{subset}-several.npy does not agree with {subset}-labels.npy")
+    return ImageSet(_mapped(folder / f"{subset}-images.npy"), **arrays)
+
+
+def _are_indices(array: np.ndarray, count: int) -> bool:
+    return not len(array) or bool(array.min() >= 0 and array.max() < count)
+
+
+def first_present(several: np.ndarray) -> np.ndarray:
+    """(N,) int64: of each row of (N, K) int8, the index of the first class that is present; -1 where none is."""
+    present = several == 1
+    return np.where(present.any(axis=1), present.argmax(axis=1), -1)
 
 
 def _mapped(path: Path) -> np.ndarray:
@@ -207,9 +258,16 @@ def tree_digest(digests: Iterable[str]) -> str:
     return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
 
 
-def content_checksum(files: dict[str, dict[str, Any]]) -> str:
-    """One hex string for the content of a packed set, from the checksums of its files."""
-    lines = "".join(f"{name} {files[name]['bytes']} {files[name]['sha256']}\n" for name in FILES)
+def files_of(manifest: dict[str, Any]) -> tuple[str, ...]:
+    """The files of a packed set that the checksum is about, in its order."""
+    return FILES + tuple(name for name in OPTIONAL_FILES if name in manifest["files"])
+
+
+def content_checksum(files: dict[str, dict[str, Any]], domains: Sequence[str] = ()) -> str:
+    """One hex string for the content of a packed set, from the checksums of its files and the names of its domains."""
+    names = files_of({"files": files})
+    lines = "".join(f"{name} {files[name]['bytes']} {files[name]['sha256']}\n" for name in names)
+    lines += f"domains {list(domains)!r}\n" if domains else ""
     return hashlib.sha256(f"format {FORMAT}\n{lines}".encode()).hexdigest()
 
 
@@ -220,7 +278,7 @@ def verify(packed: PackedImages) -> int:
     """
     manifest = read_manifest(packed.folder)
     total = 0
-    for name in FILES:
+    for name in files_of(manifest):
         entry = manifest["files"][name]
         digests = list(file_digests(packed.folder / name, entry))
         if tree_digest(digests) != entry["sha256"]:
@@ -259,7 +317,8 @@ def verify_at_first_use(packed: PackedImages) -> None:
     Sets up to 4 GiB are read in full; of larger ones, 128 blocks spread evenly over each image file. Where the folder
     is writable, `verified.json` in it records what was checked. Raises Refused where a block differs.
     """
-    state = {name: [(stat := (packed.folder / name).stat()).st_size, stat.st_mtime_ns] for name in FILES}
+    names = files_of(read_manifest(packed.folder))
+    state = {name: [(stat := (packed.folder / name).stat()).st_size, stat.st_mtime_ns] for name in names}
     stamp = packed.folder / "verified.json"
     if stamp.is_file():
         try:
@@ -280,18 +339,23 @@ def verify_at_first_use(packed: PackedImages) -> None:
 def _verify_sample(packed: PackedImages) -> None:
     """Checks FIRST_USE_BLOCKS blocks of each image file."""
     manifest, blocks = read_manifest(packed.folder), read_json(packed.folder / "blocks.json")
-    for name in FILES[3:]:
+    for name in IMAGE_FILES:
         entry, digests = manifest["files"][name], blocks[name]
         if tree_digest(digests) != entry["sha256"]:
             raise Refused(f"{packed.folder / 'blocks.json'} has changed since it was packed; pack again")
         with open(packed.folder / name, "rb") as handle:
-            for i in np.unique(np.linspace(1, len(digests) - 1, FIRST_USE_BLOCKS).astype(int)).tolist():
+            for i in _spread(len(digests) - 1):
                 handle.seek(entry["header"] + (i - 1) * entry["block"])
                 if hashlib.sha256(handle.read(entry["block"])).hexdigest() != digests[i]:
                     raise Refused(
                         f"{packed.folder / name} has changed since it was packed (block {i} of"
                         f" {len(digests)}); delete the folder and pack again"
                     )
+
+
+def _spread(blocks: int) -> list[int]:
+    """FIRST_USE_BLOCKS numbers, or all, of the blocks 1 to `blocks`."""
+    return np.unique(np.linspace(1, blocks, min(blocks, FIRST_USE_BLOCKS)).astype(int)).tolist()
 
 
 # --------------------------------------------------------------------------------------------- writing
@@ -309,17 +373,19 @@ def npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
     return handle.getvalue()
 
 
-def write_small_files(folder: Path, classes: Sequence[ImageClass], labels: dict[str, np.ndarray]) -> None:
-    """Writes `classes.csv` and the label files."""
+def write_small_files(folder: Path, classes: Sequence[ImageClass], arrays: dict[str, dict[str, np.ndarray]]) -> None:
+    """Writes `classes.csv` and, by set and kind (`ImageSet.arrays`), the arrays that are no images."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["index", "id", "name", "group"])
     writer.writerows([c.index, c.id, c.name, c.group] for c in classes)
     with write_atomically(folder / "classes.csv") as handle:
         handle.write(text.getvalue().encode("utf-8", "surrogateescape"))
-    for subset in SETS:
-        with write_atomically(folder / f"{subset}-labels.npy") as handle:
-            np.save(handle, np.ascontiguousarray(labels[subset], dtype="<i8"), allow_pickle=False)
+    for subset, by_kind in arrays.items():
+        for kind, array in by_kind.items():
+            with write_atomically(folder / f"{subset}-{kind}.npy") as handle:
+                dtype = "|i1" if kind == "several" else "<i8"
+                np.save(handle, np.ascontiguousarray(array, dtype=dtype), allow_pickle=False)
 
 
 def write_manifest(
@@ -333,11 +399,11 @@ def write_manifest(
     """Writes `blocks.json` and, last of all, `manifest.json`, which marks the set as complete.
 
     digests: block digests of the image files, by file name; those of the small files are computed here.
-    about: further entries of the manifest (source, resize rule, skipped images).
+    about: further entries of the manifest (source, resize rule, skipped images; domains and pool, where there are).
     """
     files: dict[str, dict[str, Any]] = {}
-    for file in FILES:
-        image_file = file not in SMALL_FILES
+    for file in (*FILES, *(file for file in OPTIONAL_FILES if (folder / file).exists())):
+        image_file = file in IMAGE_FILES
         count = counts[file.split("-")[0]] if image_file else 0
         header = len(npy_header((count, size, size, 3), "|u1")) if image_file else 0
         block = block_rows(size) * size * size * 3 if image_file else BLOCK_BYTES
@@ -345,7 +411,7 @@ def write_manifest(
         if not image_file:
             digests = digests | {file: list(file_digests(folder / file, entry))}
         files[file] = entry | {"sha256": tree_digest(digests[file])}
-    write_json(folder / "blocks.json", {file: digests[file] for file in FILES})
+    write_json(folder / "blocks.json", {file: digests[file] for file in files})
     write_json(
         folder / "manifest.json",
         {
@@ -355,7 +421,7 @@ def write_manifest(
             "counts": counts,
             **about,
             "files": files,
-            "checksum": content_checksum(files),
+            "checksum": content_checksum(files, about.get("domains", ())),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "version": package_version(),
         },
@@ -371,18 +437,24 @@ def package_version() -> str:
 
 
 def write_packed(
-    folder: Path, name: str, classes: Sequence[ImageClass], train: ImageSet, val: ImageSet
+    folder: Path,
+    name: str,
+    classes: Sequence[ImageClass],
+    train: ImageSet,
+    val: ImageSet | None,
+    domains: Sequence[str] = (),
 ) -> PackedImages:
     """Writes arrays in memory as a packed set and opens it. For small sets that do not come from files.
 
-    The folder must not exist. Labels must ascend and images be uint8 (N, S, S, 3), square and of one size.
+    The folder must not exist. Labels must ascend and images be uint8 (N, S, S, 3), square and of one size. Without
+    `val` the set is a pool.
     """
     folder = Path(folder)
     if folder.exists():
         raise Refused(f"{folder} exists already: delete it or choose another destination")
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True)
-    size, sets = train.images.shape[1], {"train": train, "val": val}
+    size, sets = train.images.shape[1], {"train": train, "val": val or empty_set(train)}
     digests = {}
     for subset, image_set in sets.items():
         path = partial / f"{subset}-images.npy"
@@ -392,28 +464,60 @@ def write_packed(
             handle.write(np.ascontiguousarray(image_set.images, dtype=np.uint8).tobytes())
         layout = {"header": len(header), "block": block_rows(size) * size * size * 3}
         digests[path.name] = list(file_digests(path, layout))
-    write_small_files(partial, classes, {subset: image_set.labels for subset, image_set in sets.items()})
+    write_small_files(partial, classes, {subset: image_set.arrays for subset, image_set in sets.items()})
     counts = {subset: len(image_set.labels) for subset, image_set in sets.items()}
-    write_manifest(partial, name, size, counts, digests, {"source": "arrays", "skipped": []})
+    about = {"source": "arrays", "skipped": []} | optional_entries(domains, pool=val is None)
+    write_manifest(partial, name, size, counts, digests, about)
     os.rename(partial, folder)
     return open_packed(folder)
 
 
+def empty_set(like: ImageSet) -> ImageSet:
+    """A set of no images, with the arrays that `like` has."""
+    return ImageSet(like.images[:0], **{kind: array[:0] for kind, array in like.arrays.items()})
+
+
+def optional_entries(domains: Sequence[str], pool: bool) -> dict[str, Any]:
+    """The entries of the manifest that only some packed sets have."""
+    return ({"domains": list(domains)} if domains else {}) | ({"pool": True} if pool else {})
+
+
 def describe(packed: PackedImages) -> str:
     """What a packed set holds, in a few lines for people."""
-    groups = {group: sum(c.group == group for c in packed.classes) for group in GROUPS}
-    named = ", ".join(f"{count} {group}" for group, count in groups.items() if group and count)
-    skipped = read_manifest(packed.folder).get("skipped", [])
-    total = sum((packed.folder / name).stat().st_size for name in FILES)
+    groups = Counter(c.group for c in packed.classes if c.group)
+    named = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
+    manifest = read_manifest(packed.folder)
+    skipped = manifest.get("skipped", [])
+    total = sum((packed.folder / name).stat().st_size for name in files_of(manifest))
+    train, val = len(packed.train.labels), len(packed.val.labels)
     lines = [
         f"{packed.folder}: {packed.name}, {packed.size}x{packed.size} pixels, {human_bytes(total)}",
-        f"  {len(packed.train.labels):,} training and {len(packed.val.labels):,} validation images",
+        f"  {train:,} images in one pool: each seed draws which of them train and which validate"
+        if packed.pool
+        else f"  {train:,} training and {val:,} validation images",
         f"  {len(packed.classes):,} classes ({named or 'man-made/natural not known'})",
+        *_about_labels(packed),
     ]
     if skipped:
         lines.append(f"  {len(skipped):,} unreadable pictures left out: {packed.folder / 'manifest.json'}")
     lines.append(f"  checksum {packed.checksum[:16]}")
     return "\n".join(lines)
+
+
+def _about_labels(packed: PackedImages) -> list[str]:
+    """Lines about domains and several labels; none where a set has neither."""
+    lines = []
+    sets = (packed.train, packed.val)
+    if packed.domains:
+        indices = np.concatenate([image_set.arrays["domains"] for image_set in sets])
+        counts = np.bincount(indices, minlength=len(packed.domains)).tolist()
+        named = ", ".join(f"{shown(name)} {count:,}" for name, count in zip(packed.domains, counts, strict=True))
+        lines.append(f"  {len(packed.domains)} domains (with their images): {named}")
+    if packed.train.several is not None:
+        several = np.concatenate([image_set.arrays["several"] for image_set in sets])
+        mean, unknown = (several == 1).sum() / len(several), int((several == -1).sum())
+        lines.append(f"  {mean:.2f} classes per image" + (f", {unknown:,} times not known" if unknown else ""))
+    return lines
 
 
 def human_bytes(count: float) -> str:

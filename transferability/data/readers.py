@@ -1,15 +1,23 @@
 """Where images come from: every arrangement of files that `transferability pack` reads.
 
 `list_images` finds out what it was given and lists the images of every class, without unpacking or copying anything;
-`read` fetches one of them. Arrangements:
+`read` fetches one of them. Arrangements, in a folder, a zip or an uncompressed tar where they are made of folders:
 
     demo                the demo images, painted by the package itself
-    class folders       train/ and val/ (or training/, validation/, valid/; test/ where there is no other), each with
-                        one folder per class: in a folder, a zip or an uncompressed tar
+    train/ and val/     (or training/, validation/, valid/; test/ where there is no other), each of one folder per class
+    class folders       alone: a pool, of which each seed draws the images to train on (pools.py)
+    domain folders      each of one folder per class, a pool or with train/ and val/: Office-31, Office-Caltech, PACS
+                        (pools.py)
+    a table             CSV with the columns path and label, or labels, or one column per class, and perhaps subset and
+                        domain (tables.py)
     Tiny ImageNet       as published: the classes of val/ stand in val_annotations.txt; or val/ sorted by hand
     CIFAR-10, -100      as torchvision downloads them (cifar.py)
     ILSVRC 2012         the official tar files and the development kit, read where they lie; or unpacked, with val/ in
                         class folders, or flat, with the ground truth of the kit or of Kaggle's table (ilsvrc.py)
+    Caltech-101         101_ObjectCategories/, a pool, without BACKGROUND_Google (pools.py)
+    Flowers-17, -102    jpg/ and the lists beside it (flowers.py)
+    PASCAL VOC          VOC2007/ with JPEGImages/ and ImageSets/Main/: several classes per image (voc.py)
+    MNIST, USPS, SVHN   as torchvision stores them, and arrays in a .npz (digits.py)
 
 Every file in a class's folder counts as an image, whatever its extension, except clutter (`listing.is_clutter`).
 """
@@ -17,42 +25,53 @@ Every file in a class's folder counts as an image, whatever its extension, excep
 import hashlib
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from transferability.classes import same_text
-from transferability.data import cifar, ilsvrc
+from transferability.data import cifar, digits, flowers, ilsvrc, tables, voc
 from transferability.data.listing import (
     Entries,
     ImageLists,
     ImageRef,
+    Tree,
     folder_entries,
+    folder_tree,
+    listed_tree,
     read_encoded,
-    subfolders,
     tar_entries,
     text_of,
     zip_entries,
 )
+from transferability.data.pools import (
+    TRAIN_FOLDERS,
+    VAL_FOLDERS,
+    by_class,
+    class_root,
+    first_name,
+    lacks,
+    parts,
+    pool_images,
+)
 from transferability.files import Refused, shown
 
-TRAIN_FOLDERS = ("train", "training", "ilsvrc2012_img_train")  # in lower case, the preferred one first
-# Many data sets have two parts only, and call the second one test.
-VAL_FOLDERS = ("val", "validation", "valid", "ilsvrc2012_img_val", "test", "testing")
 PREFERRED = "/Data/CLS-LOC"  # Kaggle's ILSVRC has a train/ of images here, and one of XML as deep
-DEPTH = 3  # of Kaggle's folder ILSVRC/Data/CLS-LOC: so deep a folder is searched for train/
 
 
-def list_images(source: str) -> ImageLists:
-    """Lists the images of `source`: the word `demo`, a folder, a zip or a tar. Raises Refused if it is none of them."""
+def list_images(source: str, layout: str | None = None) -> ImageLists:
+    """Lists the images of `source`: the word `demo`, a folder, a zip, a tar or a table.
+
+    layout: `classes` or `domains` says what the outer folders of class folders are that have no train/ and val/ around
+    them; None leaves that to their look. Raises Refused where `source` is nothing of the kind.
+    """
     if source == "demo":
         return demo_images()
     path = Path(source).expanduser()
     if not path.exists():
-        raise Refused(f"{shown(path)} does not exist: give a folder, a zip, or the word demo")
+        raise Refused(f"{shown(path)} does not exist: give a folder, a zip, a table, or the word demo")
     try:
-        return file_images(path) if path.is_file() else folder_images(path)
+        return file_images(path, layout) if path.is_file() else folder_images(path, layout)
     except PermissionError as error:
         raise Refused(f"{shown(error.filename or path)} cannot be read: permission denied") from None
     except OSError as error:
@@ -63,13 +82,19 @@ def read(image: ImageRef) -> bytes | np.ndarray:
     """The encoded file as bytes, or the pixels (H, W, 3) uint8 where the data set holds pixels.
 
     Raises Unreadable, OSError, or what the reader of a damaged archive raises."""
+    if image.storage == digits.STORAGE:
+        return digits.read_pixels(image)
     return cifar.read_pixels(image) if image.storage.startswith("cifar") else read_encoded(image)
 
 
-def file_images(path: Path) -> ImageLists:
-    """The images of a zip or a tar."""
+def file_images(path: Path, layout: str | None) -> ImageLists:
+    """The images of a zip, a tar, a table or a .npz."""
+    if path.suffix.lower() in tables.SUFFIXES:
+        return tables.table_images(path)
+    if path.suffix.lower() == ".npz" and (lists := digits.npz_images(path)):
+        return lists
     if zipfile.is_zipfile(path):
-        return archive_images(path, zip_entries(path))
+        return tree_images(listed_tree(path, zip_entries(path)), layout)
     if images := cifar.tar_images(path):
         return images
     if path.name in (ilsvrc.TRAIN_TAR, ilsvrc.VAL_TAR, *ilsvrc.DEVKIT_TARS):
@@ -83,85 +108,74 @@ def file_images(path: Path) -> ImageLists:
         tarfile.TarFile(path).close()
     except tarfile.TarError:
         raise Refused(f"{shown(path)} is a compressed tar: unpack it and give the folder") from None
-    return archive_images(path, tar_entries(path))
+    return tree_images(listed_tree(path, tar_entries(path)), layout)
 
 
-def archive_images(path: Path, entries: Entries) -> ImageLists:
-    """The images of an archive that holds train/ and val/."""
-    folders: dict[str, list[str]] = {}
-    for name in (name for name, image in entries.items() if image is None):
-        folders.setdefault(name.rpartition("/")[0], []).append(name.rpartition("/")[2])
-    return tree_images(path, entries, find_root(path, lambda folder: folders.get(folder, [])))
-
-
-def folder_images(path: Path) -> ImageLists:
+def folder_images(path: Path, layout: str | None) -> ImageLists:
     """The images of a folder."""
-    if images := cifar.folder_images(path):
-        return images
-    top = {name.lower() for name in subfolders(path, "")}
-    unpacked = top & {*TRAIN_FOLDERS} and top & {*VAL_FOLDERS}
+    tree = folder_tree(path)
+    unpacked = parts(tree, "") is not None
+    if layout is None and (lists := cifar.folder_images(path) or (None if unpacked else digits.folder_images(path))):
+        return lists
     if ilsvrc.has_all_tars(path) or (ilsvrc.has_some_tar(path) and not unpacked):
         return ilsvrc.tar_images(path)  # or says which of them is missing
-
-    def children(folder: str) -> list[str]:
-        return subfolders(path, folder) if folder.count("/") < DEPTH else []
-
-    root = find_root(path, children)
-    parts = (_one_of(subfolders(path, root), names) for names in (TRAIN_FOLDERS, VAL_FOLDERS))
-    wanted = {name.lower() for name in (*parts, ilsvrc.DEVKIT) if name}
-    return tree_images(path, folder_entries(path, root, wanted), root)
+    return tree_images(tree, layout)
 
 
-# ------------------------------------------------------------------------------------------- class folders
+def tree_images(tree: Tree, layout: str | None) -> ImageLists:
+    """The images of a folder or archive."""
+    if layout:
+        root, _ = class_root(tree)
+        return part_images(tree, root) if layout == "classes" and parts(tree, root) else pool_images(tree, layout)
+    root_of_parts = find_root(tree)
+    if root_of_parts is not None:
+        return part_images(tree, root_of_parts)
+    return flowers.tree_images(tree) or voc.tree_images(tree) or pool_images(tree, None)
 
 
-def find_root(path: Path, children: Callable[[str], list[str]]) -> str:
-    """The folder below `path` that holds train/ and val/ ('': `path` itself): the one least deep.
+# ------------------------------------------------------------------------------------------ train/ and val/
 
-    `children` gives the names of the folders in a folder. Raises Refused where there is none, or more than one.
+
+def find_root(tree: Tree) -> str | None:
+    """The folder that holds train/ and val/ ('': the top): the one least deep, or None. One without val/ will do.
+
+    Raises Refused where there is more than one.
     """
     level = [""]
     while level:
-        folders = {folder: children(folder) for folder in level}
-        roots = [folder for folder in level if _one_of(folders[folder], TRAIN_FOLDERS)]
-        roots = [folder for folder in roots if _one_of(folders[folder], VAL_FOLDERS)] or roots
+        folders = {folder: tree.folders(folder) for folder in level}
+        roots = [folder for folder in level if first_name(folders[folder], TRAIN_FOLDERS)]
+        roots = [folder for folder in roots if first_name(folders[folder], VAL_FOLDERS)] or roots
         roots = [folder for folder in roots if f"/{folder}".endswith(PREFERRED)] or roots
         if len(roots) > 1:
-            first, second = (f"{root}/{_one_of(folders[root], TRAIN_FOLDERS)}" for root in sorted(roots)[:2])
-            todo = "unpack it and give the folder" if path.is_file() else "give the folder"
-            raise Refused(f"{shown(path)} holds {shown(first)} and {shown(second)}: {todo} that holds the one you mean")
+            first, second = (f"{root}/{first_name(folders[root], TRAIN_FOLDERS)}" for root in sorted(roots)[:2])
+            todo = "unpack it and give the folder" if tree.path.is_file() else "give the folder"
+            raise Refused(
+                f"{shown(tree.path)} holds {shown(first)} and {shown(second)}: {todo} that holds the one you mean, or"
+                " --layout domains if these are parts or classes of domains"
+            )
         if roots:
             return roots[0]
         level = [f"{folder}/{child}".lstrip("/") for folder in level for child in folders[folder]]
-    raise _lacks(path, "train")
+    return None
 
 
-def _one_of(names: list[str], wanted: tuple[str, ...]) -> str | None:
-    """The first of the `wanted` names among `names`, whatever its case."""
-    return min(
-        (name for name in names if name.lower() in wanted),
-        key=lambda name: (wanted.index(name.lower()), name != name.lower(), name),
-        default=None,
-    )
+def part_entries(tree: Tree, root: str) -> Entries:
+    """What lies in train/ and val/ and beside them, and the development kit of ILSVRC 2012; of an archive, all."""
+    if tree.path.is_file():
+        return tree.below("")
+    names = (first_name(tree.folders(root), wanted) for wanted in (TRAIN_FOLDERS, VAL_FOLDERS))
+    return folder_entries(tree.path, root, {name.lower() for name in (*names, ilsvrc.DEVKIT) if name})
 
 
-def _lacks(path: Path, folder: str, inner: str = "") -> Refused:
-    inside = f" in {shown(inner)}" if inner else ""
-    archives = sorted(path.glob("*.zip")) if path.is_dir() else []
-    hint = f"; it holds {shown(archives[0].name)}: give that" if archives else ""
-    return Refused(
-        f"{shown(path)} has no folder {folder}/{inside}: it needs train/ and val/ (or validation/, valid/,"
-        f" test/) of one folder per class, or Tiny ImageNet, CIFAR (for Python) or ILSVRC 2012 as published{hint}"
-    )
-
-
-def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
-    """The images in train/ and val/ of the folder `root` of a folder or archive, in any of the usual arrangements."""
+def part_images(tree: Tree, root: str) -> ImageLists:
+    """The images in train/ and val/ of the folder `root`, in any of the usual arrangements."""
+    path, entries = tree.path, part_entries(tree, root)
     at = f"{root}/" if root else ""
     folders = [name[len(at) :] for name, image in entries.items() if image is None and name.startswith(at)]
-    train_name, val_name = _one_of(folders, TRAIN_FOLDERS), _one_of(folders, VAL_FOLDERS)
+    train_name, val_name = first_name(folders, TRAIN_FOLDERS), first_name(folders, VAL_FOLDERS)
     if train_name is None or val_name is None:
-        raise _lacks(path, "val" if train_name else "train", root)
+        raise lacks(tree, "val" if train_name else "train", root)
     val_folder = at + val_name
     train = by_class(entries, at + train_name)
     descriptions = _words(entries, at)
@@ -184,8 +198,7 @@ def tree_images(path: Path, entries: Entries, root: str) -> ImageLists:
         val = _sorted_val(entries, val_folder, train)
     if flat or set(train) == set(names):
         return ImageLists("ILSVRC 2012, unpacked", train, val, names, default_size=256)
-    container = "folder" if path.is_dir() else "zip" if zipfile.is_zipfile(path) else "tar"
-    return ImageLists(f"{container} of class folders", train, val, names | descriptions)
+    return ImageLists(f"{tree.container} of class folders", train, val, names | descriptions)
 
 
 def _sorted_val(entries: Entries, folder: str, train: dict[str, list[ImageRef]]) -> dict[str, list[ImageRef]]:
@@ -200,28 +213,6 @@ def _sorted_val(entries: Entries, folder: str, train: dict[str, list[ImageRef]])
     spellings = {same_text(class_id): class_id for class_id in train}
     renamed = {c: c if c in train else spellings.get(same_text(c), c) for c in val}
     return {renamed[c]: images for c, images in val.items()} if len(set(renamed.values())) == len(val) else val
-
-
-def by_class(entries: Entries, folder: str) -> dict[str, list[ImageRef]]:
-    """The images in and below each class folder, ordered by their path as text."""
-    classes: dict[str, list[ImageRef]] = {}
-    strays = []
-    for name, image in entries.items():
-        if not name.startswith(folder + "/"):
-            continue
-        class_id, _, inside = name[len(folder) + 1 :].partition("/")
-        if image is not None and not inside:
-            strays.append((class_id, image))
-            continue
-        images = classes.setdefault(class_id, [])
-        if image is not None and inside != f"{class_id}_boxes.txt":  # Tiny ImageNet's, beside its images
-            images.append(image)
-    for name, image in strays:
-        if name.removesuffix(".tar") not in classes:  # the archive that a class was unpacked from may stay
-            raise Refused(f"{image.place} lies beside the class folders: move it into one, or away")
-    for images in classes.values():
-        images.sort(key=lambda image: image.name)
-    return classes
 
 
 # ------------------------------------------------------------------------------------------ Tiny ImageNet

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from transferability.data.augment import draw_changes
-from transferability.data.packed import ImageSet, PackedImages, refuse_few
+from transferability.data.tasks import ChosenImages, Task
 from transferability.draws import numpy_generator
 from transferability.files import Refused, write_atomically
 from transferability.recipe import Recipe
-from transferability.splits import task_classes
+from transferability.study import Fleet, Network
 
 # The same on every machine: a sum over a batch is rounded, so accuracies and losses depend on the batch size.
 VALIDATION_BATCH = 500
@@ -30,10 +30,10 @@ BLOCK = 1024  # images that are read, shrunk or copied at a time
 class Batch(NamedTuple):
     """b images, cropped to c x c pixels, and where they come from.
 
-    pixels: (b, 3, c, c) uint8, channels last in memory. labels: (b,) int64, in the task's numbering. rows: (b,)
-    int64, places in the global batch. ys, xs: (b,) int64, upper left corner of the crop. mirror: (b,) bool.
-    changes: (b, k) float32, what is still to be done on the device (`augment.py`); k is 0 for nothing. Where crops are
-    resized, pixels are the whole images.
+    pixels: (b, 3, c, c) uint8, channels last in memory. labels: (b,) int64, in the task's numbering; (b, classes) int8
+    where images have several (`ChosenImages`). rows: (b,) int64, places in the global batch. ys, xs: (b,) int64, upper
+    left corner of the crop. mirror: (b,) bool. changes: (b, k) float32, what is still to be done on the device
+    (`augment.py`); k is 0 for nothing. Where crops are resized, pixels are the whole images.
     """
 
     pixels: Tensor
@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class TaskImages:
-    """The images of one task: `rows` (n,) of `images` (N, S, S, 3) uint8, and their `labels` (n,) int64 from 0.
+    """The images of one task: `rows` (n,) of `images` (N, S, S, 3) uint8, and `labels` as `ChosenImages` has them.
 
     `pinned`: crops are gathered in page-locked memory, for a GPU.
     """
@@ -113,45 +113,32 @@ class FleetImages(NamedTuple):
     inner: TaskImages | None = None
 
 
-def task_sets(
-    packed: PackedImages, split: str, task: str, images_per_class: int | None, recipe: Recipe
-) -> tuple[TaskImages, TaskImages]:
-    """The training and the validation images of one task of one split.
+def task_sets(task: Task, of: Network | Fleet) -> tuple[TaskImages, TaskImages]:
+    """The training images of a network or a fleet, and the validation images of its target.
 
-    `images_per_class` limits the training images only. Raises Refused, as `task_images` does, and where images are
-    smaller than the recipe's crop.
+    Raises Refused, as `Task.training` does, and where images are smaller than the recipe's crop.
     """
-    classes = task_classes(packed.classes, split, task)
-    recipe.refuse_size(packed.size, str(packed.folder))
-    training = task_images(packed.train, classes, images_per_class, recipe.shrink)
-    return training, task_images(packed.val, classes, None, recipe.shrink)
+    recipe = of.training_recipe
+    recipe.refuse_size(task.packed.size, str(task.packed.folder))
+    training = task_images(task.training(of.images_per_class, of.drawn), recipe.shrink)
+    return training, task_images(task.validation_images(), recipe.shrink)
 
 
-def task_images(images: ImageSet, classes: np.ndarray, images_per_class: int | None, shrink: int) -> TaskImages:
-    """The images of `classes` (ascending indices), with labels renumbered in that order (paper, section 3).
+def task_images(chosen: ChosenImages, shrink: int) -> TaskImages:
+    """Images of a task, as they are fed. shrink: whole factor of a box average, made once, in memory; divides the size.
 
-    `images_per_class`: the first so many of each class, in the packed order; a class that has fewer gives all (paper:
-    the reduced data sets take up to 1,300 per class of ILSVRC 2012, whose classes have 732 to 1,300). Raises Refused
-    if no class has so many.
-    `shrink`: whole factor of a box average, made once, in memory. Raises Refused if it does not divide the size.
+    # Paper, section 3: labels are numbered anew in each half, in the order of the classes.
     """
-    rows = []
-    for index in classes:
-        # Labels ascend in a packed set.
-        first, last = np.searchsorted(images.labels, [index, index + 1])
-        rows.append(np.arange(first, last)[:images_per_class])
-    refuse_few(images_per_class, max(len(part) for part in rows))
-    chosen = np.concatenate(rows)
-    labels = np.repeat(np.arange(len(classes)), [len(part) for part in rows])
+    images, rows, labels = chosen
     if shrink == 1:
-        return TaskImages(images.images, chosen, labels)
-    side = images.images.shape[1] // shrink  # without a rest: `Recipe.refuse_size`
-    shrunk = np.empty((len(chosen), side, side, 3), np.uint8)
-    for start in range(0, len(chosen), BLOCK):
-        part = images.images[chosen[start : start + BLOCK]].reshape(-1, side, shrink, side, shrink, 3)
+        return TaskImages(images, rows, labels)
+    side = images.shape[1] // shrink  # without a rest: `Recipe.refuse_size`
+    shrunk = np.empty((len(rows), side, side, 3), np.uint8)
+    for start in range(0, len(rows), BLOCK):
+        part = images[rows[start : start + BLOCK]].reshape(-1, side, shrink, side, shrink, 3)
         doubled = part.sum(axis=(2, 4), dtype=np.uint32) * 2 + shrink * shrink
         shrunk[start : start + BLOCK] = doubled // (2 * shrink * shrink)  # the mean, rounded to nearest, in integers
-    return TaskImages(shrunk, np.arange(len(chosen)), labels)
+    return TaskImages(shrunk, np.arange(len(rows)), labels)
 
 
 def held_out(images: TaskImages, owner: str, share: float) -> tuple[TaskImages, TaskImages]:
@@ -160,9 +147,10 @@ def held_out(images: TaskImages, owner: str, share: float) -> tuple[TaskImages, 
     owner: of the stream of training images, so that a base and what copies from it hold out the same ones. Refused: a
     class of one image.
     """
-    chosen = np.zeros(len(images.labels), bool)
-    for label in np.unique(images.labels):
-        places = np.flatnonzero(images.labels == label)
+    chosen, labels = np.zeros(len(images.labels), bool), images.labels
+    several = labels.ndim > 1
+    for label in range(labels.shape[1]) if several else np.unique(labels):
+        places = np.flatnonzero(labels[:, label] == 1 if several else labels == label)
         if len(places) < 2:
             raise Refused("a class has one training image, of which none can be held out (recipe: stop 'inner')")
         count = min(len(places) - 1, max(1, round(share * len(places))))
@@ -304,24 +292,25 @@ class ValidationBatches:
 # ---------------------------------------------------------------------------------------------- mean image
 
 
-def mean_image(packed: PackedImages, split: str, task: str, shrink: int, path: Path) -> np.ndarray:
+def mean_image(task: Task, shrink: int, path: Path) -> np.ndarray:
     """(S, S, 3) float32: the mean of the task's training images, 0..255 (paper: the data set's mean image).
 
     Computed once, from exact integer sums, and stored under `path` with the checksum of the packed set; computed again
     where another packed set has taken the place of the first, or where the file is damaged.
     """
+    checksum = task.packed.checksum
     if path.is_file():
         try:
             with np.load(path) as stored:
-                if stored["data"] == packed.checksum:
+                if stored["data"] == checksum:
                     return np.asarray(stored["mean"])
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             pass  # damaged
-    images = task_images(packed.train, task_classes(packed.classes, split, task), None, shrink)
+    images = task_images(task.training(), shrink)
     total = np.zeros(images.images.shape[1:], np.int64)
     for start in range(0, len(images.rows), BLOCK):
         total += images.images[images.rows[start : start + BLOCK]].sum(axis=0, dtype=np.int64)
     mean = (total / len(images.rows)).astype(np.float32)
     with write_atomically(path) as handle:
-        np.savez(handle, mean=mean, data=np.array(packed.checksum))
+        np.savez(handle, mean=mean, data=np.array(checksum))
     return mean

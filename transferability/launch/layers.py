@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from transferability.draws import normal
 from transferability.files import Refused
-from transferability.networks.caffenet import Architecture, caffenet
+from transferability.networks.caffenet import Architecture, caffenet, cnn
 from transferability.networks.chain import Chain
 from transferability.networks.cut import chain
 from transferability.networks.facts import layer_facts
@@ -54,22 +55,25 @@ class TimedLayer(NamedTuple):
 # ------------------------------------------------------------------------------------------ which network
 
 
+NAMED = {"caffenet": caffenet} | {f"cnn-{kind.lower()}": partial(cnn, kind) for kind in "FMS"}
+
+
 def network_of(text: str, crop: int | None, points: bool) -> Architecture | Chain:
-    """The network that is named: caffenet, torchvision:NAME, timm:NAME, or that of an experiment file.
+    """The network that is named: one of NAMED, torchvision:NAME, timm:NAME, or that of an experiment file.
 
     crop: pixels; None: the file's, or 224, CaffeNet's 227. points: every point at which it can be cut ends a layer.
     """
     if text.endswith(".py") or Path(text).is_file():
         network = load_study(text).architecture
-    elif text == "caffenet":
-        network = caffenet()
+    elif text in NAMED:
+        network = NAMED[text]()
     elif ":" in text:
         return chain(text, crop or CROP, "points" if points else "blocks")
     else:
-        known = {name.partition(":")[2]: name for name in reversed(known_networks())} | {"caffenet": "caffenet"}
+        known = {name.partition(":")[2]: name for name in reversed(known_networks())} | {name: name for name in NAMED}
         nearest = ", ".join(known[name] for name in difflib.get_close_matches(text, known, 3, 0.4))
         raise Refused(
-            f"no network {text!r}; write caffenet, torchvision:NAME, timm:NAME or an experiment file"
+            f"no network {text!r}; write {', '.join(NAMED)}, torchvision:NAME, timm:NAME or an experiment file"
             + (f"; the nearest names are {nearest}" if nearest else "")
         )
     if isinstance(network, Chain):

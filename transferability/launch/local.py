@@ -168,7 +168,8 @@ class ThisProcess:
         from transferability.training.train import FleetTraining, train_fleet
 
         if self.first:
-            self.say(f"{fleet.name}: {len(fleet.networks)} networks, {fleet.recipe.steps} steps")
+            work = fleet.recipe.name if fleet.is_published else f"{fleet.recipe.steps} steps"
+            self.say(f"{fleet.name}: {len(fleet.networks)} networks, {work}")
         job = self.job
         training = FleetTraining(job.study, fleet, job.folder, job.data, job.machine, self.first)
         train_fleet(training, ProgressLines(fleet, self.say), self.preempted)
@@ -445,7 +446,7 @@ class Bar:
         done = images = 0.0
         for name, step in self.steps.items():
             fleet = self.fleets[name]
-            share = step / fleet.recipe.steps if name in working else 1.0
+            share = step / max(1, fleet.recipe.steps) if name in working else 1.0
             done += self.cost[name] * share
             images += share * fleet.recipe.steps * fleet.recipe.batch * len(fleet.networks)
         now = time.monotonic()

@@ -26,15 +26,19 @@ CPU_STEP = 200e9
 
 def class_counts(study: Study, data: Path) -> dict[tuple[str, str], int]:
     """(split, target) → number of classes; 100 where the classes of the data set are not known."""
-    table = known_classes(data / study.data)
     pairs = {(network.split, network.treatment.target) for network in study.networks}
-    return {pair: 100 if table is None else len(task_classes(table, *pair)) for pair in pairs}
+    tables = {pair: known_classes(data / study.part(*pair).data) for pair in pairs}
+    return {
+        pair: 100 if table is None else len(task_classes(table, *pair, study.splits)) for pair, table in tables.items()
+    }
 
 
 def fleet_kinds(divided: Sequence[Fleet], counts: dict[tuple[str, str], int]) -> list[FleetKind]:
     """`divided` by what it costs."""
     groups: dict[Any, list[Fleet]] = {}
     for fleet in divided:
+        if fleet.is_published:
+            continue
         first = fleet.networks[0]
         classes = counts[first.split, first.treatment.target]
         alike = tuple(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from transferability import available_cores
-from transferability.data.packed import open_packed
+from transferability.data.tasks import Tasks
 from transferability.files import Refused
 from transferability.runs.fit import refuse_mismatches
 from transferability.runs.paths import StudyFolder
@@ -48,7 +48,7 @@ def totals(study: Study, chosen: Sequence[Network], divided: Sequence[Fleet]) ->
 def trouble(study: Study, folder: StudyFolder, data: Path, chosen: Sequence[Network]) -> str:
     """Why `run` would refuse the study as things are; "" if it would not. data: the folder of packed sets."""
     try:
-        refuse_mismatches(study, folder, chosen, open_packed(data / study.data))
+        refuse_mismatches(study, folder, chosen, Tasks(study, data))
     except Refused as error:
         return str(error)
     return ""

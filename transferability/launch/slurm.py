@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from transferability.data.packed import open_packed
+from transferability.data.tasks import Tasks
 from transferability.files import Refused, write_atomically, write_json
+from transferability.recipe import Recipe
 from transferability.runs.fit import refuse_mismatches
 from transferability.runs.ledger import pending, with_sources
 from transferability.runs.locks import holder
@@ -117,7 +118,7 @@ def submit(
     chosen = with_sources(study, study.select(only))
     site = site_settings()
     refuse_options(chosen, options)
-    refuse_mismatches(study, folder, chosen, open_packed(data / study.data))
+    refuse_mismatches(study, folder, chosen, Tasks(study, data))
     work = find_work(study, folder, chosen, options.fleet_size)
     for line in _left_out_lines(work, len(chosen)):
         printer.note(line)
@@ -196,7 +197,7 @@ def refuse_options(chosen: Sequence[Network], options: Options) -> None:
     if options.max_parallel is not None and options.max_parallel < 1:
         raise Refused(f"--max-parallel {options.max_parallel}: write 1 or more")
     for network in chosen:
-        if network.recipe.batch % machine.processes:
+        if isinstance(network.recipe, Recipe) and network.recipe.batch % machine.processes:
             raise Refused(
                 f"{network.name}: a batch of {network.recipe.batch} does not divide among {machine.devices} "
                 f"devices on {machine.nodes} nodes; use numbers whose product divides it"

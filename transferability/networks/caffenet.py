@@ -1,4 +1,6 @@
-"""CaffeNet and its small sisters, as ordered, named layers conv1 … fc8. Data only: `layers.py` builds them.
+"""CaffeNet, CNN-F, CNN-M, CNN-S and small sisters, as ordered, named layers conv1 … fc8.
+
+Data only: `layers.py` builds them.
 
 One *layer* is what the paper counts: a convolution or a fully connected layer with the ReLU, pooling and
 normalisation that follow it. A network's depth is the number of its layers.
@@ -12,14 +14,16 @@ from transferability.files import Refused
 
 @dataclass(frozen=True)
 class Conv:
-    """Convolution, ReLU, then (if asked for) 3x3/2 max-pooling and local response normalisation, in Caffe's order.
+    """Convolution, ReLU, then (if asked for) max-pooling and local response normalisation, in Caffe's order.
 
     channels: channels of its output.
     kernel: side of its square kernel.
     stride: stride of the convolution.
     pad: zeros at each side of the input.
     groups: groups of the convolution.
-    pool: 3x3 max-pooling with stride 2, rounded up.
+    pool: max-pooling, rounded up: 3x3 with stride 2, unless the next two say something else.
+    pool_window: side of its windows.
+    pool_stride: its stride.
     lrn: local response normalisation after the pooling.
     std: standard deviation of the weights, for initialisation "paper".
     bias: first value of the biases, for initialisation "paper".
@@ -34,10 +38,13 @@ class Conv:
     lrn: bool = False
     std: float = 0.01
     bias: float = 0.0
+    pool_window: int = 3
+    pool_stride: int = 2
 
     def __post_init__(self) -> None:
-        for field, least in (("channels", 1), ("kernel", 1), ("stride", 1), ("pad", 0), ("groups", 1)):
-            _refuse_below(self, field, least)
+        least = {"channels": 1, "kernel": 1, "stride": 1, "pad": 0, "groups": 1, "pool_window": 1, "pool_stride": 1}
+        for field, value in least.items():
+            _refuse_below(self, field, value)
         if self.channels % self.groups:
             raise Refused(f"Conv: {self.channels} channels do not divide into {self.groups} groups")
 
@@ -127,7 +134,7 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
                 raise Refused(f"{architecture.name}: {name} has {spec.groups} groups for {channels} channels below it")
             channels, side = spec.channels, spec.output_side(side)
             if spec.pool:
-                side = pooled(side)
+                side = pooled(side, spec.pool_window, spec.pool_stride)
             if side < 1:
                 raise Refused(
                     f"{architecture.name} sees {architecture.crop} pixels: {name} has no pixel left of them; "
@@ -139,9 +146,10 @@ def shapes(architecture: Architecture) -> list[tuple[int, int]]:
     return sizes
 
 
-def pooled(side: int) -> int:
-    """Side of a map after 3x3/2 max-pooling that rounds up, as in Caffe: 55 → 27, 13 → 6, 6 → 3."""
-    return -(-(side - 3) // 2) + 1
+def pooled(side: int, window: int = 3, stride: int = 2) -> int:
+    """Side of a map after max-pooling that rounds up, as in Caffe: 55 → 27, 13 → 6, 6 → 3 for 3x3 with stride 2."""
+    places = -(-(side - window) // stride) + 1
+    return places - ((places - 1) * stride >= side)  # no window begins outside of the map
 
 
 def caffenet() -> Architecture:
@@ -193,6 +201,94 @@ def small_caffenet(crop: int, width: float, fc_width: float | None = None, dropo
             ("conv5", Conv(channels(256), 3, pad=1, groups=2, pool=True)),
             ("fc6", Linear(outputs(1024), dropout=dropout)),
             ("fc7", Linear(outputs(1024), dropout=dropout)),
+            ("fc8", Linear(None)),
+        ),
+    )
+
+
+def cnn(kind: str) -> Architecture:
+    """CNN-F, CNN-M or CNN-S (fast, medium, slow) of Chatfield et al. 2014, table 1: 224 pixels, 1,000 outputs there.
+
+    # Paper: pooling is said to be of factor 2 or 3; the windows (3x3, in CNN-S 3x3 with stride 3 and 2x2) are those of
+    # the authors' models for Caffe. Local response normalisation has CaffeNet's constants (theirs: k 2, alpha 5e-4).
+    """
+    if kind not in ("F", "M", "S"):
+        raise Refused(f"no network CNN-{kind}; write F (fast), M (medium) or S (slow)")
+    conv1, conv2, wide, last = {
+        "F": (
+            Conv(64, 11, stride=4, pool=True, lrn=True),
+            Conv(256, 5, pad=2, pool=True, lrn=True, bias=1.0),
+            256,
+            2,
+        ),
+        "M": (
+            Conv(96, 7, stride=2, pool=True, lrn=True),
+            Conv(256, 5, stride=2, pad=1, pool=True, lrn=True, bias=1.0),
+            512,
+            2,
+        ),
+        "S": (
+            Conv(96, 7, stride=2, pool=True, lrn=True, pool_stride=3),
+            Conv(256, 5, pad=1, pool=True, bias=1.0, pool_window=2),
+            512,
+            3,
+        ),
+    }[kind]
+    return Architecture(
+        f"cnn-{kind.lower()}",
+        224,
+        (
+            ("conv1", conv1),
+            ("conv2", conv2),
+            ("conv3", Conv(wide, 3, pad=1)),
+            ("conv4", Conv(wide, 3, pad=1, bias=1.0)),
+            ("conv5", Conv(wide, 3, pad=1, pool=True, bias=1.0, pool_stride=last)),
+            ("fc6", Linear(4096, dropout=0.5, std=0.005, bias=1.0)),
+            ("fc7", Linear(4096, dropout=0.5, std=0.005, bias=1.0)),
+            ("fc8", Linear(None)),
+        ),
+    )
+
+
+def small_cnn(kind: str, crop: int, width: float, dropout: float = 0.5) -> Architecture:
+    """A sister of CNN-F, -M or -S for images of 32 (crop 28) or 64 (crop 56) pixels.
+
+    They differ as the large ones do: F has twice the first stride of the others, M the stride 2 in conv2, S the larger
+    maps; F is narrower. `width` multiplies the channels, and the 1,024 outputs of fc6 and fc7.
+
+    # Paper: no local response normalisation; conv1 is 5x5 with stride 2 (F) or 1, conv2 is 3x3 below 56 pixels.
+    """
+    large = dict(cnn(kind).layers)
+    kernel = 5 if crop >= 56 else 3
+
+    def channels(name: str) -> int:
+        spec = large[name]
+        assert isinstance(spec, Conv)
+        return max(8, round(spec.channels * width / 8) * 8)
+
+    slow = kind == "S"
+    hidden = Linear(max(16, round(1024 * width / 16) * 16), dropout=dropout)
+    return Architecture(
+        f"cnn-{kind.lower()}-{crop}-{width:g}",
+        crop,
+        (
+            ("conv1", Conv(channels("conv1"), 5, 2 if kind == "F" else 1, 2, pool=True, pool_stride=3 if slow else 2)),
+            (
+                "conv2",
+                Conv(
+                    channels("conv2"),
+                    kernel,
+                    2 if kind == "M" else 1,
+                    kernel // 2,
+                    pool=True,
+                    pool_window=2 if slow else 3,
+                ),
+            ),
+            ("conv3", Conv(channels("conv3"), 3, pad=1)),
+            ("conv4", Conv(channels("conv4"), 3, pad=1)),
+            ("conv5", Conv(channels("conv5"), 3, pad=1, pool=True, pool_stride=3 if slow else 2)),
+            ("fc6", hidden),
+            ("fc7", hidden),
             ("fc8", Linear(None)),
         ),
     )

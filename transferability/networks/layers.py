@@ -74,7 +74,7 @@ class ConvLayer(nn.Module):
         if spec.pool:
             # Before the ReLU, not after as in Caffe: the same values and gradients (both are monotone), and the
             # ReLU has a quarter of the work.
-            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            x = F.max_pool2d(x, spec.pool_window, spec.pool_stride, ceil_mode=True)
         x = F.relu_(x)
         return LocalResponseNorm.apply(x) if spec.lrn else x  # type: ignore[no-any-return, no-untyped-call]
 

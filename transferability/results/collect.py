@@ -18,7 +18,8 @@ from transferability.results.table import COLUMNS, CURVES, lines_of, write_lines
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
-from transferability.study import Study, record
+from transferability.study import Study, record, recorded_checksums
+from transferability.treatment import parse
 
 CELLS = itemgetter(*COLUMNS)
 AGAIN = "move it away to train that network again"
@@ -108,7 +109,7 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
             raise Refused(f"{file} is not the result of {network.name}; {AGAIN}")
         with refusing_damage(file, AGAIN):
             # Whatever set it was trained on (it need not be here to draw figures), however its weights were drawn.
-            now = record(study, network, result.record["data"], result.record.get("draws"))
+            now = record(study, network, recorded_checksums(study, network, result.record), result.record.get("draws"))
             refuse_difference(network.name, file, result.record, now)
             rows.append(_row(result))
             curves.append(_curve(result))
@@ -118,6 +119,7 @@ def _read(study: Study, folder: StudyFolder, start: int, stop: int) -> Part:
 def _row(result: Result) -> tuple[object, ...]:
     """The cells of a result in results.csv."""
     derived = {
+        "rule": parse(result.network.partition("@")[0]).rule,
         "recipe": result.recipe["name"],
         "validations": len(result.series["step"]),
         "git_commit": result.provenance["git_commit"],

@@ -56,6 +56,11 @@ def has_best(results: pd.DataFrame) -> "pd.Series[bool]":
     return enough & results[BEST].notna()
 
 
+def has_no_images(results: pd.DataFrame) -> "pd.Series[bool]":
+    """The published bases that were not validated, since the images that they were trained on are not at hand."""
+    return (results["steps"] == 0) & results[FINAL].isna()
+
+
 def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     """The networks that count, each with its paired differences. Every figure and table starts here.
 
@@ -64,7 +69,8 @@ def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
       treatment      in the paper's letters, whatever the direction: 'base', 'BnB', 'BnB+', 'AnB', 'AnB+',
                      'RnB', 'BnBp1', 'AnB+0.1', 'base@250' (images per class), 'base@long' (variant)
       unit           split and seed, 'random-0/seed-1'
-      accuracy       the statistic
+      accuracy       the statistic; in place of the final accuracy the mean average precision, where images have
+                     several labels
       difference     accuracy - base of the same split, target and seed (and images per class if there is one,
                      else the base on all images); of a variant of a base, minus the base; else NaN
       coadaptation   BnB - base at this n and target, for a BnB and its AnB; else NaN
@@ -78,7 +84,7 @@ def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     if names.duplicated().any():
         raise Refused(f"two rows for {names[names.duplicated()].iloc[0]}: one table holds one result per network")
 
-    rows = results[results["diverged_at"].isna()].copy()
+    rows = results[results["diverged_at"].isna() & ~has_no_images(results)].copy()
     lacking = ~has_best(rows) if statistic == BEST else rows[statistic].isna()
     if lacking.any():
         reason = (
@@ -92,7 +98,7 @@ def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     rows["group"] = rows["split"].map(split_group)
     rows["treatment"] = rows["network"].map(letters)
     rows["unit"] = rows["split"] + "/seed-" + rows["seed"].astype(str)
-    rows["accuracy"] = rows[statistic]
+    rows["accuracy"] = rows[statistic] if statistic == BEST else rows["val_map"].fillna(rows[statistic])
     base, selffer = _bases(rows), _selffers(rows)
     is_frozen = rows["kind"].isin(["selffer", "transfer"]) & (rows["plus"] == "") & (rows["preserved"] == 0)
     rows["difference"] = rows["accuracy"] - base["accuracy"]

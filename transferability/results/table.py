@@ -38,7 +38,8 @@ COLUMNS: dict[str, type] = {
     "n": int,  # 0 for a base
     "layer": str,  # name of layer n, the last one that is copied (of A3Bp1: and frozen); "" for a base
     "preserved": int,
-    "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it
+    "plus": str,  # "" frozen, "1" trained at the full rate, "0.1" at a tenth of it, or the word of a rule
+    "rule": str,  # of the n copied layers: frozen, full, a multiple of the rate, or a word; "" for a base
     "images_per_class": str,  # "" all
     "variant": str,  # "" or a word, e.g. "long"
     "recipe": str,
@@ -46,6 +47,8 @@ COLUMNS: dict[str, type] = {
     "val_top1": float,  # final
     "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
     "val_top5": float,
+    "val_class_top1": float,  # final, the mean over classes
+    "val_map": float,  # final mean average precision, where images have several labels; else empty
     "val_loss": float,
     "train_loss": float,
     "train_top1": float,
@@ -57,10 +60,10 @@ COLUMNS: dict[str, type] = {
     "diverged_at": float,  # step, or empty
     "git_commit": str,
 }
-LATER = ("layer",)  # columns that tables of earlier versions lack: they are empty then
+LATER = ("layer", "rule", "val_class_top1", "val_map")  # columns that tables of earlier versions lack: empty then
 # What the network's name says too.
-NAMED = ("kind", "source", "target", "n", "preserved", "plus", "images_per_class", "variant")
-ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "train_top1")
+NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
+ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1")
 
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]
@@ -177,7 +180,8 @@ def _named(cells: Cells) -> dict[str, list[str | float]]:
         except Refused as error:
             raise cells.refused(row, str(error)) from None
         for column, cell, value in zip(NAMED, values, right, strict=True):
-            if not _says(cell, str(value), cells.decimal):
+            is_absent = column in LATER and not cell
+            if not is_absent and not _says(cell, str(value), cells.decimal):
                 raise cells.refused(
                     row, f"{column} is {cell!r}, but the network is {network}, whose {column} is {str(value)!r}"
                 )
@@ -190,8 +194,8 @@ def _spelled(network: str) -> tuple[str | float, ...]:
     treatment = treatments.parse(text)
     images = endings.pop(0) if endings and endings[0].isdigit() else ""
     variant = "@".join(endings)
-    own = (treatment.kind, treatment.source, treatment.target, treatment.n, treatment.preserved, treatment.plus)
-    return (*own, images, variant)
+    place = (treatment.kind, treatment.source, treatment.target, treatment.n, treatment.preserved)
+    return (*place, treatment.plus, treatment.rule, images, variant)
 
 
 def _says(cell: str, value: str, decimal: str) -> bool:
@@ -289,7 +293,7 @@ def _cells(path: Path | str, kinds: Mapping[str, type], what: str) -> Cells:
 def _decimal(columns: Mapping[str, Sequence[str]], kinds: Mapping[str, type]) -> str:
     """The decimal sign: a comma if a number can be read in no other way."""
     for column, kind in kinds.items():
-        for cell in columns[column] if kind is not str or column in ("plus", "images_per_class") else ():
+        for cell in columns[column] if kind is not str or column in ("plus", "rule", "images_per_class") else ():
             if "," in cell and NUMBERS[","].fullmatch(cell) and not NUMBERS["."].fullmatch(cell):
                 return ","
     return "."

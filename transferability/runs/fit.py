@@ -6,21 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from transferability.data.packed import PackedImages, refuse_few
+from transferability.data.packed import refuse_few
+from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
+from transferability.published import Published
+from transferability.recipe import Recipe
 from transferability.runs.ledger import refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
-from transferability.splits import split_tasks, task_classes
+from transferability.splits import split_tasks
 from transferability.study import Network, Study, record
 
 
-def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Network], packed: PackedImages) -> None:
+def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Network], tasks: Tasks) -> None:
     """Refuses what cannot be trained, or was trained as something else: by name, before anything is trained.
 
     Looks at the results of `chosen` and of what they copy from, and at the fleets that were started.
     """
-    refuse_unfit(study, chosen, packed)
+    refuse_unfit(study, chosen, tasks)
     recorded: dict[str, tuple[object, Mapping[str, Any]]] = {}
     for network in with_sources(study, chosen):
         file = folder.result(network.name)
@@ -31,34 +34,59 @@ def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Networ
             recorded.setdefault(name, (folder.fleet(fleet).start, then))
     for name, (place, then) in recorded.items():
         if name in study.by_name:
-            refuse_difference(name, place, then, record(study, study.by_name[name], packed.checksum))
+            refuse_difference(name, place, then, record(study, study.by_name[name], tasks.checksums))
 
 
-def refuse_unfit(study: Study, chosen: Sequence[Network], packed: PackedImages) -> None:
-    """Refuses, by name, networks that cannot be trained on this packed set: before anything is trained."""
+def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
+    """Refuses, by name, networks that cannot be trained on their packed sets: before anything is trained."""
     checked: set[tuple[Any, ...]] = set()
+    sizes: dict[tuple[str, str], int] = {}
     for network in chosen:
-        tasks = {task: task_classes(packed.classes, network.split, task) for task in split_tasks(network.split)}
-        network.treatment.check(study.architecture.depth, {task: len(classes) for task, classes in tasks.items()})
-        recipe, target, most = network.recipe, network.treatment.target, network.images_per_class
-        key = (network.split, target, most, recipe)
+        recipe, split = network.recipe, network.split
+        if isinstance(recipe, Published):
+            continue
+        letters = split_tasks(split, study.splits)
+        for letter in letters:
+            if (split, letter) not in sizes:
+                sizes[split, letter] = _outputs(study, split, letter, tasks)
+        network.treatment.check(study.architecture.depth, {letter: sizes[split, letter] for letter in letters})
+        task = tasks.target(network)
+        key = (task.name, network.images_per_class, recipe)
         if key not in checked:
             checked.add(key)
-            counts = np.bincount(packed.train.labels, minlength=len(packed.classes))[tasks[target]]
-            _refuse_few(network, counts)
-            single = np.flatnonzero(np.minimum(counts, counts if most is None else most) < 2)
-            if recipe.stop == "inner" and len(single):
-                name = packed.classes[tasks[target][single[0]]].name
-                raise Refused(
-                    f"{network.name}: class {name!r} has one training image, of which none can be held out; leave "
-                    f"stop='inner' out of recipe {recipe.name!r}"
-                )
-            recipe.refuse_size(packed.size, network.name)
+            _refuse_images(network, task)
 
 
-def _refuse_few(network: Network, counts: np.ndarray) -> None:
+def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:
+    """The number of outputs of networks of a task: as the images say, or the published base."""
+    base = study.published_base(split, letter)
+    if base is not None and isinstance(base.recipe, Published):
+        return base.recipe.classes
+    return len(tasks.task(split, letter).classes)
+
+
+def _refuse_images(network: Network, task: Task) -> None:
+    """Refuses a network whose recipe does not go with its target's images."""
+    recipe, most, counts = network.recipe, network.images_per_class, task.training_counts()
+    assert isinstance(recipe, Recipe)
+    if task.has_several_labels and recipe.loss == "softmax":
+        raise Refused(
+            f"{network.name}: {task.packed.folder} has images of several classes, and recipe {recipe.name!r} the loss "
+            "'softmax', which takes one; write loss='sigmoid', 'hinge' or 'ranking'"
+        )
+    _refuse_few(network, recipe, counts)
+    single = np.flatnonzero(np.minimum(counts, counts if most is None else most) < 2)
+    if recipe.stop == "inner" and len(single):
+        raise Refused(
+            f"{network.name}: class {task.class_names[single[0]]!r} has one training image, of which none can be held "
+            f"out; leave stop='inner' out of recipe {recipe.name!r}"
+        )
+    recipe.refuse_size(task.packed.size, network.name)
+
+
+def _refuse_few(network: Network, recipe: Recipe, counts: np.ndarray) -> None:
     """Refuses if there are too few images. counts: (classes of the target,) training images of each class."""
-    recipe, most = network.recipe, network.images_per_class
+    most = network.images_per_class
     refuse_few(most, int(counts.max()), network.name)
     images = int(counts.sum() if most is None else np.minimum(counts, most).sum())
     if recipe.batch > images:
@@ -68,19 +96,24 @@ def _refuse_few(network: Network, counts: np.ndarray) -> None:
         )
 
 
-def shortened(study: Study, steps: int, batch: int, packed: PackedImages) -> Study:
+def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
     """`study` with every network trained for `steps` steps of `batch` images, for a dry run.
 
     A network that is trained on more images per class than the set has takes all that there are, and its variant says
     so.
     """
-    largest = int(np.bincount(packed.train.labels).max())
+    counts: dict[Task, int] = {}  # of the largest class
 
     def short(network: Network) -> Network:
+        if isinstance(network.recipe, Published):
+            return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
-        wanted = network.images_per_class
-        if wanted is None or wanted <= largest:
+        task, wanted = tasks.target(network), network.images_per_class
+        if task not in counts:
+            counts[task] = int(task.training_counts().max())
+        most = counts[task]
+        if wanted is None or wanted <= most:
             return replace(network, recipe=recipe)
-        return replace(network, recipe=recipe, images_per_class=largest, variant=f"of-{wanted}{network.variant}")
+        return replace(network, recipe=recipe, images_per_class=most, variant=f"of-{wanted}{network.variant}")
 
     return replace(study, name=f"{study.name}-dry-run", networks=tuple(map(short, study.networks)))

@@ -9,6 +9,7 @@
         <split>/<treatment>/seed-<s>/
             result.json                       written last: a network is done if and only if this file exists
             weights.safetensors               final weights: always of bases, of other networks on request
+            normalisation.npz                 of a published base: mean and scale of its input
             lock                              who trains the network now
             wandb/                            the network's W&B runs
         means/<split>-<task>-<pixels>.npz     mean image of a task
@@ -91,8 +92,12 @@ class StudyFolder:
     def lock(self, name: str) -> Path:
         return self.root / name / LOCK
 
-    def mean(self, split: str, task: str, pixels: int) -> Path:
-        return self.root / "means" / f"{split}-{task}-{pixels}.npz"
+    def normalisation(self, name: str) -> Path:
+        """What the images of a published base have to go through."""
+        return self.root / name / "normalisation.npz"
+
+    def mean(self, task: str, pixels: int) -> Path:
+        return self.root / "means" / f"{task}-{pixels}.npz"
 
     @property
     def fleets(self) -> Path:

@@ -27,6 +27,8 @@ class Result:
     provenance: commit, versions, hardware, fleet, form of the training step, time.
     layer: the name of layer n, the last one that is copied; "" for a base.
     chance: the accuracy of the majority-class baseline, the largest class's share of the validation images.
+    val_class_top1: the mean over classes of each class's accuracy. val_map: mean average precision, where images have
+    several labels; else None.
     classes: of the target. weights_sha256: of the weights file, where it was kept.
     """
 
@@ -61,6 +63,8 @@ class Result:
     provenance: Mapping[str, Any]
     layer: str = ""
     chance: float | None = None
+    val_class_top1: float | None = None
+    val_map: float | None = None
     classes: int | None = None
     weights_sha256: str | None = None
 

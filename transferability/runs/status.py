@@ -20,7 +20,7 @@ from transferability.runs.locks import Holder, dead, holder
 from transferability.runs.paths import LOCK, RESULT, StudyFolder
 from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks
 from transferability.runs.result import done, read_result
-from transferability.study import Network, Study, difference, record
+from transferability.study import Network, Study, difference, record, recorded_checksums
 
 # In the order in which they are told.
 STATES = ("done", "diverged", "running", "queued", "missing", "waiting", "failed", "blocked")
@@ -242,7 +242,8 @@ def changed_since(study: Study, folder: StudyFolder, networks: Sequence[Network]
     for network in first.values():
         file = folder.result(network.name)
         then = read_result(file).record
-        changed = difference(dict(then), record(study, network, then.get("data", ""), then.get("draws")))
+        checksums = recorded_checksums(study, network, then)
+        changed = difference(dict(then), record(study, network, checksums, then.get("draws")))
         if changed:
             lines.append(
                 f"changed: {network.name} was trained as something else than the study says now ({changed}); "

@@ -5,19 +5,27 @@ from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transferability.data.packed import PackedImages, open_packed
-from transferability.data.stream import ValidationBatches, task_sets
+from transferability.classes import ilsvrc_classes
+from transferability.data.stream import ValidationBatches, task_images
+from transferability.data.tasks import Task, Tasks
+from transferability.draws import numpy_generator
 from transferability.files import Missing, Refused
 from transferability.networks.layers import build, copy, in_one_piece, tensors
+from transferability.published import Published
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
-from transferability.splits import task_classes
 from transferability.study import Network, Study, record
-from transferability.trained.preprocessing import Images, Preprocessing, preprocessing_of
+from transferability.trained.preprocessing import (
+    Images,
+    Preprocessing,
+    preprocessing_of,
+    published_preprocessing,
+)
 from transferability.trained.weights import read_weights
 
 
@@ -34,15 +42,14 @@ class TrainedNetwork(nn.Module):
         network: Network,
         result: Result,
         weights: dict[str, Tensor],
-        packed: PackedImages,
+        task: Task | None,
         preprocessing: Preprocessing,
     ) -> None:
         super().__init__()
         self.name, self.architecture, self.result = network.name, study.architecture, result
         self.preprocessing, self.layer_names = preprocessing, study.architecture.layer_names
-        self._network, self._packed = network, packed
-        indices = task_classes(packed.classes, network.split, network.treatment.target)
-        self.classes = tuple(packed.classes[index].name for index in indices)
+        self._network, self._task = network, task  # None: the images of a published base are not at hand
+        self.classes = published_classes(result.classes or 0) if task is None else task.class_names
         self.layers = nn.ModuleList()
         for name, layer in build(study.architecture, len(self.classes)):
             copy(name, layer, weights)
@@ -77,9 +84,10 @@ class TrainedNetwork(nn.Module):
         )
 
     def _validation(self, first: int | None = None) -> ValidationBatches:
-        network = self._network
-        _, images = task_sets(self._packed, network.split, network.treatment.target, None, network.recipe)
-        return ValidationBatches(images.first(first), network.recipe.crop)
+        if self._task is None:
+            raise Refused(f"{self.name} is published: the images that it is validated on are not in this study")
+        images = task_images(self._task.validation_images(), self._network.training_recipe.shrink)
+        return ValidationBatches(images.first(first), self._network.training_recipe.crop)
 
     def validation_images(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (input, labels) of all packed validation images of its task, prepared: each image once."""
@@ -87,7 +95,13 @@ class TrainedNetwork(nn.Module):
             yield self.preprocessing.normalised(batch.pixels), batch.labels
 
     def validation_pixels(self, first: int) -> Tensor:
-        """(b, 3, crop, crop) uint8: the central crops of the first packed validation images of its task."""
+        """(b, 3, crop, crop) uint8: the central crops of the first packed validation images of its task.
+
+        Of a published base noise: it is for comparing two forms of a network.
+        """
+        if self._task is None:
+            crop = self.preprocessing.crop
+            return torch.from_numpy(numpy_generator("pixels").integers(0, 256, (first, 3, crop, crop), np.uint8))
         return torch.cat([batch.pixels for batch in self._validation(first)])
 
     @torch.no_grad()
@@ -130,10 +144,9 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
         result = read_result(file)
     except Missing:
         raise Refused(f"{network.name} is not trained yet ({file} does not exist)") from None
-    packed = open_packed(data / study.data)
-    refuse_difference(
-        network.name, file, result.record, record(study, network, packed.checksum, result.record.get("draws"))
-    )
+    tasks, is_published = Tasks(study, data), isinstance(network.recipe, Published)
+    checksums = {} if is_published else tasks.checksums
+    refuse_difference(network.name, file, result.record, record(study, network, checksums, result.record.get("draws")))
     if result.diverged_at is not None:
         raise Refused(f"{network.name} diverged at step {result.diverged_at}: its weights are no numbers")
     try:
@@ -143,7 +156,16 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
             f"the weights of {network.name} were not kept; move {file.parent} away and train it again with "
             f"--keep '{network.name}'"
         ) from None
-    return TrainedNetwork(study, network, result, weights, packed, preprocessing_of(network, packed, folder))
+    if is_published:
+        return TrainedNetwork(study, network, result, weights, None, published_preprocessing(study, result, folder))
+    preprocessing = preprocessing_of(network, tasks, folder)
+    return TrainedNetwork(study, network, result, weights, tasks.target(network), preprocessing)
+
+
+def published_classes(outputs: int) -> tuple[str, ...]:
+    """Names of the classes of a published network: ILSVRC's for 1,000 outputs; else numbers, since nobody says them."""
+    known = ilsvrc_classes()
+    return tuple(c.name for c in known) if outputs == len(known) else tuple(f"class {k}" for k in range(outputs))
 
 
 def find_network(study: Study, name: str) -> Network:

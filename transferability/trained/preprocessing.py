@@ -15,11 +15,14 @@ from torch import Tensor
 
 from transferability.data.decode import Unreadable, as_rgb, decode
 from transferability.data.pack import resized
-from transferability.data.packed import ImageSet, PackedImages, read_manifest
-from transferability.data.stream import ValidationBatches, mean_image, task_images
+from transferability.data.packed import read_manifest
+from transferability.data.stream import ValidationBatches, task_images
+from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused
 from transferability.runs.paths import StudyFolder
-from transferability.study import Network
+from transferability.runs.result import Result
+from transferability.study import Network, Study
+from transferability.trained.normalisation import normalisation, read_normalisation
 
 OneImage: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray
 Images: TypeAlias = OneImage | Sequence[OneImage]
@@ -58,8 +61,8 @@ class Preprocessing:
         if not several:
             raise Refused("no image was given")
         squares = np.stack([self._square(image) for image in several])
-        same_class = ImageSet(squares, np.zeros(len(squares), np.int64))
-        prepared = task_images(same_class, np.array([0]), None, self.shrink)
+        rows = np.arange(len(squares))
+        prepared = task_images(ChosenImages(squares, rows, np.zeros_like(rows)), self.shrink)
         return torch.cat([batch.pixels for batch in ValidationBatches(prepared, self.crop)])
 
     def normalised(self, pixels: Tensor) -> Tensor:
@@ -128,15 +131,28 @@ class Preprocessing:
         )
 
 
-def preprocessing_of(network: Network, packed: PackedImages, folder: StudyFolder) -> Preprocessing:
+def preprocessing_of(network: Network, tasks: Tasks, folder: StudyFolder) -> Preprocessing:
     """What a network's validation images went through: with the mean image of its source's task, where it has one.
 
     Images of a set that was packed in the images' own size are squashed where they have another one.
     """
-    recipe, task = network.recipe, network.treatment.mean_of
-    size = packed.size // recipe.shrink
-    mean = mean_image(packed, network.split, task, recipe.shrink, folder.mean(network.split, task, size))
-    start = (size - recipe.crop) // 2
+    recipe, treatment, packed = network.training_recipe, network.treatment, tasks.target(network).packed
+    split = network.split if treatment.mean_of == treatment.target else network.source_split
+    mean, scale = normalisation(network, split, treatment.mean_of, folder, tasks)
+    start = (packed.size // recipe.shrink - recipe.crop) // 2
     place = slice(start, start + recipe.crop)
     squash = not str(read_manifest(packed.folder).get("resize", "")).startswith("shorter side")
-    return Preprocessing(packed.size, squash, recipe.shrink, recipe.crop, mean[place, place].copy(), recipe.scale)
+    return Preprocessing(packed.size, squash, recipe.shrink, recipe.crop, mean[place, place].copy(), scale)
+
+
+def published_preprocessing(study: Study, result: Result, folder: StudyFolder) -> Preprocessing:
+    """What the images of a published base go through: shorter side to the published size, the centre, its own mean.
+
+    Where the base is another study's, whose mean is an image: squashed to that image's size.
+    """
+    size, crop = int(result.provenance["published"]["resize"]), study.architecture.crop
+    mean, scale = read_normalisation(study.by_name[result.name], folder, size)
+    start = (size - crop) // 2
+    place = slice(start, start + crop)
+    is_image = bool(np.ptp(mean, axis=(0, 1)).any())
+    return Preprocessing(size, is_image, 1, crop, mean[place, place].copy(), scale)

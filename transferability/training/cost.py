@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 from transferability.networks.facts import layer_facts
+from transferability.published import Published
 from transferability.study import Fleet, Network, Study, fleets
 
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
@@ -41,6 +42,7 @@ def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
 
 def estimate(study: Study, divided: Sequence[Fleet], workers: int) -> str:
     """A line for people: operations of the fleets, and hours on this machine's cores or on one GPU."""
+    divided = [fleet for fleet in divided if not fleet.is_published]
     total = sum(fleet_operations(study, fleet) for fleet in divided)
     images = sum(fleet.recipe.steps * fleet.recipe.batch for fleet in divided)
     cores, gpu = total / (CORE_SPEED * workers) / 3600, total / GPU_SPEED / 3600
@@ -97,7 +99,12 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
     """A line for people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
     # Splits and seeds repeat each other: one of each kind of group is enough.
-    groups = {tuple((member.short_name, member.recipe) for member in fleet.networks): fleet for fleet in fleets(chosen)}
+    trained = [network for network in chosen if not isinstance(network.recipe, Published)]
+    if not trained:
+        return "nothing is trained: published weights are fetched"
+    groups = {
+        tuple((member.short_name, member.recipe) for member in fleet.networks): fleet for fleet in fleets(trained)
+    }
     networks = [network for fleet in groups.values() for network in fleet.networks]
 
     def most(size: int) -> float:

@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
+from torchmetrics.classification import MultilabelAveragePrecision
 
 from transferability import rules
 from transferability.data.augment import recoloured, resized
 from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
+from transferability.data.tasks import Normalisation
 from transferability.draws import dropout, mask_key
 from transferability.networks.addressed import AddressedDraws
 from transferability.networks.cut import CutLayer
@@ -25,6 +27,7 @@ from transferability.networks.layers import Layer, build, copy, draw, tensors
 from transferability.networks.norms import estimate_statistics, folded, refuse_no_statistics, share_statistics
 from transferability.study import Fleet, Network, Study
 from transferability.training.graph import Captured, Lanes, cuda_graph
+from transferability.training.losses import hits, loss_of
 from transferability.treatment import RANDOM
 
 Weights = Mapping[str, Tensor]
@@ -47,15 +50,35 @@ class Tally(Metric):
         self.add_state("sums", torch.zeros(networks, 4, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: (batch,)."""
-        best = logits.topk(min(5, logits.shape[-1]), dim=-1).indices == labels[None, :, None]
-        hits = best.sum(1, dtype=torch.float64)  # of the highest score, the second highest, ...
-        count = torch.full_like(hits[:, 0], len(labels))
-        self.sums += torch.stack([count, losses * count, hits[:, 0], hits.sum(1)], 1)
+        """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: as a batch's."""
+        first, any_of_five = (right.sum(1, dtype=torch.float64) for right in hits(logits, labels))
+        count = torch.full_like(first, len(labels))
+        self.sums += torch.stack([count, losses * count, first, any_of_five], 1)
 
     def compute(self) -> Tensor:
         """(networks, 4): images, mean loss, top-1, top-5."""
         return torch.cat([self.sums[:, :1], self.sums[:, 1:] / self.sums[:, :1]], 1)
+
+
+class ClassTally(Metric):
+    """Hits and images of each class, for each network whose images have one label. (networks + 1, classes) float64."""
+
+    full_state_update = False
+    sums: Tensor
+
+    def __init__(self, networks: int, classes: int) -> None:
+        super().__init__()
+        self.add_state("sums", torch.zeros(networks + 1, classes, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """logits: (networks, batch, classes). labels: (batch,)."""
+        right = torch.cat([hits(logits, labels, 1)[0], torch.ones_like(labels, dtype=torch.bool)[None]])
+        self.sums.scatter_add_(1, labels.expand(right.shape), right.double())
+
+    def compute(self) -> Tensor:
+        """(networks,): the mean over classes of each class's accuracy."""
+        seen = self.sums[-1] > 0
+        return (self.sums[:-1, seen] / self.sums[-1, seen]).mean(1)
 
 
 class Stopwatch:
@@ -94,8 +117,8 @@ class FleetModule(L.LightningModule):
     per batch, without gradient, with its dropout active in training, and puts out the features at every n that a
     network needs. Each network sees images minus the mean image of its source (of its own task where it has none).
 
-    sources: for each source letter, the weights of its base. means: for each task, its mean image (S, S, 3).
-    form: how the training step is computed on the device (`forms.py`).
+    sources: for each source letter, the weights of its base. inputs: for each letter, how its networks see images.
+    form: how the training step is computed on the device (`forms.py`). several_labels: images may have several.
     """
 
     def __init__(
@@ -104,13 +127,14 @@ class FleetModule(L.LightningModule):
         fleet: Fleet,
         classes: int,
         sources: Mapping[str, Weights],
-        means: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Normalisation],
         form: str = "plain",
+        several_labels: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # `training_step` is the whole step, and fewer hooks are called
         self.fleet, self.recipe, self.architecture, self.classes = fleet, fleet.recipe, study.architecture, classes
-        self.form = form
+        self.form, self.several_labels = form, several_labels
         self.captured: Captured | None = None  # the step as a graph, once there is one
         self.steps_here = 0  # steps in this process, of all that `step` counts
         self.step = 0
@@ -122,14 +146,19 @@ class FleetModule(L.LightningModule):
         self.training_tally = Tally(len(fleet.networks))
         self.validation_tally = Tally(len(fleet.networks))
         self.inner_tally = Tally(len(fleet.networks))  # of images held out of the training images
+        self.class_tally = ClassTally(len(fleet.networks), classes)
+        # Where images have several labels: mean average precision, of the validation images and of those held out.
+        self.precisions, self.inner_precisions = self._precisions(), self._precisions()
         self.best: dict[int, Best] = {}  # place of a network → its best validation on them
         self.register_buffer("class_weights", None)  # (classes,), where the recipe balances them
         self.class_weights: Tensor | None
         # Step at which a network's loss was first not a number; -1: never.
         self.register_buffer("diverged_at", torch.full((len(fleet.networks),), -1, dtype=torch.int64))
         self.diverged_at: Tensor
-        for task, mean in means.items():
+        self.scales: dict[str, float | tuple[float, ...]] = {}
+        for task, (mean, scale) in inputs.items():
             self.register_buffer(f"mean_{task}", torch.from_numpy(np.array(mean)))
+            self.scales[task] = scale
 
         self.prefixes = nn.ModuleDict({name: self._prefix(name, n, sources) for name, n in fleet.prefixes.items()})
         # What runs in place of the prefixes, once their norms are final (`fold`).
@@ -151,6 +180,11 @@ class FleetModule(L.LightningModule):
         # they are computed where they are needed.
         self.register_buffer("keys", torch.zeros(len(sites), 2, dtype=torch.int32) if "graph" in form else None)
         self.keys: Tensor | None
+
+    def _precisions(self) -> nn.ModuleList:
+        """A mean average precision for each network; -1 stands for a label that is not known."""
+        count = len(self.fleet.networks) if self.several_labels else 0
+        return nn.ModuleList(MultilabelAveragePrecision(self.classes, ignore_index=-1) for _ in range(count))
 
     # ------------------------------------------------------------------------------------------ weights
 
@@ -273,8 +307,12 @@ class FleetModule(L.LightningModule):
     def normalised(self, batch: Batch, task: str) -> Tensor:
         """(b, 3, c, c) float32: pixels minus the mean image of `task` at the crop's place, mirrored, scaled."""
         mean: Tensor = getattr(self, f"mean_{task}")
-        if batch.changes.shape[1]:
-            return self._changed(batch, mean)
+        x = self._changed(batch, mean) if batch.changes.shape[1] else self._cropped(batch, mean)
+        scale = self.scales[task]
+        return x.mul_(scale if isinstance(scale, float) else x.new_tensor(scale).view(3, 1, 1))
+
+    def _cropped(self, batch: Batch, mean: Tensor) -> Tensor:
+        """(b, 3, c, c) float32: pixels minus the mean image at the crop's place, mirrored."""
         size, crop = mean.shape[0], self.recipe.crop
         places, mirror = size - crop + 1, batch.mirror
         # Every crop of the mean image and of its mirror image, as a view: lines are copied out of it, not pixels.
@@ -283,7 +321,7 @@ class FleetModule(L.LightningModule):
         means = crops[mirror.long(), batch.ys, torch.where(mirror, places - 1 - batch.xs, batch.xs)]
         # Mirrored before they are floats: a quarter of the traffic.
         pixels = torch.where(mirror[:, None, None, None], batch.pixels.flip(3), batch.pixels)
-        return (pixels - means.permute(0, 3, 1, 2)).mul_(self.recipe.scale)
+        return pixels - means.permute(0, 3, 1, 2)
 
     def _changed(self, batch: Batch, mean: Tensor) -> Tensor:
         """The same, where colours change or crops are resized: the mean image is subtracted before a resized crop."""
@@ -292,11 +330,11 @@ class FleetModule(L.LightningModule):
             pixels, changes = recoloured(pixels, changes[:, -3:]), changes[:, :-3]
         if changes.shape[1]:
             x = pixels - mean.permute(2, 0, 1)
-            return resized(x, changes, batch.mirror, recipe.crop).mul_(recipe.scale)
+            return resized(x, changes, batch.mirror, recipe.crop)
         crop = torch.arange(recipe.crop, device=mean.device)
         ys, xs = (batch.ys[:, None] + crop)[:, :, None], (batch.xs[:, None] + crop)[:, None, :]
         x = pixels - mean[ys, xs].permute(0, 3, 1, 2)
-        return torch.where(batch.mirror[:, None, None, None], x.flip(3), x).mul_(recipe.scale)
+        return torch.where(batch.mirror[:, None, None, None], x.flip(3), x)
 
     def _owner(self, source: str) -> str:
         """Who owns the dropout masks of a frozen prefix."""
@@ -353,7 +391,9 @@ class FleetModule(L.LightningModule):
         return torch.stack([self.loss(scores, batch.labels) for scores in logits]), torch.stack(logits).detach()
 
     def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """(): mean cross-entropy; in training with the recipe's smoothing and class weights. scores: (b, classes)."""
+        """(): the recipe's loss, a mean; in training with its smoothing and class weights. scores: (b, classes)."""
+        if self.recipe.loss != "softmax":
+            return loss_of(self.recipe.loss, scores, labels)
         smoothing = self.recipe.label_smoothing if self.training else 0.0
         if self.class_weights is None or not self.training:
             return F.cross_entropy(scores, labels, label_smoothing=smoothing)
@@ -417,7 +457,7 @@ class FleetModule(L.LightningModule):
             treatment = network.treatment
             if not treatment.word:
                 continue
-            multiples = rules.multiples(treatment.word, depth, treatment.n, share)
+            multiples = rules.multiples(treatment.word, depth, treatment.n, share, self.recipe)
             if multiples == self.multiples.get(index):
                 continue
             self.multiples[index] = multiples
@@ -453,8 +493,14 @@ class FleetModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """dataloader_idx: 0 for validation images, 1 for those that are held out of the training images."""
-        tally = self.inner_tally if dataloader_idx else self.validation_tally
-        tally.update(*self.losses(batch), batch.labels)
+        losses, logits = self.losses(batch)
+        (self.inner_tally if dataloader_idx else self.validation_tally).update(losses, logits, batch.labels)
+        if self.several_labels:
+            precisions: Any = self.inner_precisions if dataloader_idx else self.precisions
+            for scores, precision in zip(logits, precisions, strict=True):
+                precision.update(scores, batch.labels.long())
+        elif not dataloader_idx:
+            self.class_tally.update(logits, batch.labels)
 
     # ------------------------------------------------------------------------------------------ the course
 
@@ -508,11 +554,18 @@ class FleetModule(L.LightningModule):
                 state["step"] = state["step"].to(self.device)
         return self.optimiser
 
+    def on_sanity_check_start(self) -> None:
+        """The validation before the first step (`validate_start`), which Lightning takes for a check of sanity."""
+        self.stopwatch.start()
+
     def on_train_epoch_start(self) -> None:
         self.stopwatch.start()
 
     def on_validation_epoch_end(self) -> None:
-        """Appends one row to the series of each network that is still trained."""
+        """Appends one row to the series of each network that is still trained.
+
+        Before the first step no image was trained on: the training loss and accuracy are no numbers.
+        """
         training, validation = self.training_tally.compute(), self.validation_tally.compute()
         self.training_tally.reset()
         self.validation_tally.reset()
@@ -522,6 +575,7 @@ class FleetModule(L.LightningModule):
         training_rows, validation_rows = training.tolist(), validation.tolist()
         inner_rows = self.inner_tally.compute().tolist() if self.recipe.stop else []
         self.inner_tally.reset()
+        others = self._other_accuracies()
         self.stopwatch.lap()  # now: the numbers were waited for, and with them the device
         for index in self.active:
             (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) = (
@@ -531,7 +585,7 @@ class FleetModule(L.LightningModule):
             self.series[self.fleet.networks[index].name].append(
                 {
                     "step": self.step,
-                    "rate": self.recipe.rate_at(self.step - 1),
+                    "rate": self.recipe.rate_at(max(0, self.step - 1)),
                     "train_loss": train_loss,
                     "train_top1": train_top1,
                     "val_loss": val_loss,
@@ -539,6 +593,7 @@ class FleetModule(L.LightningModule):
                     "val_top5": val_top5,
                     "val_images": int(images),
                     **({"inner_top1": inner_rows[index][2]} if inner_rows else {}),
+                    **{name: values[index] for name, values in others.items()},
                     "seconds": self.stopwatch.seconds,
                 }
             )
@@ -547,12 +602,28 @@ class FleetModule(L.LightningModule):
         if active != self.active:
             self.active, self.captured = active, None  # a captured step goes on training all networks
 
+    def _other_accuracies(self) -> dict[str, list[float]]:
+        """By its name in the series, beside top-1 and top-5: an accuracy of each network."""
+        if not self.several_labels:
+            values = self.class_tally.compute().view(-1).tolist()  # torchmetrics gives a scalar for one network
+            self.class_tally.reset()
+            return {"val_class_top1": values}
+        accuracies = {}
+        metrics: dict[str, Any] = {"val_map": self.precisions}
+        if self.recipe.stop:
+            metrics["inner_map"] = self.inner_precisions
+        for name, of_each in metrics.items():
+            accuracies[name] = [float(metric.compute()) for metric in of_each]
+            for metric in of_each:
+                metric.reset()
+        return accuracies
+
     def _stops(self, index: int) -> bool:
         """Whether a network's accuracy on held-out images has not grown for too long; keeps its best state."""
         if not self.recipe.stop:
             return False
         rows = self.series[self.fleet.networks[index].name]
-        best, accuracy = self.best.get(index), rows[-1]["inner_top1"]
+        best, accuracy = self.best.get(index), rows[-1]["inner_map" if self.several_labels else "inner_top1"]
         if best is None or accuracy > best.accuracy:
             state = {name: value.detach().to("cpu", copy=True) for name, value in self._state(index).items()}
             self.best[index] = Best(accuracy, len(rows) - 1, state)

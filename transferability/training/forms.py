@@ -29,14 +29,13 @@ import numpy as np
 import torch
 
 from transferability.data.loader import Prefetched, prefetch_threads, resident
-from transferability.data.packed import open_packed
 from transferability.data.stream import ResidentImages, TaskImages, TrainingBatches, task_images
+from transferability.data.tasks import Normalisation, Tasks
 from transferability.files import Refused, in_words
 from transferability.networks.caffenet import Architecture, Conv
 from transferability.networks.chain import Chain
 from transferability.networks.layers import build, draw, tensors
 from transferability.runs.machine import CHAIN_FORMS, FORMS, Machine, refuse_form
-from transferability.splits import task_classes
 from transferability.study import Fleet, Study
 from transferability.training.cost import SAFETY, fleet_memory
 from transferability.training.device import free_memory, gpu_arithmetic, most_memory, release_memory, start_memory
@@ -139,7 +138,7 @@ class Probe:
     def fleet(self) -> Fleet:
         """One fleet of the kind, in this precision and with this batch."""
         networks = self.kind.fleets[0].networks
-        recipe = replace(networks[0].recipe, batch=self.batch, precision=self.precision)
+        recipe = replace(networks[0].training_recipe, batch=self.batch, precision=self.precision)
         return Fleet(tuple(replace(network, recipe=recipe) for network in networks))
 
 
@@ -217,12 +216,11 @@ def task_sample(probe: Probe, data: Path, device: torch.device) -> TaskImages | 
 
 def target_images(study: Study, fleet: Fleet, classes: int, data: Path) -> TaskImages:
     """The target's images; random ones of the right size if the set is not packed."""
-    folder, recipe = data / study.data, fleet.recipe
-    if (folder / "manifest.json").exists():
-        packed = open_packed(folder)
-        recipe.refuse_size(packed.size, str(folder))
-        chosen = task_classes(packed.classes, fleet.split, fleet.target)
-        return task_images(packed.train, chosen, fleet.images_per_class, recipe.shrink)
+    recipe = fleet.recipe
+    if (data / study.part(fleet.split, fleet.target).data / "manifest.json").exists():
+        task = Tasks(study, data).target(fleet)
+        recipe.refuse_size(task.packed.size, str(task.packed.folder))
+        return task_images(task.training(fleet.images_per_class, fleet.drawn), recipe.shrink)
     side = recipe.crop * 256 // 227
     random = np.random.default_rng(0).integers(0, 256, (512, side, side, 3), dtype=np.uint8)
     return TaskImages(random, np.arange(512), np.arange(512) % classes)
@@ -300,9 +298,9 @@ def meaningless_module(probe: Probe, pixels: int, form: str) -> FleetModule:
         draw(study.architecture, name, layer, classes, fleet.recipe.initialisation, "measure")
         weights |= {key: value.detach() for key, value in tensors(name, layer).items()}
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
-    mean = np.full((pixels, pixels, 3), 128, np.float32)
-    means = dict.fromkeys({fleet.target, *sources}, mean)
-    module = FleetModule(study, fleet, classes, dict.fromkeys(sources, weights), means, form)
+    grey = Normalisation(np.full((pixels, pixels, 3), 128, np.float32), fleet.recipe.scale)
+    inputs = dict.fromkeys({fleet.target, *sources}, grey)
+    module = FleetModule(study, fleet, classes, dict.fromkeys(sources, weights), inputs, form)
     if form == "folded":
         module.fold()
     return module

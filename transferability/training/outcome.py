@@ -13,19 +13,19 @@ import numpy as np
 import torch
 
 import transferability
-from transferability.data.packed import PackedImages
+from transferability.data.tasks import Task
 from transferability.recipe import BEST_NEEDS, BEST_OF
 from transferability.runs.machine import Machine
 from transferability.runs.result import Result
-from transferability.splits import task_classes
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice
 
 
-def majority_class_accuracy(packed: PackedImages, split: str, task: str) -> float:
+def majority_class_accuracy(task: Task) -> float:
     """The accuracy of always naming the same class: the largest class's share of the validation images."""
-    counts = np.bincount(packed.val.labels, minlength=len(packed.classes))[task_classes(packed.classes, split, task)]
-    return float(counts.max() / counts.sum())
+    labels = task.validation_images().labels
+    counts = np.bincount(labels) if labels.ndim == 1 else (labels == 1).sum(axis=0)
+    return float(counts.max() / len(labels))
 
 
 def network_result(
@@ -80,6 +80,8 @@ def network_result(
             "fleet": [member.name for member in module.fleet.networks],
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         },
+        val_class_top1=last.get("val_class_top1"),
+        val_map=last.get("val_map"),
         layer=module.architecture.layer_names[treatment.n - 1] if treatment.n else "",
         classes=module.classes,
     )

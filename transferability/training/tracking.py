@@ -458,7 +458,7 @@ class Tracker:
     ) -> None:
         self.study, self.fleet, self.folder, self.mode, self.images = study, fleet, folder, mode, images
         self.config = {**config, "fleet": [network.name for network in fleet.networks]}
-        self.recipe = fleet.networks[0].recipe
+        self.recipe = fleet.recipe
         # Step → (training loss, top-1) of each network, over the images since the last entry or validation.
         self.training: dict[int, list[list[float]]] = {}
         self.last_sums: Any = None  # the module's sums over training images at that entry or validation; None: 0
@@ -539,7 +539,7 @@ class Tracker:
             last = module.series[network.name][-1:]
             if i not in module.active and last and last[0]["step"] < step:
                 continue  # it has diverged or was stopped, and ended there
-            row = {"learning_rate": recipe.rate_at(step - 1), "epoch": step * recipe.batch / self.images}
+            row = {"learning_rate": recipe.rate_at(max(0, step - 1)), "epoch": step * recipe.batch / self.images}
             if validation is not None:
                 row |= validation_row(network, module.series[network.name], validation, recipe.batch)
             if step in self.training:
@@ -621,6 +621,9 @@ def summary_of(result: Result) -> dict[str, Any]:
     return {key: value for key in SUMMARY if (value := getattr(result, key)) is not None}
 
 
+LOGGED = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "val_class_top1", "val_map", "inner_top1")
+
+
 def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: int, batch: int) -> dict[str, float]:
     """What is logged at the k-th validation of a network.
 
@@ -630,11 +633,7 @@ def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: i
     row, previous = series[k], series[k - 1] if k else {"step": 0, "seconds": 0.0}
     seconds = row["seconds"] - previous["seconds"]
     logged = {
-        **{
-            key: row[key]
-            for key in ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "inner_top1")
-            if key in row
-        },
+        **{key: row[key] for key in LOGGED if key in row},
         "images_per_second": (row["step"] - previous["step"]) * batch / seconds if seconds > 0 else math.nan,
         "diverged": float(not math.isfinite(row["val_loss"])),
     }

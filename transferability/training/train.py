@@ -13,8 +13,9 @@ import safetensors.torch
 import torch
 
 from transferability.data.loader import ImagesModule
-from transferability.data.packed import PackedImages, open_packed, verify_at_first_use
-from transferability.data.stream import FleetImages, held_out, mean_image, task_images, task_sets
+from transferability.data.packed import verify_at_first_use
+from transferability.data.stream import FleetImages, held_out, task_sets
+from transferability.data.tasks import Task, Tasks
 from transferability.files import Missing, Refused, in_words, remove_unfinished, write_atomically, write_json
 from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
@@ -29,8 +30,8 @@ from transferability.runs.locks import Grip, Lost, hold
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result, write_result
-from transferability.splits import task_classes
 from transferability.study import Fleet, Network, Study, record
+from transferability.trained.normalisation import normalisation
 from transferability.trained.weights import read_weights
 from transferability.training.checkpoint import CheckpointCallback, Listeners, Preempted, meet, read_checkpoint
 from transferability.training.cost import SAFETY, fleet_memory
@@ -38,6 +39,7 @@ from transferability.training.device import gpu_arithmetic, keep_memory, release
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice, choose_form, saved_choice
 from transferability.training.outcome import majority_class_accuracy, network_result, provenance
+from transferability.training.published import fetch
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
 
@@ -82,7 +84,10 @@ def train_fleet(
             for place in (files.root, *(folder.network(network.name) for network in fleet.networks)):
                 remove_unfinished(place)
         try:
-            _train(training, Listeners(report, preempted, grip))
+            if fleet.is_published:
+                _fetch(training)
+            else:
+                _train(training, Listeners(report, preempted, grip))
         except (Lost, Preempted):  # another process trains these networks now, or will go on; nothing has failed
             raise
         except Exception as error:
@@ -105,22 +110,32 @@ def _leave_reason(training: FleetTraining, error: Exception) -> None:
         write_json(file, {"networks": names, "reason": in_words(error), "time": time.time()})
 
 
+def _fetch(training: FleetTraining) -> None:
+    """Stores the published bases of a fleet. One process does it."""
+    if training.first:
+        for network in training.fleet.networks:
+            fetch(training.study, network, training.folder, training.data)
+        remove_fleet(training.folder, training.fleet.name)
+    meet()
+
+
 def _train(training: FleetTraining, listeners: Listeners) -> None:
     fleet, folder = training.fleet, training.folder
 
     # ---------------------------------------------------------------- what the results will depend on
-    packed = open_packed(training.data / training.study.data)
-    verify_at_first_use(packed)
-    refuse_unfit(training.study, fleet.networks, packed)
-    records = {network.name: record(training.study, network, packed.checksum) for network in fleet.networks}
+    tasks = Tasks(training.study, training.data)
+    task = tasks.target(fleet)
+    verify_at_first_use(task.packed)
+    refuse_unfit(training.study, fleet.networks, tasks)
+    records = {network.name: record(training.study, network, tasks.checksums) for network in fleet.networks}
     start = _matching_start(training, records)
 
     # ---------------------------------------------------------------- where weights come from
     # 1. the fleet's checkpoint, if there is one: all trained layers;
     # 2. the source's base: copied layers, and frozen ones also after a checkpoint;
     # 3. the draw of source R for random layers, the network's own for the rest (`FleetModule`).
-    module, choice = _module(training, packed, start)
-    images = _images(training, packed)
+    module, choice = _module(training, tasks, start)
+    images = _images(training, task)
     if fleet.recipe.frozen_norms == "target":
         module.use_statistics(images.training)
     if fleet.recipe.class_weights == "balanced":
@@ -137,14 +152,14 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
         write_start(folder, fleet.name, Start(records, list(choice)))
 
     # ---------------------------------------------------------------- training
-    tracker = _tracker(training, packed, choice)
+    tracker = _tracker(training, task, choice)
     try:
         if tracker is not None:
             tracker.start(module, tracked)
         if not module.is_over:
             _fit(training, images, module, choice, replace(listeners, tracker=tracker))
         if training.first:
-            _write_results(training, packed, module, choice, listeners.grip, tracker)
+            _write_results(training, tasks, module, choice, listeners.grip, tracker)
     finally:
         if tracker is not None:
             tracker.close()
@@ -168,44 +183,38 @@ def _matching_start(training: FleetTraining, records: dict[str, dict[str, Any]])
     return start
 
 
-def _module(training: FleetTraining, packed: PackedImages, start: Start | None) -> tuple[FleetModule, FormChoice]:
+def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple[FleetModule, FormChoice]:
     """The fleet's networks, as they are before the first step."""
     study, fleet, folder = training.study, training.fleet, training.folder
-    classes = len(task_classes(packed.classes, fleet.split, fleet.target))
-    sources = {
-        network.treatment.source: base_weights(study, network, folder, packed)
-        for network in fleet.networks
-        if network.source_name is not None
-    }
-    shrink = fleet.recipe.shrink
-    means = {
-        task: mean_image(packed, fleet.split, task, shrink, folder.mean(fleet.split, task, packed.size // shrink))
-        for task in dict.fromkeys([fleet.target, *sources])
-    }
+    classes = len(tasks.target(fleet).classes)
+    copying = {network.treatment.source: network for network in fleet.networks if network.source_name is not None}
+    sources = {source: base_weights(study, network, folder, tasks) for source, network in copying.items()}
+    splits = {fleet.target: fleet.split} | {source: network.source_split for source, network in copying.items()}
+    inputs = {letter: normalisation(fleet, split, letter, folder, tasks) for letter, split in splits.items()}
     release_memory()  # of the fleet before
     saved = None if start is None else saved_choice(start.form)
     choice = choose_form(study, fleet, classes, training.data, training.machine, saved)
-    return FleetModule(study, fleet, classes, sources, means, choice.form), choice
+    several = tasks.target(fleet).has_several_labels
+    return FleetModule(study, fleet, classes, sources, inputs, choice.form, several), choice
 
 
-def _images(training: FleetTraining, packed: PackedImages) -> FleetImages:
+def _images(training: FleetTraining, task: Task) -> FleetImages:
     """The target's training images, its validation images, and what the recipe holds out of the training images."""
     fleet = training.fleet
     recipe = fleet.recipe
-    images, validation = task_sets(packed, fleet.split, fleet.target, fleet.images_per_class, recipe)
+    images, validation = task_sets(task, fleet)
     if not recipe.stop:
         return FleetImages(images, validation)
     images, inner = held_out(images, fleet.stream, recipe.held_out)
     return FleetImages(images, validation, inner)
 
 
-def _tracker(training: FleetTraining, packed: PackedImages, choice: FormChoice) -> Tracker | None:
+def _tracker(training: FleetTraining, task: Task, choice: FormChoice) -> Tracker | None:
     """The fleet's W&B runs; None where nothing is logged, or another process does it."""
     study, fleet, machine = training.study, training.fleet, training.machine
     if not training.first or machine.wandb == "disabled":
         return None
-    classes = task_classes(packed.classes, fleet.split, fleet.target)
-    epoch = len(task_images(packed.train, classes, fleet.images_per_class, 1).rows)
+    epoch = len(task.training(fleet.images_per_class, fleet.drawn).rows)
     shared = {
         **provenance(),
         "devices": machine.processes,
@@ -248,7 +257,7 @@ def _fit(
         max_epochs=recipe.validations - module.step // recipe.validate_every,
         check_val_every_n_epoch=1,
         reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
+        num_sanity_val_steps=-1 if recipe.validate_start and not any(module.series.values()) else 0,
     )
     keep_memory()
     with gpu_arithmetic():
@@ -257,7 +266,7 @@ def _fit(
 
 def _write_results(
     training: FleetTraining,
-    packed: PackedImages,
+    tasks: Tasks,
     module: FleetModule,
     choice: FormChoice,
     grip: Grip | None,
@@ -267,7 +276,7 @@ def _write_results(
     study, fleet, folder, machine = training.study, training.fleet, training.folder, training.machine
     if grip is not None:
         grip.check()
-    chance = majority_class_accuracy(packed, fleet.split, fleet.target)
+    chance = majority_class_accuracy(tasks.target(fleet))
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
@@ -277,7 +286,7 @@ def _write_results(
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
                 handle.write(weights)
-        now = record(study, network, packed.checksum)
+        now = record(study, network, tasks.checksums)
         result = network_result(study.name, module, index, now, machine, choice)
         results.append(replace(result, chance=chance, weights_sha256=digest))
         artifacts.append(folder.weights(network.name) if machine.wandb_artifacts and is_base else None)
@@ -289,7 +298,7 @@ def _write_results(
     remove_fleet(folder, fleet.name)
 
 
-def base_weights(study: Study, network: Network, folder: StudyFolder, packed: PackedImages) -> dict[str, torch.Tensor]:
+def base_weights(study: Study, network: Network, folder: StudyFolder, tasks: Tasks) -> dict[str, torch.Tensor]:
     """The weights of the base that `network` copies from; Refused if it is missing, diverged or another's."""
     name = network.source_name
     assert name is not None
@@ -297,7 +306,7 @@ def base_weights(study: Study, network: Network, folder: StudyFolder, packed: Pa
         result = read_result(folder.result(name))
     except Missing:
         raise Refused(f"{network.name} copies from {name}, which is not trained yet; train it first") from None
-    now = record(study, study.by_name[name], packed.checksum)
+    now = record(study, study.by_name[name], tasks.checksums)
     refuse_difference(name, folder.result(name), result.record, now)
     if result.diverged_at is not None:
         raise Refused(f"{network.name} copies from {name}, which diverged at step {result.diverged_at}")

