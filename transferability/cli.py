@@ -311,7 +311,8 @@ def classes(
 @app.command()
 def layers(
     network: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="caffenet, cnn-f, torchvision:NAME, timm:NAME, or an experiment file.")
+        str,
+        typer.Argument(metavar="NETWORK", help="caffenet, cnn-f, torchvision:NAME, timm:NAME, or an experiment file."),
     ],
     crop: Annotated[
         int | None, typer.Option(min=1, help="Side of its input, in pixels.", show_default="the experiment's, or 224")

@@ -53,6 +53,7 @@ COLUMNS: dict[str, type] = {
     "train_loss": float,
     "train_top1": float,
     "validations": int,
+    "training_images": float,  # of the target, each counted once
     "steps": int,
     "images_seen": float,
     "seconds": float,
@@ -60,7 +61,8 @@ COLUMNS: dict[str, type] = {
     "diverged_at": float,  # step, or empty
     "git_commit": str,
 }
-LATER = ("layer", "rule", "val_class_top1", "val_map")  # columns that tables of earlier versions lack: empty then
+# Columns that tables of earlier versions lack: they are empty then.
+LATER = ("layer", "rule", "val_class_top1", "val_map", "training_images")
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
 ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1")
@@ -71,7 +73,7 @@ CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "t
 # Those of them that are drawn.
 DRAWN: dict[str, type] = {
     **{"study": str, "split": str, "network": str, "seed": int},
-    **{"step": int, "val_loss": float, "train_loss": float},
+    **{"step": int, "images_seen": float, "val_top1": float, "val_loss": float, "train_loss": float},
 }
 
 # ---------------------------------------------------------------------------------------------- names

@@ -29,7 +29,8 @@ class Result:
     chance: the accuracy of the majority-class baseline, the largest class's share of the validation images.
     val_class_top1: the mean over classes of each class's accuracy. val_map: mean average precision, where images have
     several labels; else None.
-    classes: of the target. weights_sha256: of the weights file, where it was kept.
+    classes, training_images: of the target, each image counted once. weights_sha256: of the weights file, where it
+    was kept.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Result:
     val_class_top1: float | None = None
     val_map: float | None = None
     classes: int | None = None
+    training_images: int | None = None
     weights_sha256: str | None = None
 
 

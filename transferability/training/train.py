@@ -277,6 +277,7 @@ def _write_results(
     if grip is not None:
         grip.check()
     chance = majority_class_accuracy(tasks.target(fleet))
+    images = tasks.target(fleet).training(fleet.images_per_class, fleet.drawn)
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
@@ -288,7 +289,7 @@ def _write_results(
                 handle.write(weights)
         now = record(study, network, tasks.checksums)
         result = network_result(study.name, module, index, now, machine, choice)
-        results.append(replace(result, chance=chance, weights_sha256=digest))
+        results.append(replace(result, chance=chance, training_images=len(images.rows), weights_sha256=digest))
         artifacts.append(folder.weights(network.name) if machine.wandb_artifacts and is_base else None)
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
