@@ -14,7 +14,18 @@ POSITIVE = ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale
 
 def test_the_paper() -> None:
     later = ("optimiser", "beta2", "crops", "least_area", "colour", "label_smoothing", "class_weights", "clip", "stop")
-    later += ("patience", "held_out", "frozen_norms", "pull", "probe", "chain", "gradual", "fall")
+    later += (
+        "patience",
+        "held_out",
+        "frozen_norms",
+        "pull",
+        "probe",
+        "chain",
+        "gradual",
+        "fall",
+        "loss",
+        "validate_start",
+    )
     fields = {name: value for name, value in dataclasses.asdict(PAPER).items() if name not in later}
     assert all(
         getattr(PAPER, field.name) == field.default for field in dataclasses.fields(Recipe) if field.name in later

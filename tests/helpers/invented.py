@@ -41,7 +41,7 @@ def study(
         for network, kind, source, n, plus, accuracy in grid:
             accuracy = max(0.0, accuracy + noise * random.normal() * (kind != "base"))
             rows.append(
-                dict.fromkeys(COLUMNS, "")
+                {column: "" if kind_ is str else np.nan for column, kind_ in COLUMNS.items()}
                 | {"study": name, "split": split, "network": network, "kind": kind, "source": source}
                 | {
                     "target": target,

@@ -99,7 +99,7 @@ def test_what_is_not_drawn_has_a_reason(tmp_path: Path, capsys: pytest.CaptureFi
     every.main([str(tmp_path / "results.csv"), *out])
     printed = capsys.readouterr().out
     assert "preserved: not drawn: the table has no network with preserved layers (A3Bp1)" in printed
-    for name in ("training_curves", "filters"):
+    for name in ("training_curves", "three_benefits", "filters"):
         assert f"{name}: not drawn: it needs one's own runs: python plots/{name}.py" in printed
 
 
@@ -293,7 +293,8 @@ class Forbidden:
 sys.meta_path.insert(0, Forbidden())
 sys.path.insert(0, "plots")
 curves, weights, layers, out = sys.argv[1:]
-arguments = {"all": [], "training_curves": [curves], "filters": [weights], "layer_times": [layers]}
+arguments = {"all": [], "training_curves": [curves], "three_benefits": [curves]}
+arguments |= {"filters": [weights], "layer_times": [layers]}
 for path in sys.stdin.read().split():
     name = path.split("/")[-1][:-3]
     sys.argv = [path, *arguments[name], "--out", out] if name in arguments else [path, "--help"]
@@ -316,7 +317,7 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     save_file({"conv1.weight": np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)}, weights)
     plots = [f"plots/{path.name}" for path in sorted((PROJECT / "plots").glob("[a-z]*.py"))]
-    assert len(plots) == 12
+    assert len(plots) == 14
     layers = tmp_path / "layers.csv"
     layers.write_text("network,crop,n,layer,kind,milliseconds,batch,threads\nmine,32,1,conv1,convolutional,1.5,8,1\n")
     arguments = [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "curves.csv", weights, layers, tmp_path / "figures"]
@@ -328,6 +329,7 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     names = {Path(path).stem for path in plots} - {"all"} | {
         "figure2-manmade-natural",
         "training_curves-manmade-natural",
+        "three_benefits-manmade-natural",
     }
     assert figures == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     assert "paired: not drawn: man-made / natural" in done.stdout

@@ -35,9 +35,10 @@ class LayerFacts:
 class Top:
     """New fully connected layers in place of a network's own upper layers: top1, top2, …, output.
 
-    hidden: outputs of each hidden layer, behind which are a ReLU and dropout; (): the output alone. dropout: share of
-    these outputs that is dropped in training. after: the layer or point of the network that they stand on, by name;
-    "": what is before its classifier. A map is averaged to one number per channel, tokens are averaged.
+    hidden: outputs of each hidden layer, behind which are a ReLU and dropout; (): the output alone.
+    dropout: share of these outputs that is dropped in training.
+    after: the layer or point of the network that they stand on, by name; "": what is before its classifier. A map is
+        averaged to one number per channel, tokens are averaged.
     """
 
     hidden: tuple[int, ...] = (512, 512)

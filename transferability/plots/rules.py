@@ -59,7 +59,7 @@ def lines_of(rows: pd.DataFrame, treatments: Sequence[str], group: str) -> tuple
             members = rows[(rows["treatment"] == treatment) & (rows["n"] == n)]
             if len(members):
                 of = [mean_of(members, column) for column in ("difference", "beside")]
-                spelled = [(style_points(mean.value, mean.high), verdict(mean)) for mean in of]
+                spelled = [(_spelled(mean.value, mean.high), verdict(mean)) for mean in of]
                 if treatment == FULL:
                     spelled[1] = ("", "")
                 cells.append((treatment, str(n), *spelled[0], *spelled[1], str(of[0].units)))
@@ -68,7 +68,7 @@ def lines_of(rows: pd.DataFrame, treatments: Sequence[str], group: str) -> tuple
     return (f"{group_title(group)}: differences in points", *lines)
 
 
-def style_points(value: float, high: float) -> str:
+def _spelled(value: float, high: float) -> str:
     """A difference in points, with the half-width of its interval if it has one: +1.2 ± 0.8."""
     if math.isnan(value):
         return "–"
@@ -101,7 +101,7 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
             drawings.append(NotDrawn("rules", f"{group} has fewer than two rules beside a base"))
             continue
         figure = panels(rows, style.looks_of(treatments), group_title(group), page)
-        style.caption(figure, page, chosen["study"], [style.counted(page, "Each panel")])
+        style.caption(figure, page, chosen["study"], [style.INTERVALS_NOTE])
         drawings.append(Drawn("rules", figure, group, lines_of(rows, treatments, group)))
     return drawings or [NotDrawn("rules", "the table has no networks")]
 

@@ -55,6 +55,7 @@ ORANGE = "#ff8800"
 YELLOW = "#f2c400"
 INTERVALS = "bars: 95 % t interval over units (split × seed), from three units on"
 LAYER = "Layer $n$ at which network is chopped and retrained"
+INTERVALS_NOTE = INTERVALS[0].upper() + INTERVALS[1:] + "."
 
 
 def settings(style_file: Path | None = None) -> AbstractContextManager[None]:
@@ -310,7 +311,7 @@ def caption(figure: Figure, page: Page, studies: Iterable[str] = (), notes: Sequ
 def counted(page: Page, where: str = "Below the panel") -> str:
     """The note that explains `counts` and `bars`."""
     if not page.counts:
-        return INTERVALS[0].upper() + INTERVALS[1:] + "."
+        return INTERVALS_NOTE
     return f"{where}: networks (units) of each mean; {INTERVALS}."
 
 

@@ -62,7 +62,6 @@ def draw_courses(
         line(rows[(rows["treatment"] == treatment) & (rows["n"] == n)], color=look.line, gid=f"{treatment} {n}")
     axes.set_title(f"$n$ = {n}", fontsize=8)
     axes.set_xlabel("Epochs")
-    style.points_axis(axes)
 
 
 def draw_measure(axes: Axes, measured: pd.DataFrame, measure: str, looks: dict[str, Look], title: str) -> None:
@@ -77,7 +76,7 @@ def draw_measure(axes: Axes, measured: pd.DataFrame, measure: str, looks: dict[s
     axes.set_xticks(ns)
     axes.set_xlabel("Layer $n$")
     axes.set_title(title, fontsize=8)
-    style.points_axis(axes)
+    style.in_points(axes.yaxis)
 
 
 def lines_of(measured: pd.DataFrame, group: str) -> tuple[str, ...]:
@@ -121,7 +120,7 @@ def panels(
     axes_of[f"n {cuts[0]}"].set_ylabel("Validation accuracy")
     for measure, heading in bottom.items():
         draw_measure(axes_of[measure], measured, measure, looks, heading)
-    axes_of[start].set_ylabel("Minus the base")
+    axes_of[start].set_ylabel("Minus the base (points)")
     entries: list[style.Entry] = [(Line2D([], [], color="black", ls="--"), "base")]
     entries += [
         (Line2D([], [], color=look.line, marker=look.marker, markersize=4), treatment)
@@ -141,7 +140,7 @@ def draw(curves: pd.DataFrame, rows: pd.DataFrame, page: Page = PLAIN, split: st
             drawings.append(NotDrawn("three_benefits", f"{group} has no network beside a base, with curves"))
             continue
         figure = panels(chosen, measured, known, group_title(group), page)
-        style.caption(figure, page, chosen["study"], [style.counted(page, "Bottom row")])
+        style.caption(figure, page, chosen["study"], [style.INTERVALS_NOTE])
         drawings.append(Drawn("three_benefits", figure, group, lines_of(measured, group)))
     return drawings or [NotDrawn("three_benefits", "the table has no networks")]
 
