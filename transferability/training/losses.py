@@ -3,7 +3,7 @@
     softmax   cross-entropy of the one label
     sigmoid   each class by itself: the sum over classes of their binary cross-entropies
     hinge     each class against the rest: the sum over classes of max(0, 1 - s), or max(0, 1 + s) where it is absent.
-              Chatfield et al. 2014, section 2.3 (TN-CLS)
+              Chatfield et al. 2014 (TN-CLS)
     ranking   the classes of an image before those that it has not: max(0, 1 - s + t), summed over all pairs of a
               present class of score s and an absent one of score t, per present class. Weston and Watkins 1999
 
