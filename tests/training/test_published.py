@@ -20,6 +20,7 @@ from trained import PLAIN, train
 from transferability.data.packed import PackedImages
 from transferability.data.tasks import Tasks
 from transferability.files import Refused
+from transferability.networks.chain import Top
 from transferability.networks.cut import chain
 from transferability.published import Published
 from transferability.results.collect import collect
@@ -325,3 +326,15 @@ def test_it_is_loaded_and_exported_like_any_other(roots: Path, packed: PackedIma
     assert safetensors.torch.load_file(roots / "base.safetensors").keys() == original().keys()
     with pytest.raises(Refused, match="is published: the images that it is validated on are not in this study"):
         trained.accuracy()
+
+
+def test_a_new_top_is_drawn_and_the_rest_is_the_files(roots: Path, packed: PackedImages) -> None:
+    study = published_study(str(saved(roots, "safetensors", original())), ("A3B", "baseB"), **GIVEN)
+    study = replace(study, architecture=chain(residual, 14, top=Top((20,), 0.3, after="2")))
+    train(study)
+    weights = outcome("published", "elsewhere-tiny/A3B").weights
+    trunk = [name for name in original() if name.startswith(("0.", "1.", "2."))]
+    assert all(torch.equal(weights[name], original()[name]) for name in trunk)
+    assert weights["top1.weight"].shape == (20, 12) and weights["output.weight"].shape == (12, 20)
+    result = json.loads(study_folder("published").result("elsewhere-tiny/baseA/seed-0").read_text())
+    assert result["provenance"]["published"]["not_validated"] == "its top is new"

@@ -32,6 +32,27 @@ class LayerFacts:
 
 
 @dataclass(frozen=True)
+class Top:
+    """New fully connected layers in place of a network's own upper layers: top1, top2, …, output.
+
+    hidden: outputs of each hidden layer, behind which are a ReLU and dropout; (): the output alone. dropout: share of
+    these outputs that is dropped in training. after: the layer or point of the network that they stand on, by name;
+    "": what is before its classifier. A map is averaged to one number per channel, tokens are averaged.
+    """
+
+    hidden: tuple[int, ...] = (512, 512)
+    dropout: float = 0.5
+    after: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        if not all(type(outputs) is int and outputs > 0 for outputs in self.hidden):
+            raise Refused(f"Top: hidden is {self.hidden!r}; write the outputs of each hidden layer, as (512, 512)")
+        if not 0 <= self.dropout < 1:
+            raise Refused(f"Top: dropout is {self.dropout!r}; write a share from 0 to below 1")
+
+
+@dataclass(frozen=True)
 class Chain:
     """A network of torchvision, of timm or of one's own, as a chain of layers. `networks.cut.chain` makes it.
 
@@ -39,6 +60,7 @@ class Chain:
     crop: side of its square input, in pixels; the recipe's has to be the same.
     layers: what was asked for: "blocks", "points", or names of modules or points.
     options: further arguments for torchvision, timm or the function.
+    top: new fully connected layers in place of its own upper ones; None: it stays as it is.
     layer_names: names of the layers, bottom to top; found by `networks.cut.chain`.
     signature: 16 hexadecimal digits that stand for the network's operations and the shapes of its tensors; likewise.
     """
@@ -47,6 +69,7 @@ class Chain:
     crop: int
     layers: str | Sequence[str] = "blocks"
     options: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()
+    top: Top | None = None
     layer_names: tuple[str, ...] = field(default=(), compare=False)
     signature: str = field(default="", compare=False)
 
@@ -66,7 +89,7 @@ class Chain:
     def __reduce__(self) -> Any:
         """For worker processes: a function of an experiment file is found in that file again."""
         function: Any = self.network
-        rest = (self.crop, self.layers, self.options, self.layer_names, self.signature)
+        rest = (self.crop, self.layers, self.options, self.top, self.layer_names, self.signature)
         if getattr(function, "__module__", "") == "<run_path>" and function.__qualname__.isidentifier():
             return _of_file, (_file_of(function), function.__name__, *rest)
         try:
@@ -92,7 +115,9 @@ class Chain:
     @property
     def record(self) -> dict[str, Any]:
         """What a network's record says of it."""
+        top = {} if self.top is None else {"top": [list(self.top.hidden), self.top.dropout, self.top.after]}
         return {
+            **top,
             "crop": self.crop,
             "network": self.network if isinstance(self.network, str) else self.name,
             "options": {name: _spelled(value) for name, value in dict(self.options).items()},

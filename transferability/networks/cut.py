@@ -20,7 +20,7 @@ from transferability.draws import normal
 from transferability.files import Refused, in_words
 from transferability.networks.addressed import AddressedDraws
 from transferability.networks.blocks import layer_ends
-from transferability.networks.chain import Chain, LayerFacts
+from transferability.networks.chain import Chain, LayerFacts, Top
 from transferability.networks.origin import build_network
 from transferability.networks.trace import Trace, input_of, trace, without_shared
 
@@ -83,7 +83,11 @@ class CutLayer(nn.Module):
 
 
 def chain(
-    network: str | Callable[..., Any], crop: int, layers: str | Sequence[str] = "blocks", **options: Any
+    network: str | Callable[..., Any],
+    crop: int,
+    layers: str | Sequence[str] = "blocks",
+    top: Top | None = None,
+    **options: Any,
 ) -> Chain:
     """A network as a chain of layers, cut where one tensor is all that flows on.
 
@@ -93,10 +97,11 @@ def chain(
     layers: "blocks": a layer is a residual block or its like, or a convolution or fully connected layer with what
     follows it; "points": a layer ends wherever the network can be cut; or the names of modules or points, from bottom
     to top: a layer ends where each of them does.
+    top: new fully connected layers in place of its own upper ones (`chain.Top`).
     options: further arguments for torchvision, timm or the function.
     Refused, in one line, where it cannot be built or cut.
     """
-    asked = Chain(network, crop, layers, options)
+    asked = Chain(network, crop, layers, options, top)
     found = cut(asked)
     return replace(asked, layer_names=found.names, signature=found.signature)
 

@@ -9,6 +9,7 @@ from torch import nn
 from transferability.files import Refused, in_words
 from transferability.networks.addressed import InitialDraws
 from transferability.networks.chain import Chain
+from transferability.networks.top import with_top
 
 
 def build_network(chain: Chain, classes: int, *address: str | int) -> nn.Module | list[tuple[str, nn.Module]]:
@@ -25,6 +26,10 @@ def build_network(chain: Chain, classes: int, *address: str | int) -> nn.Module 
             raise Refused(f"{chain.name}: {error}") from None
         except Exception as error:
             raise Refused(f"{chain.name}: it cannot be built ({in_words(error)})") from None
+        if chain.top is not None:
+            if not isinstance(built, nn.Module):
+                raise Refused(f"{chain.name} is a list of parts: put its new top there, as further parts")
+            built = with_top(built, chain.top, chain.crop, classes, chain.name)
     parts = [("", built)] if isinstance(built, nn.Module) else _parts(chain, built)
     for part, module in parts:
         _refuse_lazy(chain, part, module)

@@ -58,7 +58,8 @@ def trace(network: nn.Module, training: bool, name: str) -> Trace:
         # Arguments that need not be given are not: a chain hands on one value.
         arguments = inspect.signature(network.forward).parameters.values()
         defaults = {argument.name: argument.default for argument in arguments if argument.default is not argument.empty}
-        graph = tracer.trace(network, concrete_args=defaults)
+        # A network with a new top is its own trace, which still knows the modules that its nodes came from.
+        graph = network.graph if isinstance(network, fx.GraphModule) else tracer.trace(network, concrete_args=defaults)
     except Exception as error:
         raise Refused(f"{name} cannot be cut: {_culprit(error)}; give it as a list of named parts") from None
     (output,) = (node for node in graph.nodes if node.op == "output")

@@ -166,6 +166,22 @@ MN = Look("AnB, man-made/natural", "#c25e00", ORANGE, "h", False, 0.0)  # of the
 OTHERS = (("#006d5b", "s"), ("#5b2a86", "^"), ("#7a4a1e", "p"), ("#2f5597", "X"))
 
 
+MARKERS = "sD^vPXp*h<"  # of treatments that the paper does not have
+
+
+def looks_of(treatments: Sequence[str]) -> dict[str, Look]:
+    """How each treatment is drawn: as everywhere, or in a colour of its own, beside each other along n."""
+    colours = matplotlib.colormaps["tab10"]
+    looks = {}
+    for i, treatment in enumerate(treatments):
+        shift = 0.5 * (i - (len(treatments) - 1) / 2) / max(1, len(treatments))
+        known = LOOKS.get(treatment)
+        line = known.line if known else matplotlib.colors.to_hex(colours(i % 10))
+        marker = known.marker if known else MARKERS[i % len(MARKERS)]
+        looks[treatment] = Look(treatment, line, known.face if known else line, marker, False, shift)
+    return looks
+
+
 def group_look(group: str, others: Sequence[str] = ()) -> Look:
     """How AnB on one group of splits is drawn; `others`: all groups of the figure that the paper does not have."""
     if group == "random":

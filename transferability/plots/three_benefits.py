@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from transferability.plots import command, style
-from transferability.plots.style import LOOKS, PLAIN, Look, Page
+from transferability.plots.style import PLAIN, Look, Page
 from transferability.plots.tables import Drawn, NotDrawn, groups, means
 from transferability.results import table
 from transferability.results.benefits import MEASURES, Course, benefits, courses, summary
@@ -32,20 +31,6 @@ from transferability.results.statistics import Mean, networks
 from transferability.splits import group_title
 
 MOST_PANELS = 4
-MARKERS = "sD^vPXp*h<"
-
-
-def looks_of(treatments: Sequence[str]) -> dict[str, Look]:
-    """How each treatment is drawn: as everywhere, or in a colour of its own, beside each other along n."""
-    colours = matplotlib.colormaps["tab10"]
-    looks = {}
-    for i, treatment in enumerate(treatments):
-        shift = 0.5 * (i - (len(treatments) - 1) / 2) / max(1, len(treatments))
-        known = LOOKS.get(treatment)
-        line = known.line if known else matplotlib.colors.to_hex(colours(i % 10))
-        marker = known.marker if known else MARKERS[i % len(MARKERS)]
-        looks[treatment] = Look(treatment, line, known.face if known else line, marker, False, shift)
-    return looks
 
 
 def mean_course(of: Sequence[Course]) -> tuple[np.ndarray, np.ndarray]:
@@ -121,7 +106,7 @@ def panels(
 ) -> Figure:
     """The figure of one group of splits."""
     treatments = list(dict.fromkeys(measured.sort_values(["kind", "plus"])["treatment"]))
-    looks, ns = looks_of(treatments), sorted(int(n) for n in measured["n"].unique())
+    looks, ns = style.looks_of(treatments), sorted(int(n) for n in measured["n"].unique())
     cuts = chosen_cuts(ns)
     start = "start 0" if measured["start 0"].notna().any() else "start 1"
     when = "before the first step" if start == "start 0" else "after one epoch"

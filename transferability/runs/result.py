@@ -29,6 +29,7 @@ class Result:
     chance: the accuracy of the majority-class baseline, the largest class's share of the validation images.
     val_class_top1: the mean over classes of each class's accuracy. val_map: mean average precision, where images have
     several labels; else None.
+    val_images is 0, and there are no accuracies, of a published base whose images are not at hand.
     classes, training_images: of the target, each image counted once. weights_sha256: of the weights file, where it
     was kept.
     """
@@ -73,7 +74,7 @@ class Result:
 
 FIELDS = tuple(field.name for field in fields(Result))
 REQUIRED = tuple(field.name for field in fields(Result) if field.default is MISSING)
-SHARES = ("val_top1", "val_top5", "val_top1_best10", "train_top1", "chance")
+SHARES = ("val_top1", "val_top5", "val_top1_best10", "val_class_top1", "val_map", "train_top1", "chance")
 
 
 def _types(hint: Any) -> tuple[type, ...]:
@@ -110,7 +111,8 @@ def _defect(content: Any) -> str:
     for name in SHARES:
         if not 0 <= (content.get(name) or 0) <= 1:
             return f"holds no result ({name} is {content[name]}, no share of 1)"
-    return "" if content["val_images"] > 0 else "holds no result (it counts no validation images)"
+    is_judged = content["val_images"] > 0 or (content["steps"] == 0 and content["val_top1"] is None)
+    return "" if is_judged else "holds no result (it counts no validation images)"
 
 
 class Done(NamedTuple):

@@ -20,7 +20,9 @@ from torch import Tensor
 from transferability.files import Missing, Refused, in_words
 from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
+from transferability.networks.cut import drawn_weights
 from transferability.networks.layers import in_one_piece
+from transferability.networks.top import is_of_top
 from transferability.published import SUFFIXES, Published
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
@@ -231,12 +233,20 @@ def _not_fetched(published: Published, error: Exception, otherwise: str = "") ->
 def fitted(published: Published, origin: Origin, architecture: Architecture | Chain) -> dict[str, Tensor]:
     """The weights under the names that they have in the study's network: every tensor, of the same shape.
 
+    A new top (`chain.Top`) is drawn, the same for every study: its network's own upper layers are left out.
+
     Refused, naming them: tensors that are missing, left over, of another shape, or no finite numbers.
     """
     wanted = in_one_piece(architecture, published.classes).state_dict()
     given = dict(origin.weights)
     if published.kind == "torchvision":
         given = {name: value for name, value in given.items() if not name.startswith(AUXILIARY)}
+    if isinstance(architecture, Chain) and architecture.top is not None:
+        new = drawn_weights(architecture, published.classes, "published", architecture.name)
+        wanted = {name: value for name, value in wanted.items() if not is_of_top(name)}
+        given = {name: value for name, value in given.items() if name in wanted}  # its own upper layers are not there
+    else:
+        new = {}
     if published.names == "order":
         given = _by_order(published, given, wanted)
     for name, value in wanted.items():
@@ -247,7 +257,7 @@ def fitted(published: Published, origin: Origin, architecture: Architecture | Ch
     for name, value in weights.items():
         if not bool(torch.isfinite(value).all()):
             raise Refused(f"{published.weights}: {name} holds values that are no finite numbers")
-    return weights
+    return weights | {name: value.contiguous() for name, value in new.items() if is_of_top(name)}
 
 
 def _by_order(published: Published, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from transferability.data.packed import PackedImages
 from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused, write_atomically
+from transferability.networks.chain import Chain
 from transferability.networks.layers import build, copy
 from transferability.published import Published
 from transferability.runs.paths import StudyFolder
@@ -75,6 +76,8 @@ def images_at_hand(study: Study, network: Network, data: Path) -> tuple[Task | N
     published, letter = network.recipe, network.treatment.target
     assert isinstance(published, Published)
     folder = data / study.part(network.split, letter).data
+    if isinstance(study.architecture, Chain) and study.architecture.top is not None:
+        return None, "its top is new"
     if not (folder / "manifest.json").exists():
         return None, f"{folder.name} is not packed"
     try:
