@@ -29,6 +29,8 @@ draw demo-seeds figure2.py experiments/results/demo_seeds.csv figure2
 draw tiny figure2.py experiments/results/tiny_imagenet_cpu.csv figure2 figure2-manmade-natural
 draw tiny figure3.py experiments/results/tiny_imagenet_cpu.csv figure3
 draw residual figure2.py experiments/results/resnet_halves.csv figure2
+draw rules rules.py experiments/results/rules.csv rules
+draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     draw tiny filters.py "$runs/tiny_imagenet_cpu" filters

@@ -21,7 +21,11 @@ from typer.main import get_command
 
 from transferability.cli import app
 from transferability.networks import Architecture, Chain, Conv, Linear
+from transferability.networks.chain import Top
+from transferability.plots.rules import FULL, beside_full
+from transferability.published import Published
 from transferability.recipe import Recipe
+from transferability.results.benefits import benefits, summary
 from transferability.results.paper import paper_results
 from transferability.results.statistics import (
     NOT_ENOUGH,
@@ -33,7 +37,7 @@ from transferability.results.statistics import (
     pooled_mean,
     verdict,
 )
-from transferability.results.table import read_results
+from transferability.results.table import read_curves, read_results
 from transferability.study import Network, Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +45,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RESULTS = ROOT / "experiments" / "results"
 MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 LAYERS = tuple(range(1, 8))  # n of the grid of a network of eight layers
+RULES = ("AnB", "AnB+", "AnB+0.1", "AnB+probe", "AnB+chain", "AnB+gradual", "AnB+fall", "AnB+sp")
 COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
 TITLES = {"random": "random splits", "manmade-natural": "man-made/natural"}
 
@@ -248,6 +253,36 @@ def residual() -> list[str]:
     return markdown([head, *(f"n = {n}" for n in layers)], lines)
 
 
+def rules() -> list[str]:
+    """Of the study of all rules: differences to the base, and to fine-tuning at the full rate, over n."""
+    rows = beside_full(study("rules"))
+    layers, lines = sorted({*rows["n"]}), []
+    for treatment in RULES:
+        of_rule = rows[rows["treatment"] == treatment]
+        for heading, column in (("the base", "difference"), (FULL, "beside")):
+            if (treatment, column) != (FULL, "beside"):
+                means = (mean_of(of_rule[of_rule["n"] == n], column) for n in layers)
+                lines.append([treatment, f"minus {heading}", *(cell(mean, counted=False) for mean in means)])
+    return markdown(["rule", "", *(f"n = {n}" for n in layers)], lines, left=2)
+
+
+def three_benefits() -> list[str]:
+    """Of the same study: how training goes."""
+    rows = study("rules")
+    measured = benefits(read_curves(RESULTS / "rules_curves.csv"), rows)
+    means, lines = summary(measured), []
+    for treatment in RULES:
+        for n in sorted({*measured["n"]}):
+            of = means["random", treatment, n]
+            members = measured[(measured["treatment"] == treatment) & (measured["n"] == n)]
+            shown = (cell(of[name], counted=False) for name in ("start 0", "start 1", "slope", "asymptote"))
+            saved = of["steps saved"]
+            steps = "–" if saved.networks == 0 else f"{saved.value:+.0f}".replace("-", "−")
+            lines.append([treatment, str(n), *shown, f"{members['reached'].sum():.0f} of {len(members)}", steps])
+    columns = ["rule", "n", "start 0", "start 1", "slope", "asymptote", "reached", "steps saved"]
+    return markdown(columns, lines)
+
+
 def by_seed(name: str) -> list[str]:
     """AnB − base at n = 7 for each seed, so that the splits can be compared seed by seed."""
     rows, lines = study(name), []
@@ -452,6 +487,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "demo-bases": lambda: bases("demo_seeds"),
     "demo-controls": lambda: controls("demo_seeds"),
     "residual": residual,
+    "rules": rules,
+    "benefits": three_benefits,
     "published-boosts": published_boosts,
     "published-bases": published_bases,
     "published-targets": published_targets,
@@ -464,8 +501,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "ddp": side_by_side,
     "recipe": lambda: field_table(Recipe),
     "architecture": lambda: field_table(Architecture, Conv, Linear),
-    "chain": lambda: field_table(Chain),
+    "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
+    "published": lambda: field_table(Published),
     "commands": commands,
     "submit": lambda: options("submit"),
     "pack": lambda: options("pack"),

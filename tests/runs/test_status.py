@@ -21,7 +21,7 @@ from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.runs import status
 from transferability.runs.locks import hold, myself
-from transferability.runs.paths import StudyFolder, study_folder
+from transferability.runs.paths import StudyFolder, data_root, study_folder
 from transferability.runs.queue import ArrayTask, ended_jobs, queued_tasks, submitted_arrays
 from transferability.runs.result import write_result
 from transferability.runs.status import NetworkStatus, print_status
@@ -285,3 +285,12 @@ def test_ten_thousand_networks_cost_little_more_than_reading_their_files(
 def test_no_torch() -> None:
     code = "import sys, transferability.runs.status, transferability.runs.locks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_tilde_in_a_variable_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An .env file, a notebook's %env and Docker hand it on as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", "~/mine")
+    monkeypatch.setenv("TRANSFERABILITY_DATA", "~/sets")
+    assert study_folder("s").root == tmp_path / "mine" / "s"
+    assert data_root() == tmp_path / "sets"

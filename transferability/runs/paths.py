@@ -35,12 +35,17 @@ RESULT, LOCK = "result.json", "lock"  # in a network's folder
 
 def data_root() -> Path:
     """The folder of packed sets. For entry points."""
-    return Path(os.environ.get("TRANSFERABILITY_DATA") or "data")
+    return _folder_of("TRANSFERABILITY_DATA", "data")
 
 
 def study_folder(study: str) -> "StudyFolder":
     """The folder of the study of this name. For entry points."""
-    return StudyFolder(Path(os.environ.get("TRANSFERABILITY_RUNS") or "runs") / study)
+    return StudyFolder(_folder_of("TRANSFERABILITY_RUNS", "runs") / study)
+
+
+def _folder_of(variable: str, default: str) -> Path:
+    """The folder that a variable names. A ~ is the home folder: files of variables (.env) hand it on as it is."""
+    return Path(os.path.expanduser(os.environ.get(variable) or default))
 
 
 @dataclass(frozen=True)
