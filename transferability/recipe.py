@@ -22,7 +22,8 @@ class Recipe:
     rate: learning rate of the weights.
     crop: side of the square that the network sees, in pixels; random in training, central in validation.
     validate_every: steps between two validations.
-    validate_start: also judge the validation images before the first step.
+    validate_start: also judge the validation images before the first step. That validation is in the curves alone: it
+        is no reason to stop, and not among the ten highest.
     schedule: "cosine": linear growth for `warmup` steps, then half a cosine to 0, with PyTorch's momentum; "step":
         divided by 10 every `drop_every` steps, with Caffe's momentum.
     drop_every: steps between two drops of the rate; needed by schedule "step".

@@ -192,8 +192,14 @@ class Study:
 
     def part(self, split: str, task: str) -> Part:
         """What a letter of a split stands for, its data set named."""
-        part = self.splits[split][task] if split in self.splits else Part()
+        if split not in self.splits:
+            return self._own_data
+        part = self.splits[split][task]
         return part if part.data else replace(part, data=self.data)
+
+    @cached_property
+    def _own_data(self) -> Part:
+        return Part(self.data)  # one for all: `results` asks for it 20,000 times
 
     @cached_property
     def data_sets(self) -> tuple[str, ...]:

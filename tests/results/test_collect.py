@@ -13,7 +13,7 @@ from waiting import LIMIT
 
 from transferability.files import Refused, read_json, write_json
 from transferability.results import collect as collecting
-from transferability.results.table import COLUMNS, CURVES, full_names, read_results
+from transferability.results.table import COLUMNS, CURVES, full_names, read_curves, read_results
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import study_folder
 from transferability.runs.result import read_result
@@ -49,6 +49,23 @@ def test_a_row_says_what_the_result_says(roots: Path) -> None:
     lines = [line.split(",") for line in folder.curves.read_text().splitlines()]
     assert lines[0] == CURVES and len(lines) == 1 + len(study.networks)
     assert lines[1] == ["tiny", "random-0", "baseA", "0", "12", "96", "0.01", "0.5", "0.9", "1.5", "1.2", "0.6", "30.0"]
+
+
+def test_the_validation_before_the_first_step_is_in_the_curves_and_not_counted(roots: Path) -> None:
+    study = whole_study()
+    write_results(study)
+    folder = study_folder(study.name)
+    name = study.networks[0].name
+    result = read_json(folder.result(name))
+    series = {key: [value[0], *value] for key, value in result["series"].items()}
+    result["series"] = series | {"step": [0, 12], "train_loss": [None, 1.2], "train_top1": [None, 0.6]}
+    write_json(folder.result(name), result)
+    assert collect(study) == []
+    assert read_results(folder.results)["validations"].tolist() == [1] * len(study.networks)
+    lines = folder.curves.read_text().splitlines()
+    assert lines[1] == "tiny,random-0,baseA,0,0,0,0.01,0.5,0.9,1.5,,,30.0"
+    curves = read_curves(folder.curves)
+    assert curves["step"].tolist()[:2] == [0, 12] and curves["train_loss"].isna().tolist()[:2] == [True, False]
 
 
 def test_results_of_before_weights_took_all_bits_are_read(roots: Path) -> None:

@@ -131,11 +131,13 @@ def test_a_table_reads_the_same_however_it_was_written(how: str, original: Path,
 @pytest.mark.parametrize("how", ["NA", "tabs in UTF-16", "decimal commas", "a line for spreadsheets", "quoted"])
 def test_curves_read_the_same_however_they_were_written(how: str, tmp_path: Path) -> None:
     original, other = tmp_path / "curves.csv", tmp_path / "mine.csv"
-    lines = [f"demo,random-0,{name},0,{rest}\n" for name in ("baseB", "A3B+") for rest in ("6,2.75,1234.5", "12,2.5,")]
+    validations = ("6,48,0.25,2.75,1234.5", "12,96,0.5,2.5,")
+    lines = [f"demo,random-0,{name},0,{rest}\n" for name in ("baseB", "A3B+") for rest in validations]
     write_lines(original, DRAWN, lines)
     REWRITTEN[how](original, other)
     EQUAL(read_curves(other), read_curves(original))
     assert read_curves(other)["val_loss"].tolist() == [2.75, 2.5] * 2
+    assert read_curves(other)["val_top1"].tolist() == [0.25, 0.5] * 2
     assert read_curves(other)["train_loss"].isna().tolist() == [False, True] * 2
 
 

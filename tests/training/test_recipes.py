@@ -211,3 +211,28 @@ def test_the_validation_before_the_first_step(roots: Path, packed: PackedImages)
                 train(study, replace(PLAIN, checkpoint_minutes=0.0), groups=[["baseA"]])
         train(study, PLAIN, groups=[["baseA"]])
     assert outcome("residual", "baseA") == outcome("residual", "baseA", roots / "whole")
+
+
+def test_the_validation_before_the_first_step_is_no_reason_to_stop(roots: Path, packed: PackedImages) -> None:
+    """A rate so small that no held-out image is ever judged otherwise: the first validation would be the best."""
+    recipe = replace(RECIPE, steps=24, validate_every=4, rate=1e-9, stop="inner", patience=2)
+    train(tiny_study(["baseA"], recipe, name="without"))
+    train(tiny_study(["baseA"], replace(recipe, validate_start=True)))
+    plain, result = outcome("without", "baseA"), outcome("tiny", "baseA")
+    assert plain.series["step"] == [4, 8, 12] and result.series["step"] == [0, 4, 8, 12]
+    assert len(set(result.series["inner_top1"])) == 1
+    assert result.result["steps"] == plain.result["steps"] == 4
+    assert all(torch.equal(value, result.weights[key]) for key, value in plain.weights.items())
+
+
+def test_several_processes_validate_before_the_first_step_once(roots: Path, packed: PackedImages) -> None:
+    names = ["baseA", "A1A"]
+    train(tiny_study(names, replace(RECIPE, validate_start=True)))
+    (roots / "runs").rename(roots / "one")
+    train_in_processes(roots, write_experiment(roots / "study.py", names, validate_start=True), *names)
+    for name in names:
+        one, several = outcome("tiny", name, roots / "one"), outcome("tiny", name)
+        assert several.series["step"] == one.series["step"] == [0, 6, 12]
+        assert several.series["val_images"] == one.series["val_images"]
+        assert several.series["val_loss"][0] == pytest.approx(one.series["val_loss"][0], rel=1e-6)
+        assert several.series["train_loss"][0] is None

@@ -210,7 +210,8 @@ def cnn(kind: str) -> Architecture:
     """CNN-F, CNN-M or CNN-S (fast, medium, slow) of Chatfield et al. 2014, table 1: 224 pixels, 1,000 outputs there.
 
     # Paper: pooling is said to be of factor 2 or 3; the windows (3x3, in CNN-S 3x3 with stride 3 and 2x2) are those of
-    # the authors' models for Caffe. Local response normalisation has CaffeNet's constants (theirs: k 2, alpha 5e-4).
+    # the authors' models for Caffe. Local response normalisation comes after the pooling and has CaffeNet's constants
+    # (theirs: before it, k 2, alpha 5e-4).
     """
     if kind not in ("F", "M", "S"):
         raise Refused(f"no network CNN-{kind}; write F (fast), M (medium) or S (slow)")

@@ -121,7 +121,7 @@ def _row(result: Result) -> tuple[object, ...]:
     derived = {
         "rule": parse(result.network.partition("@")[0]).rule,
         "recipe": result.recipe["name"],
-        "validations": len(result.series["step"]),
+        "validations": sum(step > 0 for step in result.series["step"]),
         "git_commit": result.provenance["git_commit"],
     }
     return CELLS({**vars(result), **derived})

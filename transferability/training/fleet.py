@@ -619,8 +619,11 @@ class FleetModule(L.LightningModule):
         return accuracies
 
     def _stops(self, index: int) -> bool:
-        """Whether a network's accuracy on held-out images has not grown for too long; keeps its best state."""
-        if not self.recipe.stop:
+        """Whether a network's accuracy on held-out images has not grown for too long; keeps its best state.
+
+        The validation before the first step does not count: a network is the same with it and without it.
+        """
+        if not self.recipe.stop or not self.step:
             return False
         rows = self.series[self.fleet.networks[index].name]
         best, accuracy = self.best.get(index), rows[-1]["inner_map" if self.several_labels else "inner_top1"]

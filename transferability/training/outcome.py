@@ -40,7 +40,7 @@ def network_result(
     treatment, series = network.treatment, module.series[network.name]
     diverged, best = int(module.diverged_at[index]), module.best.get(index)
     last = series[-1 if best is None else best.row]  # the row that counts
-    accuracies = sorted(row["val_top1"] for row in series)
+    accuracies = sorted(row["val_top1"] for row in series if row["step"])
     images = int(series[-1]["step"]) * module.recipe.batch
     return Result(
         name=network.name,

@@ -70,5 +70,6 @@ def quiet() -> None:
         "broadcast_buffers. is deprecated",
         "all_gather is deprecated",
         "in eval mode at the start of training",  # norms of frozen layers
+        "was called before the ``update`` method",  # tallies of training, at the validation before the first step
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")
