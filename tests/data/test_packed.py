@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import write_tiny
 from waiting import LIMIT
 
 from transferability.classes import ImageClass, ilsvrc_classes
@@ -28,7 +29,7 @@ from transferability.data.packed import (
     verify_at_first_use,
     write_packed,
 )
-from transferability.files import Refused
+from transferability.files import Refused, read_json, write_json
 
 
 def make(folder: Path, size: int = 8, seed: int = 0) -> PackedImages:
@@ -328,3 +329,11 @@ def test_the_classes_of_the_demo_and_of_ilsvrc_are_known_before(tmp_path: Path) 
         assert known_classes(tmp_path / name) == ilsvrc_classes()
     demo = known_classes(tmp_path / "demo")
     assert demo is not None and len(demo) == 40 and demo[0] == ImageClass(0, "d00_gear", "gear", "man-made")
+
+
+def test_a_manifest_whose_list_of_unreadable_images_is_none_is_damaged(tmp_path: Path) -> None:
+    packed = write_tiny(tmp_path / "tiny")
+    manifest = read_json(packed.folder / "manifest.json")
+    write_json(packed.folder / "manifest.json", manifest | {"skipped": -1})
+    with pytest.raises(Refused, match="is damaged"):
+        open_packed(packed.folder)

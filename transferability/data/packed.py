@@ -102,6 +102,7 @@ def open_packed(folder: Path) -> PackedImages:
             _check_file(folder / name, manifest["files"][name])
         size, checksum = int(manifest["size"]), str(manifest["checksum"])
         domains = tuple(str(name) for name in manifest.get("domains", []))
+        list(manifest.get("skipped", []))  # `describe` counts them
         if checksum != content_checksum(manifest["files"], domains):
             raise Refused(
                 f"{folder / 'manifest.json'} has changed since it was packed; delete the folder and pack again"
