@@ -88,7 +88,7 @@ def test_other_texts_are_refused(text: str, why: str) -> None:
         ("B8B", "B8B: all 8 layers are frozen"),
         ("A8B", "A8B: all 8 layers are frozen"),
         ("R8B", "R8B: all 8 layers are frozen"),
-        ("W3A", "W3A: the split has no task W, only A, B"),
+        ("A3W", "A3W: the split has no task W, only A, B"),
         ("A3W", "A3W: the split has no task W"),
         ("baseW", "baseW: the split has no task W"),
     ],

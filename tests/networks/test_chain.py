@@ -560,7 +560,9 @@ def test_the_command_refuses_in_one_line() -> None:
 
     with pytest.raises(Refused) as error:
         network_of("resnet18", None, False)
-    assert "write caffenet, torchvision:NAME, timm:NAME or an experiment file; the nearest" in str(error.value)
+    assert "write caffenet, cnn-f, cnn-m, cnn-s, torchvision:NAME, timm:NAME or an experiment file; the near" in str(
+        error.value
+    )
     assert "torchvision:resnet18" in str(error.value)
     with pytest.raises(Refused, match="--points: the layers of caffenet are given one by one; leave --points out"):
         network_of("caffenet", None, True)
