@@ -7,7 +7,6 @@ between each rule and fine-tuning at the full rate, at the same n. The table tha
 intervals over units (split x seed, both directions averaged first), from three units on; the shaded band is one point.
 """
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -17,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from transferability.plots import command, style
 from transferability.plots.style import PLAIN, Look, Page
-from transferability.plots.tables import Drawn, NotDrawn, Table, groups, means
+from transferability.plots.tables import Drawn, NotDrawn, Table, groups, lines_of_cells, means, with_half_width
 from transferability.results.statistics import MARGIN, mean_of, verdict
 from transferability.splits import group_title
 
@@ -59,20 +58,11 @@ def lines_of(rows: pd.DataFrame, treatments: Sequence[str], group: str) -> tuple
             members = rows[(rows["treatment"] == treatment) & (rows["n"] == n)]
             if len(members):
                 of = [mean_of(members, column) for column in ("difference", "beside")]
-                spelled = [(_spelled(mean.value, mean.high), verdict(mean)) for mean in of]
+                spelled = [(with_half_width(mean), verdict(mean)) for mean in of]
                 if treatment == FULL:
                     spelled[1] = ("", "")
                 cells.append((treatment, str(n), *spelled[0], *spelled[1], str(of[0].units)))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
-    return (f"{group_title(group)}: differences in points", *lines)
-
-
-def _spelled(value: float, high: float) -> str:
-    """A difference in points, with the half-width of its interval if it has one: +1.2 ± 0.8."""
-    if math.isnan(value):
-        return "–"
-    return f"{100 * value:+.1f}" + ("" if math.isnan(high) else f" ± {100 * (high - value):.1f}")
+    return (f"{group_title(group)}: differences in points", *lines_of_cells(cells))
 
 
 def panels(rows: pd.DataFrame, looks: dict[str, Look], title: str, page: Page) -> Figure:

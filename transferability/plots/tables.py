@@ -1,5 +1,6 @@
 """What figures are drawn from and what drawing returns: tables of networks, their means, the names of the missing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,20 @@ def last_cut(rows: pd.DataFrame) -> int:
 def span(first: int, last: int, dash: str = " to ") -> str:
     """A range of n: "n = 1 to 7", or "n = 1"."""
     return f"n = {first}" if first == last else f"n = {first}{dash}{last}"
+
+
+def with_half_width(mean: results.Mean, factor: float = 100, digits: int = 1) -> str:
+    """A mean of differences, with the half-width of its interval if it has one: +1.2 ± 0.8; in points, unless told."""
+    if math.isnan(mean.value):
+        return "–"
+    half = "" if math.isnan(mean.high) else f" ± {factor * (mean.high - mean.value):.{digits}f}"
+    return f"{factor * mean.value:+.{digits}f}{half}"
+
+
+def lines_of_cells(cells: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Rows of cells as lines of text with aligned columns, to print below a figure's name."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return tuple("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells)
 
 
 def depth_of(rows: pd.DataFrame) -> int:

@@ -11,7 +11,6 @@ intervals over units, from three units on.
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,10 @@ from matplotlib.lines import Line2D
 
 from transferability.plots import command, style
 from transferability.plots.style import PLAIN, Look, Page
-from transferability.plots.tables import Drawn, NotDrawn, groups, means
+from transferability.plots.tables import Drawn, NotDrawn, groups, lines_of_cells, means, with_half_width
 from transferability.results import table
 from transferability.results.benefits import MEASURES, Course, benefits, courses, summary
-from transferability.results.statistics import Mean, networks
+from transferability.results.statistics import networks
 from transferability.splits import group_title
 
 MOST_PANELS = 4
@@ -85,19 +84,11 @@ def lines_of(measured: pd.DataFrame, group: str) -> tuple[str, ...]:
     for (_, treatment, n), of in summary(measured).items():
         reached = of["reached"]
         count = round(float(measured[(measured["treatment"] == treatment) & (measured["n"] == n)]["reached"].sum()))
-        points = [_spelled(of[measure], 100, 1) for measure in (*MEASURES[:3], "slope", "asymptote")]
-        saved = [_spelled(of[measure], 1, 0) for measure in ("steps saved", "images saved")]
+        points = [with_half_width(of[measure]) for measure in (*MEASURES[:3], "slope", "asymptote")]
+        saved = [with_half_width(of[measure], 1, 0) for measure in ("steps saved", "images saved")]
         cells.append((treatment, str(n), *points, f"{count} of {reached.networks}", *saved, str(reached.units)))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     heading = f"{group_title(group)}: minus the base; accuracies in points, slope in points per epoch"
-    return (heading, *("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells))
-
-
-def _spelled(mean: Mean, factor: float, digits: int) -> str:
-    if math.isnan(mean.value):
-        return "–"
-    half = "" if math.isnan(mean.high) else f" ± {factor * (mean.high - mean.value):.{digits}f}"
-    return f"{factor * mean.value:+.{digits}f}{half}"
+    return (heading, *lines_of_cells(cells))
 
 
 def panels(

@@ -17,6 +17,7 @@ from transferability.data.tasks import Task
 from transferability.recipe import BEST_NEEDS, BEST_OF
 from transferability.runs.machine import Machine
 from transferability.runs.result import Result
+from transferability.study import Network
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice
 
@@ -26,6 +27,26 @@ def majority_class_accuracy(task: Task) -> float:
     labels = task.validation_images().labels
     counts = np.bincount(labels) if labels.ndim == 1 else (labels == 1).sum(axis=0)
     return float(counts.max() / len(labels))
+
+
+def named(study: str, network: Network) -> dict[str, Any]:
+    """The fields of a result that say which network it is of."""
+    treatment = network.treatment
+    return {
+        "name": network.name,
+        "study": study,
+        "split": network.split,
+        "network": network.short_name,
+        "kind": treatment.kind,
+        "source": treatment.source,
+        "target": treatment.target,
+        "n": treatment.n,
+        "preserved": treatment.preserved,
+        "plus": treatment.plus,
+        "images_per_class": network.images_per_class,
+        "variant": network.variant,
+        "seed": network.seed,
+    }
 
 
 def network_result(
@@ -43,19 +64,7 @@ def network_result(
     accuracies = sorted(row["val_top1"] for row in series if row["step"])
     images = int(series[-1]["step"]) * module.recipe.batch
     return Result(
-        name=network.name,
-        study=study,
-        split=network.split,
-        network=network.short_name,
-        kind=treatment.kind,
-        source=treatment.source,
-        target=treatment.target,
-        n=treatment.n,
-        preserved=treatment.preserved,
-        plus=treatment.plus,
-        images_per_class=network.images_per_class,
-        variant=network.variant,
-        seed=network.seed,
+        **named(study, network),
         diverged_at=diverged if diverged >= 0 else None,
         val_top1=last["val_top1"],
         val_top5=last["val_top5"],

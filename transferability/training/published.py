@@ -25,7 +25,8 @@ from transferability.runs.result import Result, write_result
 from transferability.study import Network, Study, record
 from transferability.trained.normalisation import read_normalisation, write_normalisation
 from transferability.trained.published import fitted, read_origin, resize_side
-from transferability.training.outcome import majority_class_accuracy, provenance
+from transferability.training.losses import hits
+from transferability.training.outcome import majority_class_accuracy, named, provenance
 
 
 class Scores(NamedTuple):
@@ -85,6 +86,8 @@ def images_at_hand(study: Study, network: Network, data: Path) -> tuple[Task | N
         task.validation_images()
     except Refused as error:
         return None, str(error)
+    if task.has_several_labels:
+        return None, f"{folder.name} has images of several classes"
     if task.packed.size < study.architecture.crop:
         return None, f"{folder.name} has images of {task.packed.size} pixels, it sees {study.architecture.crop}"
     if outputs_of(task.packed, task.classes, published.classes) is None:
@@ -130,35 +133,22 @@ def validated(study: Study, network: Network, folder: StudyFolder, weights: dict
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in layers:
             x = layer(x)
-        hits = x.topk(min(5, published.classes), dim=1).indices == labels[:, None]
+        first, of_five = hits(x, labels)
         loss = float(F.cross_entropy(x, labels, reduction="sum"))
-        sums += (float(hits[:, 0].sum()), float(hits.sum()), loss)
+        sums += (float(first.sum()), float(of_five.sum()), loss)
         images += len(labels)
     top1, top5, mean_loss = (sums / images).tolist()
     return Scores(top1, top5, mean_loss, images)
 
 
 def _result(study: Study, network: Network, scores: Scores | None, about: dict[str, object]) -> Result:
-    treatment = network.treatment
     top1, top5, loss, images = scores or (None, None, None, 0)
     row = {"step": 0, "rate": 0.0, "train_loss": None, "train_top1": None, "val_loss": loss, "val_top1": top1}
     row |= {"val_top5": top5, "val_images": images, "seconds": 0.0}
     published = network.recipe
     assert isinstance(published, Published)
     return Result(
-        name=network.name,
-        study=study.name,
-        split=network.split,
-        network=network.short_name,
-        kind=treatment.kind,
-        source="",
-        target=treatment.target,
-        n=0,
-        preserved=0,
-        plus="",
-        images_per_class=None,
-        variant=network.variant,
-        seed=network.seed,
+        **named(study.name, network),
         diverged_at=None,
         val_top1=top1,
         val_top5=top5,
