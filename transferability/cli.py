@@ -624,7 +624,8 @@ def results(
         raise Refused("--csv --latex: write one of them")
     form = "csv" if csv else "latex" if latex else "text"
     _collect(study, study.select(only or ()), study_folder(study.name), form)
-    gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
+    if "triton" not in sys.modules:  # its objects have to be released, or it prints thirty lines about leaks
+        gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 
 @app.command()

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import _copy_attr
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.flop_counter import FlopCounterMode
 
 from transferability.draws import normal
 from transferability.files import Refused, in_words
@@ -381,6 +380,8 @@ def empty_layers(chain: Chain, classes: int) -> Iterator[tuple[str, CutLayer]]:
 
 def measured_facts(chain: Chain, classes: int) -> tuple[LayerFacts, ...]:
     """What each layer is and costs, measured; `facts.layer_facts` keeps it."""
+    from torch.utils.flop_counter import FlopCounterMode  # it loads triton: half a second
+
     checked_layers(chain)
     x = torch.zeros(2, 3, chain.crop, chain.crop).to(memory_format=torch.channels_last)
     measured = []
