@@ -49,6 +49,7 @@ COLUMNS: dict[str, type] = {
     "val_top5": float,
     "val_class_top1": float,  # final, the mean over classes
     "val_map": float,  # final mean average precision, where images have several labels; else empty
+    "val_auc": float,  # final mean area under the ROC curves, where the recipe asks for it; else empty
     "val_loss": float,
     "train_loss": float,
     "train_top1": float,
@@ -62,10 +63,10 @@ COLUMNS: dict[str, type] = {
     "git_commit": str,
 }
 # Columns that tables of earlier versions lack: they are empty then.
-LATER = ("layer", "rule", "val_class_top1", "val_map", "training_images")
+LATER = ("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images")
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
-ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1")
+ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "val_auc", "train_top1")
 
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]
