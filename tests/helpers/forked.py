@@ -55,15 +55,17 @@ def start(script: Path | None, *words: object, environment: Mapping[str, str] = 
     return Started(process, output, errors)
 
 
-def start_together(processes: int, *words: object, environment: Mapping[str, str], folder: Path) -> list[Started]:
-    """Starts the command line in several processes that train together: with what torchrun says to each of them."""
+def start_together(
+    processes: int, script: Path | None, *words: object, environment: Mapping[str, str], folder: Path
+) -> list[Started]:
+    """`start` in several processes that train together: with what torchrun says to each of them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(processes), "GROUP_RANK": "0"}
     shared |= {"TORCHELASTIC_RUN_ID": "tests", "LOCAL_WORLD_SIZE": str(processes)}
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-    return [start(None, *words, environment={**environment, **shared, **rank}, folder=folder) for rank in ranks]
+    return [start(script, *words, environment={**environment, **shared, **rank}, folder=folder) for rank in ranks]
 
 
 def fork_workers(monkeypatch: pytest.MonkeyPatch) -> None:

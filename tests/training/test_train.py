@@ -518,7 +518,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def train_in_processes(root: Path, file: Path, *names: str, devices: int = 2) -> None:
     """Trains networks of an experiment file, each fleet in several processes, which have to end well."""
     ranks = start_together(
-        devices, *words_of(file, *names, devices=devices), environment=environment(root), folder=root
+        devices, None, *words_of(file, *names, devices=devices), environment=environment(root), folder=root
     )
     for code, _, errors in [rank.ended() for rank in ranks]:
         assert code == 0, errors
@@ -581,7 +581,7 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
         return file, [roots / f"{step}-{rank}" for rank in range(2)]
 
     file, both = stay(50)
-    ranks = start_together(2, *words_of(file, "baseA"), environment=environment(roots), folder=roots)
+    ranks = start_together(2, None, *words_of(file, "baseA"), environment=environment(roots), folder=roots)
     wait_for("both", lambda: any(rank.has_ended for rank in ranks) or all(file.exists() for file in both))
     assert not any(rank.has_ended for rank in ranks), [rank.ended() for rank in ranks]
     os.kill(int(both[1].read_text()), signal.SIGUSR1)
