@@ -13,6 +13,9 @@
             lock                              who trains the network now
             wandb/                            the network's W&B runs
         means/<split>-<task>-<pixels>.npz     mean image of a task
+        features/<network>-<digest>/          features of images, for readouts
+            about.json                        what they depend on
+            <part>-<view>/<layer>-<pooling>/<block>.safetensors
         fleets/<first network>/               a started fleet, until it is done
             fleet.json  checkpoint.pt  progress.json  failed.json
         submissions/<k>.json                  the fleets of the k-th submission to SLURM
@@ -98,6 +101,10 @@ class StudyFolder:
 
     def mean(self, task: str, pixels: int) -> Path:
         return self.root / "means" / f"{task}-{pixels}.npz"
+
+    def features(self, network: str, digest: str) -> Path:
+        """Features of images by one network. digest: of what they depend on."""
+        return self.root / "features" / f"{network.replace('/', '.')}-{digest}"
 
     @property
     def fleets(self) -> Path:
