@@ -314,6 +314,11 @@ class Fleet:
         return isinstance(self.networks[0].recipe, Readout)
 
     @property
+    def trains(self) -> bool:
+        """Whether layers are trained, in steps."""
+        return isinstance(self.networks[0].recipe, Recipe)
+
+    @property
     def split(self) -> str:
         return self.networks[0].split
 
@@ -381,7 +386,7 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
     groups: dict[tuple[Any, ...], list[Network]] = {}
     for network in sorted(networks, key=lambda network: network.order):
         # Readouts of one network share its features, whatever is fitted to them.
-        how = network.source_name or "R" if isinstance(network.recipe, Readout) else network.recipe
+        how = (network.source_name, network.treatment.n > 0) if isinstance(network.recipe, Readout) else network.recipe
         key = (network.stage, network.split, network.stream, isinstance(network.recipe, Readout), how)
         groups.setdefault(key, []).append(network)
     divided = []
@@ -540,7 +545,9 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
 def _allowed_fields(error: BaseException) -> str:
     """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    classes = {kind.__name__: kind for kind in (Recipe, Published, Readout, Study, Network, Architecture, Chain, Conv, Linear)}
+    classes = {
+        kind.__name__: kind for kind in (Recipe, Published, Readout, Study, Network, Architecture, Chain, Conv, Linear)
+    }
     if match is None or match[1] not in classes:
         return ""
     names = [field.name for field in dataclasses.fields(classes[match[1]])]

@@ -25,6 +25,7 @@ from transferability.runs.result import read_result
 from transferability.study import Network, Study, record
 
 FORMAT = 1
+AGAIN = "remove it, and run the same command again"
 BLOCK = 512  # images of a packed set that one file is about
 SPARE_BYTES = 2**28  # of a disk that features do not fill
 # A side that HOG's cells divide, and the numbers that it gives (`training/handmade.py`).
@@ -186,8 +187,8 @@ def rows_in(file: Path) -> np.ndarray:
 
     if not file.exists():
         return np.empty(0, np.int64)
-    with refusing_damage(file, "remove it, and run the same command again"), safetensors.safe_open(file, "np") as open_:
-        return open_.get_tensor("rows")
+    with refusing_damage(file, AGAIN), safetensors.safe_open(file, "np") as mapped:
+        return mapped.get_tensor("rows")
 
 
 def read_features(folder: Path, place: Place, rows: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -203,9 +204,9 @@ def read_features(folder: Path, place: Place, rows: Sequence[int] | np.ndarray) 
         places = np.searchsorted(known, rows[here])
         if not len(known) or (known[np.minimum(places, len(known) - 1)] != rows[here]).any():
             raise Missing(f"{file} does not hold the features of all images; run the study to compute them")
-        with refusing_damage(file, "remove it, and run the same command again"):
-            with safetensors.safe_open(file, "np") as open_:  # mapped into memory
-                block = open_.get_tensor("features")
+        # Mapped into memory.
+        with refusing_damage(file, AGAIN), safetensors.safe_open(file, "np") as mapped:
+            block = mapped.get_tensor("features")
         if features is None:
             features = np.empty((len(rows), block.shape[1]), np.float32)
         features[here] = block[places]
@@ -265,9 +266,8 @@ def room(study: Study, folder: StudyFolder, networks: Sequence[Network], tasks: 
     if missing > free - SPARE_BYTES:
         raise Refused(
             f"the features that readouts of study {study.name!r} read take {human_bytes(missing)}, and "
-            f"{human_bytes(free)} are free in {folder.root}; make room, ask for fewer layers (--only), or pool them more"
+            f"{human_bytes(free)} are free in {folder.root}; make room, ask for fewer layers, or pool them more"
         )
-    return (
-        f"features: {layers} layers, up to {images:,} images each, take {human_bytes(total)} in {folder.root}"
-        + (f", of which {human_bytes(missing)} are still to be computed" if 0 < missing < total else "")
+    return f"features: {layers} layers, up to {images:,} images each, take {human_bytes(total)} in {folder.root}" + (
+        f", of which {human_bytes(missing)} are still to be computed" if 0 < missing < total else ""
     )

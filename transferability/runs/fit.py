@@ -100,7 +100,9 @@ def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.nd
     least = recipe.folds if recipe.needs_folds else 1
     if recipe.trained_on == "target" and counts.min() < least:
         few = int(counts.argmin())
-        fewer = f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"
+        fewer = (
+            f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"
+        )
         raise Refused(
             f"{network.name}: class {task.class_names[few]!r} has {counts[few]} training images, "
             f"{fewer if counts[few] else 'and nothing can be learned of it: leave it out'}"

@@ -9,6 +9,7 @@
         <split>/<treatment>/seed-<s>/
             result.json                       written last: a network is done if and only if this file exists
             weights.safetensors               final weights: always of bases, of other networks on request
+            predictions.npz                   of a readout: what it says of each validation image
             normalisation.npz                 of a published base: mean and scale of its input
             lock                              who trains the network now
             wandb/                            the network's W&B runs
@@ -98,6 +99,10 @@ class StudyFolder:
     def normalisation(self, name: str) -> Path:
         """What the images of a published base have to go through."""
         return self.root / name / "normalisation.npz"
+
+    def predictions(self, name: str) -> Path:
+        """What a readout says of each validation image."""
+        return self.root / name / "predictions.npz"
 
     def mean(self, task: str, pixels: int) -> Path:
         return self.root / "means" / f"{task}-{pixels}.npz"

@@ -206,5 +206,5 @@ def vectors(output: Tensor, sheet: Sheet) -> np.ndarray:
     elif len(shape) == 3:
         output = output.permute(0, 3, 1, 2) if is_channels_last(shape) else output
         if sheet.pooling != "flat":
-            output = F.adaptive_avg_pool2d(output.contiguous(), recipe.pooled_shape(shape)[1:])
+            output = F.adaptive_avg_pool2d(output, recipe.pooled_shape(shape)[1])
     return np.array(output.flatten(1).cpu().numpy(), np.float32)  # a copy: the next layer may write into its input

@@ -116,7 +116,9 @@ class Problems:
         return curvatures.mean(0, keepdim=True)
 
 
-def fit(basis: Basis, problems: Problems, penalty: float, start: Tensor | None = None, tolerance: float = TOLERANCE) -> Tensor:
+def fit(
+    basis: Basis, problems: Problems, penalty: float, start: Tensor | None = None, tolerance: float = TOLERANCE
+) -> Tensor:
     """(r + 1, P, K): the weights of each problem; the last row is b. penalty: C. start: weights to begin with."""
     count, outputs = problems.targets.shape[1:]
     shape = (basis.images.shape[1], count, outputs)

@@ -88,7 +88,7 @@ def train_fleet(
             if fleet.is_published:
                 _fetch(training)
             elif fleet.is_readout:
-                _read_out(training, report)
+                _read_out(training, Listeners(report, preempted, grip))
             else:
                 _train(training, Listeners(report, preempted, grip))
         except (Lost, Preempted):  # another process trains these networks now, or will go on; nothing has failed
@@ -122,10 +122,10 @@ def _fetch(training: FleetTraining) -> None:
     meet()
 
 
-def _read_out(training: FleetTraining, report: Callable[[int], None]) -> None:
+def _read_out(training: FleetTraining, listeners: Listeners) -> None:
     """Fits the classifiers of a fleet of readouts. One process does it."""
     if training.first:
-        read_out(training.study, training.fleet, training.folder, training.data, training.machine, report)
+        read_out(training.study, training.fleet, training.folder, training.data, training.machine, listeners)
         remove_fleet(training.folder, training.fleet.name)
     meet()
 

@@ -4,7 +4,7 @@
 2014, section 2.2 (C+F). `sixteen`: Razavian et al. 2014, section 3.1: the image, five crops of 4/9 of its area, two
 turned ones, and all mirrored.
 
-# Paper: Razavian et al. do not say by how much they turn images: here by 15 degrees, what is beyond the edge mirrored in.
+# Paper: Razavian et al. do not say by how much they turn images. Here by 15 degrees, the image mirrored at its edges.
 """
 
 import math
