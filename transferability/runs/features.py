@@ -19,7 +19,7 @@ from transferability.data.packed import PackedImages, human_bytes
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Missing, Refused, refusing_damage, write_atomically
 from transferability.networks.facts import layer_facts
-from transferability.readout import VIEWS, Readout
+from transferability.readout import PENALISED, VIEWS, Readout
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
 from transferability.study import Network, Study, record
@@ -271,3 +271,36 @@ def room(study: Study, folder: StudyFolder, networks: Sequence[Network], tasks: 
     return f"features: {layers} layers, up to {images:,} images each, take {human_bytes(total)} in {folder.root}" + (
         f", of which {human_bytes(missing)} are still to be computed" if 0 < missing < total else ""
     )
+
+
+# Of the classifiers, for a first estimate: iterations per penalty, and an eigendecomposition's operations over n³.
+ITERATIONS, EIGEN = 20, 10
+
+
+def reading_operations(study: Study, networks: Sequence[Network], tasks: Tasks) -> tuple[float, float]:
+    """Floating-point operations of the passes over the images, and roughly of the classifiers of `networks`."""
+    facts = layer_facts(study.architecture, 1000)
+    forward = 0.0
+    for asked in wanted(study, tasks, networks).values():
+        by_view: dict[tuple[str, str], tuple[int, int]] = {}
+        for place, rows in asked.rows.items():
+            n, count = by_view.get((place.part, place.view), (0, 0))
+            by_view[place.part, place.view] = max(n, place.sheet.n), max(count, len(rows))
+        forward += sum(count * sum(fact.operations for fact in facts[:n]) for n, count in by_view.values())
+    fits = 0.0
+    factored: set[tuple[Any, ...]] = set()
+    for network in networks:
+        recipe = network.recipe
+        if not isinstance(recipe, Readout):
+            continue
+        task = tasks.target(network)
+        images = len(VIEWS[recipe.train_views]) * len(training_images(network, tasks).rows)
+        rank = min(images, numbers_of(study, network))
+        key = (read_network(network), network.stream, sheet_of(network), recipe.transforms, recipe.train_views)
+        if key not in factored:
+            factored.add(key)
+            fits += 2 * images * numbers_of(study, network) * rank + EIGEN * rank**3
+        if recipe.classifier in PENALISED:
+            problems = len(task.classes) * (1 + recipe.folds * len(recipe.penalties) * recipe.needs_folds)
+            fits += ITERATIONS * 4 * images * rank * problems
+    return forward, fits

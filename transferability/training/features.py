@@ -17,9 +17,9 @@ from torch import Tensor
 
 from transferability.data.stream import TaskImages, task_images
 from transferability.data.tasks import ChosenImages, Normalisation, Tasks
-from transferability.files import write_json
+from transferability.files import Missing, Refused, write_atomically, write_json
 from transferability.networks.layers import build, copy, draw
-from transferability.readout import Readout, is_channels_last
+from transferability.readout import VIEWS, Readout, is_channels_last
 from transferability.runs.features import (
     Place,
     Sheet,
@@ -27,8 +27,13 @@ from transferability.runs.features import (
     blocks,
     dependence,
     features_folder,
+    part_of,
+    read_features,
     readout_of,
+    room,
     rows_in,
+    sheet_of,
+    training_images,
     wanted,
     write_block,
 )
@@ -208,3 +213,39 @@ def vectors(output: Tensor, sheet: Sheet) -> np.ndarray:
         if sheet.pooling != "flat":
             output = F.adaptive_avg_pool2d(output, recipe.pooled_shape(shape)[1])
     return np.array(output.flatten(1).cpu().numpy(), np.float32)  # a copy: the next layer may write into its input
+
+
+# ------------------------------------------------------------------------------------------ for users
+
+
+def write_features(study: Study, network: Network, folder: StudyFolder, data: Path, file: Path) -> str:
+    """Writes what a readout is fitted to and judged on, before its transforms; what was written, in one line.
+
+    OUT.npz has for train and val: NAME_features (images, numbers) float32, or (images, views, numbers) where there are
+    several; NAME_labels; NAME_rows, places in the packed set; and classes, their names. Refused: a network that is no
+    readout, or whose source is not trained.
+    """
+    if not isinstance(network.recipe, Readout):
+        raise Refused(f"{network.name} is no readout: say in the study which layer is read, as Readout(…) does")
+    if file.suffix != ".npz":
+        raise Refused(f"{file}: write a name that ends with .npz")
+    tasks = Tasks(study, data)
+    room(study, folder, [network], tasks)
+    try:
+        place = make_features(study, network, folder, tasks, torch.device("cpu"))
+    except Missing as error:
+        raise Refused(f"{network.source_name} is not trained yet ({error}); `transferability run` it first") from None
+    task, sheet, recipe = tasks.target(network), sheet_of(network), readout_of(network)
+    content: dict[str, np.ndarray] = {"classes": np.array(task.class_names)}
+    for name, chosen, views in (
+        ("train", training_images(network, tasks), recipe.train_views),
+        ("val", task.validation_images(), recipe.test_views),
+    ):
+        part = part_of(task.packed, chosen)
+        seen = [read_features(place, Place(part, view, sheet), chosen.rows) for view in VIEWS[views]]
+        content[f"{name}_features"] = seen[0] if len(seen) == 1 else np.stack(seen, 1)
+        content |= {f"{name}_labels": chosen.labels, f"{name}_rows": chosen.rows}
+    with write_atomically(file) as handle:
+        np.savez(handle, **content)  # type: ignore[arg-type]
+    shapes = [content[f"{name}_features"].shape for name in ("train", "val")]
+    return f"{file}: {network.name}, training features {shapes[0]}, validation features {shapes[1]}"
