@@ -252,6 +252,15 @@ def pack(
         str | None,
         typer.Option(help="What the outer of nested folders are: classes or domains.", show_default="as they look"),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="NETWORK",
+            help="Size, centre crop and filter as published weights want them: torchvision:resnet18, timm:NAME; "
+            "--size may differ.",
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
 ) -> None:
     """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
@@ -260,6 +269,11 @@ def pack(
     from transferability.data.packed import describe
 
     options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout)
+    if network is not None:
+        from transferability.trained.published import images_for
+
+        wanted = images_for(network)
+        options = replace(options, size=size or wanted.resize, squash=False, resampling=wanted.resampling)
     print(describe(pack_images(source, destination, options)))
 
 
@@ -452,7 +466,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
     from transferability.launch.slurm import leave_reason, refuse_diverged
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import is_done, pending, refuse_untrained, tidy, with_sources
-    from transferability.runs.status import at_chance
+    from transferability.runs.status import remarks
 
     folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
     try:
@@ -464,7 +478,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
     if first:
         tidy(folder)
         sources = [source for source in with_sources(study, chosen) if source not in chosen]
-        for line in at_chance(study, folder, sources):
+        for line in remarks(study, folder, sources):
             say(line)
     waiting = pending(study, folder, chosen, None)
     if waiting:
@@ -627,7 +641,8 @@ def results(
         raise Refused("--csv --latex: write one of them")
     form = "csv" if csv else "latex" if latex else "text"
     _collect(study, study.select(only or ()), study_folder(study.name), form)
-    gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
+    if "triton" not in sys.modules:  # its objects have to be released, or it prints thirty lines about leaks
+        gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 
 @app.command()

@@ -47,6 +47,7 @@ class Recipe:
     scale: factor of the input: pixel (0 to 255) minus mean image.
     initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
         by 10; "paper": Gaussian weights and constant biases, as the architecture says.
+    random_layers: the same for the layers of source R, which are never trained; "": as `initialisation`.
     precision: "float32" or "bfloat16" (autocast).
     loss: "softmax" (cross-entropy, one label per image); or, for one label or several, "sigmoid" (each class by
         itself), "hinge" (each class against the rest) or "ranking" (present before absent classes):
@@ -60,6 +61,8 @@ class Recipe:
         grown for `patience` validations. What counts is the network at its best such validation.
     patience: validations without a better one, for stop "inner".
     held_out: share of each class's training images that is held out, for stop "inner": at least one image.
+    auc: also measure, at each validation, the area under the ROC curve of each class against the others, averaged over
+        the classes. All scores of a validation are kept for it.
     frozen_norms: whose statistics the batch norms of frozen layers have: the "source"'s, or the "target"'s, estimated
         once, before training, from the central crops of its training images, layer by layer, without labels.
     """
@@ -91,6 +94,7 @@ class Recipe:
     colour: float = 0.0
     scale: float = 1 / 64
     initialisation: str = "variance-preserving"
+    random_layers: str = ""
     precision: str = "float32"
     loss: str = "softmax"
     label_smoothing: float = 0.0
@@ -99,6 +103,7 @@ class Recipe:
     stop: str = ""
     patience: int = 3
     held_out: float = 0.1
+    auc: bool = False
     frozen_norms: str = "source"
 
     def __post_init__(self) -> None:
@@ -124,6 +129,7 @@ class Recipe:
         choices = {
             "schedule": ("step", "cosine"),
             "initialisation": ("paper", "variance-preserving"),
+            "random_layers": ("", "paper", "variance-preserving"),
             "optimiser": ("sgd", "adamw"),
             "loss": LOSSES,
             "crops": ("square", "resized"),

@@ -23,7 +23,7 @@ from transferability.names import span
 from transferability.runs.ledger import is_done, without_diverged
 from transferability.runs.machine import Machine, forget_ranks, gpus, threads
 from transferability.runs.paths import StudyFolder
-from transferability.runs.status import at_an_end, at_chance
+from transferability.runs.status import remarks
 from transferability.study import Fleet, Network, Study
 from transferability.training.cost import fleet_operations
 
@@ -113,8 +113,7 @@ def _outcome_lines(job: Job, ended: Ended) -> list[str]:
         return [
             f"failed: {missing[0]}{others}: training has ended without a result in {job.folder.network(missing[0])}"
         ]
-    networks = ended.fleet.networks
-    return [*at_chance(job.study, job.folder, networks), *at_an_end(job.folder, networks)]
+    return remarks(job.study, job.folder, ended.fleet.networks)
 
 
 # ------------------------------------------------------------------------------------------ in this process

@@ -37,7 +37,7 @@ from transferability.results.show import SummaryTable, footnotes, points, summar
 from transferability.results.statistics import MIN_UNITS, NOT_ENOUGH, STATISTICS, networks
 from transferability.results.table import full_names
 from transferability.runs.result import Result, read_result
-from transferability.runs.status import NetworkStatus, at_chance
+from transferability.runs.status import NetworkStatus, remarks
 from transferability.splits import group_title
 
 FOLDER = Path(__file__).parent
@@ -233,7 +233,7 @@ def state(report: Report) -> str:
         if status.state != "done":
             reasons.setdefault((status.state, reason(status)), []).append(status.network.name)
     done = [status.network for status in report.statuses if status.state == "done"]
-    lines = items(at_chance(report.study, report.folder, done))
+    lines = items(remarks(report.study, report.folder, done))
     if not reasons:
         return "<p>Every network of the study is trained.</p>" + lines
     order = list(STATES)

@@ -51,6 +51,7 @@ COLUMNS: dict[str, type] = {
     "val_map": float,  # final mean average precision, where images have several labels; else empty
     "val_map_eleven": float,  # the same, as PASCAL VOC 2007 counts it
     "val_precision_ten": float,  # of the ten nearest training images, of a retrieval
+    "val_auc": float,  # final mean area under the ROC curves, where the recipe asks for it; else empty
     "val_loss": float,
     "train_loss": float,
     "train_top1": float,
@@ -67,13 +68,13 @@ COLUMNS: dict[str, type] = {
 }
 # Columns that tables of earlier versions lack: they are empty then.
 LATER = (
-    *("layer", "rule", "val_class_top1", "val_map", "training_images"),
+    *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
     *("val_map_eleven", "val_precision_ten", "numbers", "penalty"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
 ACCURACIES = (
-    *("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1"),
+    *("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "val_auc", "train_top1"),
     *("val_map_eleven", "val_precision_ten"),
 )
 

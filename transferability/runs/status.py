@@ -136,8 +136,8 @@ def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, float]], dict[str,
     return progress, failures
 
 
-def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
-    """A line for each of `networks` that learned nothing.
+def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
+    """A line for each of `networks` that learned nothing, or is published and was trained on other images.
 
     A base is at chance if it is no better than the majority-class baseline, within three standard deviations of that
     baseline's accuracy on so many validation images, by the binomial distribution; told where others copy from it.
@@ -149,6 +149,7 @@ def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) ->
         if not is_done(folder, network.name):
             continue
         result = read_result(folder.result(network.name))
+        lines += result.provenance.get("published", {}).get("other_images", [])
         if result.diverged_at is not None or result.val_top1 is None:
             continue
         if result.chance is not None and network.stage == 0 and copies[network.name]:
@@ -228,7 +229,7 @@ def print_status(
         _print_reasons([status for status in known if status.state == state], state, console, shown)
     done_bases = [status.network for status in known if status.state == "done" and status.network.stage == 0]
     for what, lines in (
-        ("bases at chance", at_chance(study, folder, done_bases)),
+        ("remarks", remarks(study, folder, done_bases)),
         ("changes", changed_since(study, folder, [status.network for status in known if status.state == "done"])),
     ):
         for line in lines[:shown]:
