@@ -368,7 +368,7 @@ def plan(
     study: Any,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.launch.plan import COLUMNS, listing, totals, trouble
+    from transferability.launch.plan import COLUMNS, listing, reading, totals, trouble
     from transferability.runs.status import aligned
     from transferability.study import fleets
 
@@ -382,7 +382,7 @@ def plan(
         _print_csv(COLUMNS, rows)
         return
     print("\n".join(aligned([COLUMNS, *(tuple(map(str, row)) for row in rows)])) + "\n")
-    for line in totals(study, chosen, divided):
+    for line in [*totals(study, chosen, divided), *reading(study, study_folder(study.name), data_root(), chosen)]:
         _console().print(line)
     if warning := trouble(study, study_folder(study.name), data_root(), chosen):
         print(f"not ready: {warning}", file=sys.stderr)
@@ -521,6 +521,7 @@ def run(
     from transferability.data.packed import verify_at_first_use
     from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, run_study
+    from transferability.runs.features import room
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
     from transferability.runs.ledger import pending, tidy, with_sources
@@ -541,11 +542,13 @@ def run(
         raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
     folder = study_folder(study.name)
     refuse_mismatches(study, folder, chosen, tasks)
+    if size := room(study, folder, chosen, tasks):
+        console.print(size, soft_wrap=True)
     needed = with_sources(study, chosen)
     tidy(folder)
     nothing_new(chosen, folder, experiment, machine.wandb)
-    size = fleet_size if fleet_size is not None else size_for(needed, number)
-    waiting = pending(study, folder, needed, size)
+    most = fleet_size if fleet_size is not None else size_for(needed, number)
+    waiting = pending(study, folder, needed, most)
     done = run_study(Job(study, folder, data_root(), machine), needed, waiting, number, console)
     _collect(study, chosen, folder)
     if not done:
@@ -709,6 +712,22 @@ def export(
 
     study = load_study(experiment)
     print(export_network(load_network(study, network, study_folder(study.name), data_root()), file))
+
+
+@app.command()
+def features(
+    experiment: ExperimentFile,
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Full name of a readout, as random-0/A3B@svm.")],
+    file: Annotated[Path, typer.Argument(metavar="OUT", help="What to write: OUT.npz.")],
+) -> None:
+    """Write the features that a readout reads, with their labels; computes them if they are not there."""
+    set_thread_defaults()  # before torch loads
+    from transferability.study import load_study
+    from transferability.trained.network import find_network
+    from transferability.training.features import write_features
+
+    study = load_study(experiment)
+    print(write_features(study, find_network(study, network), study_folder(study.name), data_root(), file))
 
 
 @app.command()

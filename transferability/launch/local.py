@@ -168,7 +168,7 @@ class ThisProcess:
         from transferability.training.train import FleetTraining, train_fleet
 
         if self.first:
-            work = fleet.recipe.name if fleet.is_published else f"{fleet.recipe.steps} steps"
+            work = f"{fleet.recipe.steps} steps" if fleet.trains else fleet.recipe.name
             self.say(f"{fleet.name}: {len(fleet.networks)} networks, {work}")
         job = self.job
         training = FleetTraining(job.study, fleet, job.folder, job.data, job.machine, self.first)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from transferability.files import Refused, read_json
 from transferability.names import in_spans, span
+from transferability.readout import Readout
 from transferability.runs.ledger import is_done
 from transferability.runs.locks import Holder, dead, holder
 from transferability.runs.paths import LOCK, RESULT, StudyFolder
@@ -167,6 +168,17 @@ def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> l
                 f"{result.classes} classes have {math.log(result.classes):.2f}; the recipe's rate may be too high"
             )
     return lines
+
+
+def at_an_end(folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
+    """A line for each value that is the smallest or largest of those that readouts among `networks` chose from."""
+    found: dict[str, list[str]] = {}
+    for network in networks:
+        if isinstance(network.recipe, Readout) and is_done(folder, network.name):
+            note = read_result(folder.result(network.name)).provenance.get("readout", {}).get("note")
+            if note:
+                found.setdefault(note, []).append(network.name)
+    return [f"chosen at the end of its range: {', '.join(in_spans(names))}: {note}" for note, names in found.items()]
 
 
 def time_left(statuses: Sequence[NetworkStatus]) -> float | None:
