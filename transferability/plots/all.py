@@ -15,6 +15,7 @@ from transferability.plots import (
     paired,
     preserved,
     reduced_data,
+    regimes,
     rules,
     table1,
     trained_twice,
@@ -22,9 +23,10 @@ from transferability.plots import (
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
-OF_A_TABLE = (figure2, figure3, table1, reduced_data, preserved, paired, rules, trained_twice)
+OF_A_TABLE = (figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice)
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",
+    "backbones": "python plots/backbones.py runs/STUDY-*/results.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",
     "filters": "python plots/filters.py runs/STUDY",
 }

@@ -72,7 +72,7 @@ def transferred(rows: pd.DataFrame) -> list[Transferred]:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's, over networks, with a 95 % interval; NaN below four networks."""
+    """Spearman's, over networks, with a 95 % interval; NaN below four networks, and where all are equal."""
 
     value: float
     low: float
@@ -87,7 +87,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
     neighbours swapped, stands for it on the open side.
     """
     n = len(x)
-    if n < 4:
+    if n < 4 or len({*x}) == 1 or len({*y}) == 1:
         return RankCorrelation(math.nan, math.nan, math.nan, n)
     value = float(stats.spearmanr(x, y).statistic)
     inside = max(-1.0, min(1.0, value)) * (1.0 if abs(value) < 1 - 1e-9 else 1 - 12 / (n * (n * n - 1)))
