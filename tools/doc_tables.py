@@ -378,9 +378,9 @@ def backbones_table(study: str) -> list[str]:
         for each in sorted(chosen, key=lambda each: (each.way, each.source)):
             gap = cell(each.gap) if each.way != "scratch" else ""
             source = f"{100 * each.source:.1f}"
-            lines.append([network_of(each.study), group, WAYS[each.way], source, percent(each.mean), gap])
+            lines.append([network_of(each.study), group, backbones.NAMES[each.way], source, percent(each.mean), gap])
         for way, correlation in backbones.correlations(chosen).items():
-            remarks += ["", f"Rank correlation, {group}, {WAYS[way]}: {backbones.said(correlation)}."]
+            remarks += ["", f"Rank correlation, {group}, {backbones.NAMES[way]}: {backbones.said(correlation)}."]
     heads = ["source", "target", "way", "its top-1 %", "on the target", "minus scratch"]
     return [*markdown(heads, lines, left=3), *remarks, ""]
 

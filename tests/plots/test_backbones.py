@@ -68,6 +68,6 @@ def test_the_figure_shows_every_source_and_names_the_correlations() -> None:
     lines = {line.get_gid(): line for axes in drawn.figure.axes for line in axes.lines if line.get_gid()}
     assert lines["random frozen"].get_xdata() == pytest.approx(list(SOURCES.values()))
     assert lines["random frozen"].get_ydata() == pytest.approx([0.15, 0.2, 0.25, 0.3])
-    assert any(line.startswith("rank correlation, random, pure transfer, best n: +1.00") for line in drawn.lines)
+    assert any(line.startswith("rank correlation, random, features: +1.00") for line in drawn.lines)
     (reason,) = backbones.draw(rows[rows["study"] == "own-a"])
     assert isinstance(reason, NotDrawn)

@@ -35,6 +35,8 @@ from transferability.results.sources import (
 from transferability.results.strategies import ALL, WAYS
 from transferability.splits import group_title, sorted_groups
 
+NAMES = WAYS | {"frozen": "features"}  # at one n
+
 
 def most(found: Sequence[Transferred], group: str) -> list[Transferred]:
     """Those of one target at the largest number of images per class."""
@@ -104,7 +106,7 @@ def draw_gaps(axes: Axes, found: Sequence[Transferred], colour: dict[str, str]) 
     axes.minorticks_off()
     axes.axhline(0, color="black", ls="--", lw=0.8)
     axes.set_xlabel("Images per class")
-    style.points_axis(axes, f"{WAYS[way]} − scratch (points)")
+    style.points_axis(axes, f"{NAMES[way]} − scratch (points)")
     axes.legend(fontsize=style.SMALL)
 
 
@@ -125,8 +127,8 @@ def draw_times(axes: Axes, found: Sequence[Transferred], times: dict[str, float]
             axes.plot(times[network_of(study)], best, marker="o", color=shade, ls="none")
             axes.annotate(network_of(study), (times[network_of(study)], best), fontsize=6, xytext=(3, 3),
                           textcoords="offset points")  # fmt: skip
-    axes.set_xscale("log")
-    axes.margins(x=0.3)
+    axes.set_xlim(0, 1.4 * max(times.values()))
+    axes.margins(y=0.2)
     axes.set_xlabel("ms per image")
     axes.set_ylabel("Accuracy of the best way")
 
@@ -150,7 +152,7 @@ def figure_of(found: Sequence[Transferred], ups: dict[str, float], times: dict[s
     if times:
         draw_times(axes_of["times"], most(found, groups[0]), times, colour)
     shown = [way for way in WAYS if any(each.way == way for each in found)]
-    style.legend(figure, figure.get_figwidth(), [style.handle(LOOKS[way]) for way in shown])
+    style.legend(figure, figure.get_figwidth(), [style.handle(LOOKS[way], NAMES[way]) for way in shown])
     return figure
 
 
@@ -161,12 +163,12 @@ def lines_of(found: Sequence[Transferred], ups: dict[str, float], times: dict[st
         gap = "" if each.way == "scratch" else with_half_width(each.gap)
         accuracy = with_half_width(each.mean).lstrip("+")
         source = f"{100 * each.source:.1f}"
-        place = (network_of(each.study), source, each.group, images, WAYS[each.way])
+        place = (network_of(each.study), source, each.group, images, NAMES[each.way])
         cells.append((*place, accuracy, gap, str(each.mean.units)))
     lines = list(lines_of_cells(cells))
     for group in sorted_groups(each.group for each in found):
         for way, correlation in correlations(most(found, group)).items():
-            lines.append(f"rank correlation, {group}, {WAYS[way]}: {said(correlation)}")
+            lines.append(f"rank correlation, {group}, {NAMES[way]}: {said(correlation)}")
     lines += [f"{network_of(study)}: {value:.2g} times sooner at scratch's accuracy" for study, value in ups.items()]
     return (*lines, *(f"{network}: {time:.3g} ms per image" for network, time in times.items()))
 
@@ -182,7 +184,7 @@ def draw(
     figure = figure_of(found, ups or {}, times or {}, page)
     groups = sorted_groups(each.group for each in found)
     notes = [
-        f"{group}, {WAYS[way]}: rank correlation {said(correlation)}."
+        f"{group}, {NAMES[way]}: rank correlation {said(correlation)}."
         for group in groups
         for way, correlation in correlations(most(found, group)).items()
     ]
