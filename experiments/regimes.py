@@ -2,8 +2,7 @@
 
     transferability pack tiny-imagenet-200.zip data/tiny-imagenet
     transferability pack 17flowers data/flowers17 --size 96 --centre-crop
-    transferability run experiments/regimes.py:regimes
-    transferability run experiments/regimes.py:regimes-flowers17
+    transferability run experiments/regimes.py
     python plots/regimes.py runs/regimes/results.csv runs/regimes-flowers17/results.csv
 
 Two studies. `regimes`: Tiny ImageNet at 32 pixels, 5 to 200 images per class, drawn by the seed, the fewer among the
