@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from comparing import outcome
+from forked import start
 from project import HELPERS
 from safetensors.numpy import load_file
 from waiting import LIMIT, wait_for
@@ -200,12 +201,9 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
     experiment.write_text(experiment.read_text() + staying)
     folder = cluster.folder("long")
     job = cluster.transferability("submit", experiment).partition("job ")[2].partition(":")[0]
-    undisturbed = subprocess.Popen(
-        [sys.executable, "-c", MAIN, "train", experiment, "--network=random-*/baseA"],
-        env={**cluster.environment, "TRANSFERABILITY_RUNS": str(cluster.root / "undisturbed")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    elsewhere = {**cluster.environment, "TRANSFERABILITY_RUNS": str(cluster.root / "undisturbed")}
+    words = ("train", experiment, "--network=random-*/baseA")
+    undisturbed = start(None, *words, environment=elsewhere, folder=cluster.root)
     names = [f"random-{s}/baseA/seed-0" for s in range(4)]
 
     def log(element: int, submission: int = 1) -> str:
@@ -250,7 +248,7 @@ def test_elements_that_are_killed_or_warned_go_on_and_end_with_the_same_bits(clu
     assert "1 base in 1 fleet" in output  # the killed one alone: the others are in the queue
     (place / "go on").touch()
     cluster.wait_until_idle("long")
-    assert undisturbed.wait(timeout=LIMIT) == 0
+    assert undisturbed.ended()[0] == 0
     for name in names:
         assert outcome("long", name, cluster.root / "runs") == outcome("long", name, cluster.root / "undisturbed")
     assert "ended with code 137" in log(killed)
@@ -308,7 +306,9 @@ def test_two_processes_a_fleet_in_arrays_on_two_nodes(cluster: Cluster) -> None:
     output = cluster.transferability("submit", experiment, "--devices", "2")
     assert "4 of 4 networks are done" in output and "nothing to submit" in output
     # Two processes, on one node or on two, trained what one trains: the same draws, rounded in another order.
-    cluster.transferability("train", experiment, "--network", "random-0/baseA", TRANSFERABILITY_RUNS="alone")
+    elsewhere = {**cluster.environment, "TRANSFERABILITY_RUNS": str(cluster.root / "alone")}
+    words = ("train", experiment, "--network", "random-0/baseA")
+    assert start(None, *words, environment=elsewhere, folder=cluster.root).ended()[0] == 0
     name = "random-0/baseA/seed-0"
     one = StudyFolder(cluster.root / "alone" / "whole")
     alone = read_json(one.result(name))
