@@ -21,7 +21,7 @@ from transferability.rules import NEED_NEW, WORDS
 
 TASKS = ("A", "B", "W")
 RANDOM = "R"
-_GRAMMAR = re.compile(r"([ABWR])([1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?|[a-z]+)?)?")
+_GRAMMAR = re.compile(r"([ABWR])(0|[1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?|[a-z]+)?)?")
 KINDS = ("base", "selffer", "transfer", "random")
 
 
@@ -111,11 +111,12 @@ class Treatment:
             + (LayerPlan("fresh", 1.0),) * (depth - self.n - self.preserved)
         )
 
-    def check(self, depth: int, classes: dict[str, int]) -> None:
+    def check(self, depth: int, classes: dict[str, int], trains: bool = True) -> None:
         """Refuses, by name, what cannot be built.
 
         `depth`: the number of the network's layers. `classes`: the number of classes of each task of the split; and of
-        W, where it is the source.
+        W, where it is the source. `trains`: whether layers are trained; a readout trains none, and n may be anything
+        from 0 to depth.
         """
         for task in (self.target, self.source):
             if task not in ("", RANDOM, *classes) and not (task == "W" == self.source):
@@ -123,6 +124,12 @@ class Treatment:
         copied = self.n + self.preserved
         if copied > depth:
             raise Refused(f"{self}: {copied} layers cannot be copied, the network has {depth}")
+        if not trains:
+            if self.rate or self.preserved or not self.source:
+                raise Refused(f"{self}: a readout trains no layer; write {self.source or 'A'}{self.n}{self.target}")
+            return
+        if self.source and not self.n:
+            raise Refused(f"{self} copies nothing: only a readout has n = 0")
         if self.source and copied == depth and not self.preserved and not self.rate:
             raise Refused(f"{self}: all {depth} layers are frozen, nothing is left to train")
         if self.word in NEED_NEW and copied == depth:

@@ -36,7 +36,7 @@ from transferability.runs.ledger import started, tidy
 from transferability.runs.locks import hold, myself
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.result import write_result
-from transferability.runs.status import at_chance
+from transferability.runs.status import remarks
 from transferability.study import Network, Study, fleets
 from transferability.training.trainer import quiet
 from transferability.treatment import Treatment
@@ -418,14 +418,14 @@ def test_chance_is_a_guess_of_the_largest_class_with_three_deviations(roots: Pat
     def lines(top1: float, chance: float = 0.01, images: int = 10_000, diverged_at: int | None = None) -> list[str]:
         changes = {"val_top1": top1, "chance": chance, "val_images": images, "diverged_at": diverged_at}
         write_result(folder.result("random-0/baseA/seed-0"), result_of(study, "random-0/baseA/seed-0", **changes))
-        return at_chance(study, folder, study.networks)
+        return remarks(study, folder, study.networks)
 
     # 3 sqrt(0.01 x 0.99 / 10,000) is 0.003.
     assert lines(0.0129) and lines(0.001) and not lines(0.0131)
     assert lines(0.015, images=100)
     assert not lines(0.01, diverged_at=3)  # that is said elsewhere
     assert "; 2 networks copy from it and will show nothing" in lines(0.01)[0]
-    assert not at_chance(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
+    assert not remarks(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
 
 
 def test_where_one_base_diverged_what_copies_from_the_other_is_trained(

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import itertools
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import _copy_attr
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.flop_counter import FlopCounterMode
 
 from transferability.draws import normal
 from transferability.files import Refused, in_words
@@ -188,9 +188,16 @@ def _signature(layers: Sequence[CutLayer]) -> str:
             modules = dict(graph.named_modules())
             for node in graph.graph.nodes:
                 target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-                what = repr(modules[target]) if node.op == "call_module" else ""
+                what = module_text(modules[target]) if node.op == "call_module" else ""
                 lines.append(f"{node.op} {target} {what} {node.args} {node.kwargs}")
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+
+def module_text(module: nn.Module) -> str:
+    """A module as text, the same under every version of torch: until 2.14 or so, norms did not print their `bias`."""
+    if not isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm):
+        return repr(module)
+    return re.sub(r"affine=(True|False)(?!, bias=)", r"affine=\1, bias=\1", repr(module))
 
 
 def _piece(found: Trace, before: fx.Node | None, end: fx.Node) -> fx.Graph:
@@ -370,6 +377,8 @@ def empty_layers(chain: Chain, classes: int) -> Iterator[tuple[str, CutLayer]]:
 
 def measured_facts(chain: Chain, classes: int) -> tuple[LayerFacts, ...]:
     """What each layer is and costs, measured; `facts.layer_facts` keeps it."""
+    from torch.utils.flop_counter import FlopCounterMode  # it loads triton: half a second
+
     checked_layers(chain)
     x = torch.zeros(2, 3, chain.crop, chain.crop).to(memory_format=torch.channels_last)
     measured = []

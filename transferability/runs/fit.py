@@ -10,6 +10,7 @@ from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
 from transferability.published import Published
+from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
 from transferability.runs.ledger import refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
@@ -49,7 +50,8 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
         for letter in letters:
             if (split, letter) not in sizes:
                 sizes[split, letter] = _outputs(study, split, letter, tasks)
-        network.treatment.check(study.architecture.depth, {letter: sizes[split, letter] for letter in letters})
+        trains = not isinstance(recipe, Readout)
+        network.treatment.check(study.architecture.depth, {letter: sizes[split, letter] for letter in letters}, trains)
         task = tasks.target(network)
         key = (task.name, network.images_per_class, recipe)
         if key not in checked:
@@ -68,6 +70,9 @@ def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:
 def _refuse_images(network: Network, task: Task) -> None:
     """Refuses a network whose recipe does not go with its target's images."""
     recipe, most, counts = network.recipe, network.images_per_class, task.training_counts()
+    if isinstance(recipe, Readout):
+        _refuse_readout(network, recipe, task, counts if most is None else np.minimum(counts, most))
+        return
     assert isinstance(recipe, Recipe)
     if task.has_several_labels and recipe.loss == "softmax":
         raise Refused(
@@ -82,6 +87,27 @@ def _refuse_images(network: Network, task: Task) -> None:
             f"out; leave stop='inner' out of recipe {recipe.name!r}"
         )
     recipe.refuse_size(task.packed.size, network.name)
+
+
+def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.ndarray) -> None:
+    """Refuses a readout that does not go with its target's images. counts: training images of each class."""
+    if task.has_several_labels and recipe.classifier not in SEVERAL:
+        raise Refused(
+            f"{network.name}: {task.packed.folder} has images of several classes, and readout {recipe.name!r} the "
+            f"classifier {recipe.classifier!r}, which takes one; write {' or '.join(SEVERAL)}"
+        )
+    refuse_few(network.images_per_class, int(task.training_counts().max()), network.name)
+    least = recipe.folds if recipe.needs_folds else 1
+    if recipe.trained_on == "target" and counts.min() < least:
+        few = int(counts.argmin())
+        fewer = (
+            f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"
+        )
+        raise Refused(
+            f"{network.name}: class {task.class_names[few]!r} has {counts[few]} training images, "
+            f"{fewer if counts[few] else 'and nothing can be learned of it: leave it out'}"
+        )
+    recipe.inputs.refuse_size(task.packed.size, network.name)
 
 
 def _refuse_few(network: Network, recipe: Recipe, counts: np.ndarray) -> None:
@@ -105,7 +131,7 @@ def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
     counts: dict[Task, int] = {}  # of the largest class
 
     def short(network: Network) -> Network:
-        if isinstance(network.recipe, Published):
+        if not isinstance(network.recipe, Recipe):
             return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
         task, wanted = tasks.target(network), network.images_per_class
