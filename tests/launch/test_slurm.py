@@ -115,7 +115,7 @@ class Cluster:
         self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
 
     def wait(self, what: str, condition: Callable[[], Any]) -> None:
-        wait_for(what, condition, self.logs)
+        wait_for(what, condition, self.logs, pause=0.3)  # to ask SLURM takes a process each time
 
     def let_start(self, partition: bool) -> None:
         """Whether jobs that wait in the partition that everybody uses may start."""
