@@ -28,7 +28,6 @@ from transferability.trained.published import Origin, fitted, read_origin, resiz
 from transferability.training.losses import hits
 from transferability.training.outcome import majority_class_accuracy, named, provenance
 
-
 MOST_AROUND = 1.5  # side of an image over that of its central crop, for a validation that is worth its name
 
 
