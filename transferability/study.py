@@ -192,8 +192,9 @@ class Study:
                 f"{self.architecture.name} sees {self.architecture.crop}"
             )
         elif isinstance(self.architecture, Chain):
-            self.architecture.refuse_recipe(recipe.initialisation)
-            self.architecture.refuse_recipe(network.training_recipe.random_layers)
+            weights = recipe.inputs if isinstance(recipe, Readout) else recipe
+            self.architecture.refuse_recipe(weights.initialisation)
+            self.architecture.refuse_recipe(weights.random_layers)
         if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
             raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
         if network.images_per_class is not None and network.images_per_class < 1:

@@ -1,21 +1,23 @@
 """Workers that die, readers that leave, and interruptions: nothing of it is a failure of training."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
-from project import HELPERS
-from tiny import tiny_study
+from forked import fork_workers
+from rich.console import Console
+from tiny import RECIPE, tiny_study, write_experiment
 from waiting import LIMIT
 
 from transferability.data.packed import PackedImages
 from transferability.files import Refused
 from transferability.launch import local
-from transferability.launch.local import Job, ProgressLines, ThisProcess, Workers, train_pending
+from transferability.launch.local import Job, ProgressLines, ThisProcess, Workers, run_study, train_pending
 from transferability.runs.ledger import is_done, pending
 from transferability.runs.machine import Machine
 from transferability.runs.paths import data_root, study_folder
@@ -36,8 +38,11 @@ def ended(pool: Workers) -> list[tuple[str, str]]:
     return [(fleet.state, fleet.reason) for fleet in those]
 
 
-def test_an_idle_worker_that_is_killed_is_named_and_replaced(roots: Path, packed: PackedImages) -> None:
+def test_an_idle_worker_that_is_killed_is_named_and_replaced(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the kernel does for want of memory. The fleet that is sent to it next fails; the one after that is trained."""
+    fork_workers(monkeypatch)
     study = tiny_study(["baseA", "baseB", "R1A"])
     first, second, third = fleets(study.networks, 1)
     with Workers(job_of(study), 1) as pool:
@@ -64,29 +69,45 @@ def test_ctrl_c_reaches_no_worker_not_even_one_that_starts(roots: Path, packed: 
         assert ended(pool) == [("done", "")]
 
 
-@pytest.mark.parametrize(
-    ("code", "message"),
-    [
-        ("raise ModuleNotFoundError('none', name='lightning')", "needs lightning, which is not installed; install"),
-        ("raise ImportError('libx.so: no file', name='torch._C')", "needs torch._C, which cannot be imported (libx.so"),
-        ("raise RuntimeError('operator nms does not exist')", "RuntimeError: operator nms does not exist"),
-    ],
-)
+def test_sigterm_leaves_a_checkpoint_as_ctrl_c_does(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kill`, `timeout` and SLURM's time limit send it to `run`, which tells its workers."""
+    fork_workers(monkeypatch)
+    study = tiny_study(["baseA"], replace(RECIPE, steps=100_000, validate_every=100_000))
+    waiting, before, lines = fleets(study.networks), signal.getsignal(signal.SIGTERM), StringIO()
+
+    def show(bar: local.Bar) -> None:
+        if any(worker.step for worker in bar.pool.pool):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(local.Bar, "show", show)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(job_of(study), study.networks, waiting, 1, Console(file=lines))
+    assert "interrupted; run the same command again to go on" in lines.getvalue()
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert study_folder("tiny").fleet(waiting[0].name).checkpoint.exists()
+
+
 def test_where_nothing_can_be_trained_one_line_says_why(
-    roots: Path, packed: PackedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+    roots: Path, packed: PackedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers look where this process looks, and there find a broken Lightning."""
-    (tmp_path / "lightning.py").write_text(code)
+    (tmp_path / "lightning.py").write_text("raise ModuleNotFoundError('none', name='lightning')")
     monkeypatch.syspath_prepend(tmp_path)
     study = tiny_study(["baseA", "baseB"])
-    with Workers(job_of(study), 1) as pool, pytest.raises(Refused, match=re.escape(message)):
+    message = "needs lightning, which is not installed; install"
+    with Workers(job_of(study), 1) as pool, pytest.raises(Refused, match=message):
         pool.start(fleets(study.networks)[0])
         ended(pool)
     assert not list(study_folder("tiny").fleets.glob("*/failed.json"))
 
 
-def test_a_worker_without_its_parent_leaves_and_records_no_failure(roots: Path, packed: PackedImages) -> None:
+def test_a_worker_without_its_parent_leaves_and_records_no_failure(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C closes the pipes while a fleet is trained: an interruption is no failure of the fleet."""
+    fork_workers(monkeypatch)
     study = tiny_study(["baseA"])
     (fleet,) = fleets(study.networks)
     with Workers(job_of(study), 1) as pool:
@@ -138,16 +159,11 @@ def test_a_reader_that_leaves_ends_what_prints_and_not_what_trains(
     roots: Path, packed: PackedImages, command: str
 ) -> None:
     """As in `transferability run … | head -0`."""
-    file = roots / "mine.py"
-    file.write_text(
-        f"import sys\nsys.path.insert(0, {str(HELPERS)!r})\nfrom tiny import tiny_study\n"
-        f"names = [f'random-{{i}}/base{{t}}' for i in range({2 if command == 'run' else 400}) for t in 'AB']\n"
-        "study = tiny_study(names)\n"
-    )
+    splits = 2 if command == "run" else 400
+    file = write_experiment(roots / "mine.py", [f"random-{i}/base{t}" for i in range(splits) for t in "AB"])
     reading, writing = os.pipe()
     os.close(reading)
-    options = ["--accelerator", "cpu", "--workers", "1"] if command == "run" else []
-    options += ["--all"] if command == "status" else []
+    options = {"plan": (), "status": ("--all",), "run": ("--accelerator", "cpu", "--workers", "1")}[command]
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, command, str(file), *options], stdout=writing, stderr=subprocess.PIPE, text=True
     )

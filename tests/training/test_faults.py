@@ -8,10 +8,8 @@ import json
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from comparing import outcome
 from disturbed import killed_at
 from outcomes import result_of
@@ -28,7 +27,6 @@ from project import HELPERS
 from tiny import EXPERIMENT, RECIPE, full_name, tiny_study, write_experiment, write_tiny
 from trained import train, train_fleet
 
-from transferability import cli
 from transferability.data.packed import PackedImages
 from transferability.files import Refused, read_json, write_atomically, write_json
 from transferability.networks.caffenet import small_caffenet
@@ -52,27 +50,6 @@ SHORT = replace(RECIPE, steps=4, validate_every=2)
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below `root`, with its content."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command line in this process: (exit code, output, errors)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["transferability", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as error:
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 # ---------------------------------------------------------------------------------------------- storage

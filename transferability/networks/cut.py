@@ -233,11 +233,8 @@ def checked_layers(chain: Chain) -> tuple[CutLayer, ...]:
     layers = drawn_layers(chain, CHECKED_CLASSES, "check")
     images = normal((3, 3, chain.crop, chain.crop), 1.0, "check", chain.crop).to(memory_format=torch.channels_last)
     network = whole(chain, CHECKED_CLASSES, "check")
-    if any(
-        not torch.equal(value, network.state_dict()[name])
-        for layer in layers
-        for name, value in layer.tensors().items()
-    ):
+    state = network.state_dict()
+    if any(not torch.equal(value, state[name]) for layer in layers for name, value in layer.tensors().items()):
         raise Refused(f"{chain.name}: two first draws of its weights differ; draw them by torch's functions alone")
     rows = torch.tensor([4, 0, 7])
     for training in (False, True):
