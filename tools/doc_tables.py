@@ -36,6 +36,7 @@ from transferability.results.statistics import (
     mean_over_units,
     networks,
     pooled_mean,
+    treatment_order,
     verdict,
 )
 from transferability.results.table import read_curves, read_results
@@ -267,6 +268,17 @@ def rules() -> list[str]:
     return markdown(["rule", "", *(f"n = {n}" for n in layers)], lines, left=2)
 
 
+def accuracies(name: str) -> list[str]:
+    """Accuracy over n of every treatment of a study with one target, with the interval over units."""
+    rows = study(name)
+    layers, lines = sorted({*rows["n"]}), []
+    for treatment in sorted(set(rows["treatment"]) - {"published"}, key=treatment_order):
+        of = rows[rows["treatment"] == treatment]
+        means = [mean_of(of[of["n"] == n], "accuracy") for n in layers]
+        lines.append([treatment, *(cell(mean, False).lstrip("+–") for mean in means)])
+    return markdown(["", *(f"n = {n}" for n in layers)], lines, left=1)
+
+
 def three_benefits() -> list[str]:
     """Of the same study: how training goes."""
     rows = study("rules")
@@ -491,6 +503,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "demo-controls": lambda: controls("demo_seeds"),
     "residual": residual,
     "rules": rules,
+    "flowers17-lite0": lambda: accuracies("flowers17_lite0"),
+    "flowers17-squeezenet": lambda: accuracies("flowers17_squeezenet"),
     "benefits": three_benefits,
     "published-boosts": published_boosts,
     "published-bases": published_bases,
