@@ -17,7 +17,7 @@ class Recipe:
     """How a network is trained. docs/study.md has these fields as a table (`tools/doc_tables.py`).
 
     name: a word for people; it changes no result.
-    steps: steps of the optimiser.
+    steps: steps of the optimiser. 0: nothing is trained; the study writes it where all layers are copied and frozen.
     batch: images per step, over all processes.
     rate: learning rate of the weights.
     crop: side of the square that the network sees, in pixels; random in training, central in validation.
@@ -116,7 +116,7 @@ class Recipe:
         for field in ("least_area", "held_out", "probe", "gradual"):
             if not 0 < getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a share below 1")
-        for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
+        for field in ("batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
         if not 1 <= self.fall < math.inf:
@@ -169,6 +169,8 @@ class Recipe:
             return self.rate * 0.1 ** (step // self.drop_every)
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
+        if not self.steps:
+            return 0.0
         return self.rate * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / (self.steps - self.warmup)))
 
 

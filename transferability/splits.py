@@ -11,7 +11,7 @@ of ILSVRC 2012 the halves are the authors', class for class. The same rules divi
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from transferability.classes import ImageClass, class_groups
@@ -65,6 +65,12 @@ def check_own_splits(splits: Mapping[str, Mapping[str, Part]]) -> None:
             raise Refused(f"split {name!r}: say what A and B are, by pair(…), domains(…) or groups(…)")
         if parts["A"] == parts["B"]:
             raise Refused(f"split {name!r}: A and B are the same; name two different ones")
+
+
+def have_same_classes(split: str, own: Mapping[str, Mapping[str, Part]]) -> bool:
+    """Whether A and B of a split are two domains of one packed set: other images of the same classes."""
+    parts = own.get(split)
+    return parts is not None and len({replace(part, domain="") for part in parts.values()}) == 1
 
 
 def split_tasks(split: str, own: Mapping[str, Mapping[str, Part]] | None = None) -> tuple[str, ...]:

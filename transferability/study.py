@@ -19,7 +19,7 @@ from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
 from transferability.published import Published
 from transferability.recipe import Recipe
-from transferability.splits import Part, check_own_splits, split_tasks
+from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
 from transferability.treatment import Treatment
 
 RECORD_FORMAT = 1
@@ -153,7 +153,7 @@ class Study:
         check_own_splits(self.splits)
         if self.validation is not None:
             _refuse_validation(self.name, self.validation)
-        object.__setattr__(self, "networks", _with_published_sources(self.networks))
+        object.__setattr__(self, "networks", self._without_training(_with_published_sources(self.networks)))
         names: set[str] = set()
         for network in self.networks:
             if network.name in names:
@@ -168,6 +168,16 @@ class Study:
             self._check(network)
         if isinstance(self.architecture, Architecture):
             shapes(self.architecture)
+
+    def _without_training(self, networks: Iterable[Network]) -> tuple[Network, ...]:
+        """The networks, the recipes of those of which all layers are frozen without a step."""
+        depth = self.architecture.depth
+        return tuple(
+            replace(network, recipe=replace(network.recipe, steps=0))
+            if network.treatment.is_whole(depth) and isinstance(network.recipe, Recipe)
+            else network
+            for network in networks
+        )
 
     def _check(self, network: Network) -> None:
         """Refuses a network that does not go with the architecture and the splits."""
@@ -188,7 +198,13 @@ class Study:
             raise Refused(f"{network.name}: images per class have to be 1 or more")
         # How many classes each task has is only known with the data; equal halves are assumed until then.
         tasks = split_tasks(network.split, self.splits)
-        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0))
+        same_classes = have_same_classes(network.split, self.splits)
+        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), same_classes)
+        is_whole = network.treatment.is_whole(self.architecture.depth)
+        if is_whole and network.images_per_class is not None:
+            raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
+        if not is_whole and isinstance(recipe, Recipe) and not recipe.steps:
+            raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
 
     def part(self, split: str, task: str) -> Part:
         """What a letter of a split stands for, its data set named."""
@@ -359,9 +375,9 @@ def grid(
 ) -> list[Network]:
     """The usual product: for each split, seed and target the bases and the treatments at every n.
 
-    `kinds`: any of base, BnB, AnB and RnB, with `+` or a rule (AnB+0.1, AnB+chain), and B8B+ (all layers copied and
-    trained on, whatever the depth). They are spelled for target B and mean the same for target A. `cuts`: the n; None:
-    1 … depth - 1.
+    `kinds`: any of base, BnB, AnB and RnB, with `+` or a rule (AnB+0.1, AnB+chain), AtnB and BtnB, and, whatever the
+    depth, B8B+ (all layers copied and trained on) and A8B (all as they are). They are spelled for target B and mean
+    the same for target A. `cuts`: the n; None: 1 … depth - 1.
     """
     networks = []
     for split in splits:
@@ -373,7 +389,7 @@ def grid(
                         raise Refused(f"grid: split whole has one task, so there is no {kind}")
                     other = {"A": "B", "B": "A", "W": "W"}[target]
                     source = {"A": other, "B": target}.get(pattern.source, pattern.source)
-                    whole = (0,) if kind == "base" else (depth,) if kind == "B8B+" else None
+                    whole = (0,) if kind == "base" else (depth,) if kind in ("B8B+", "A8B") else None
                     networks += [
                         Network(split, replace(pattern, target=target, source=source, n=n), recipe, seed)
                         for n in whole or (range(1, depth) if cuts is None else cuts)
@@ -383,10 +399,12 @@ def grid(
 
 def _of_kind(kind: str) -> Treatment:
     """The treatment that a kind of `grid` stands for, at n = 1 and for target B."""
-    if kind in ("base", "B8B+"):
-        return treatments.parse("baseB" if kind == "base" else "B8B+")
-    if not re.fullmatch(r"[ABR]nB(\+.*)?", kind):
-        raise Refused(f"grid: {kind!r} is no kind; write base, BnB, AnB, RnB, with + or a rule behind them, or B8B+")
+    if kind in ("base", "B8B+", "A8B"):
+        return treatments.parse("baseB" if kind == "base" else kind)
+    if not re.fullmatch(r"[ABR]nB(\+.*)?|[AB]tnB", kind):
+        raise Refused(
+            f"grid: {kind!r} is no kind; write base, BnB, AnB, RnB, with + or a rule behind them, AtnB, B8B+, A8B"
+        )
     return treatments.parse(kind.replace("n", "1", 1))
 
 

@@ -14,7 +14,7 @@ from transferability.recipe import Recipe
 from transferability.runs.ledger import refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
-from transferability.splits import split_tasks
+from transferability.splits import have_same_classes, split_tasks
 from transferability.study import Network, Study, record
 
 
@@ -49,10 +49,12 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
         for letter in letters:
             if (split, letter) not in sizes:
                 sizes[split, letter] = _outputs(study, split, letter, tasks)
-        network.treatment.check(study.architecture.depth, {letter: sizes[split, letter] for letter in letters})
+        same_classes = have_same_classes(split, study.splits)
+        counts = {letter: sizes[split, letter] for letter in letters}
+        network.treatment.check(study.architecture.depth, counts, same_classes)
         task = tasks.target(network)
         key = (task.name, network.images_per_class, recipe)
-        if key not in checked:
+        if key not in checked and recipe.steps:
             checked.add(key)
             _refuse_images(network, task)
 

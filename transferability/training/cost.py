@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import prod
 
 from transferability.networks.facts import layer_facts
-from transferability.published import Published
 from transferability.study import Fleet, Network, Study, fleets
 
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
@@ -21,12 +20,16 @@ SAFETY = 1.5  # memory is calculated, or measured without a validation, and the 
 def operations(study: Study, network: Network, classes: int = 100) -> tuple[float, float]:
     """(frozen, trained): floating-point operations per training image in a network's frozen and trained layers.
 
-    The backward pass costs twice the forward pass, except in the first trained layer, whose input needs no gradient.
+    The backward pass costs twice the forward pass, except in the first trained layer, whose input needs no gradient,
+    and in frozen layers above trained ones, whose weights need none: they are counted among the trained.
     """
     plans = network.treatment.layers(study.architecture.depth)
     costs = [layer.operations for layer in layer_facts(study.architecture, classes)]
     trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
-    return float(sum(costs) - sum(trained)), float(3 * sum(trained) - trained[0])
+    frozen, first = sum(costs) - sum(trained), trained[0] if trained else 0
+    if network.treatment.top:
+        return 0.0, float(3 * sum(trained) - first + 2 * frozen)
+    return float(frozen), float(3 * sum(trained) - first)
 
 
 def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
@@ -42,7 +45,7 @@ def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
 
 def estimate(study: Study, divided: Sequence[Fleet], workers: int) -> str:
     """A line for people: operations of the fleets, and hours on this machine's cores or on one GPU."""
-    divided = [fleet for fleet in divided if not fleet.is_published]
+    divided = [fleet for fleet in divided if fleet.recipe.steps]
     total = sum(fleet_operations(study, fleet) for fleet in divided)
     images = sum(fleet.recipe.steps * fleet.recipe.batch for fleet in divided)
     cores, gpu = total / (CORE_SPEED * workers) / 3600, total / GPU_SPEED / 3600
@@ -76,10 +79,9 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     weights = activations = 0.0
     for network in fleet.networks:
         plans = network.treatment.layers(architecture.depth)
-        for layer, plan in zip(layers, plans, strict=True):
-            if plan.rate:
-                weights += 4 * TRAINED_COPIES[recipe.optimiser] * layer.parameters
-                activations += images * (width * layer.kept + layer.kept_bytes)
+        for layer, plan in list(zip(layers, plans, strict=True))[network.treatment.frozen :]:
+            weights += 4 * (TRAINED_COPIES[recipe.optimiser] if plan.rate else 1) * layer.parameters
+            activations += images * (width * layer.kept + layer.kept_bytes)
     for n in fleet.prefixes.values():
         activations += images * width * sum(prod(layer.shape) for layer in layers[:n])
     return weights + activations + images * 3 * architecture.crop**2 * 4 * 2
@@ -99,9 +101,9 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
     """A line for people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
     # Splits and seeds repeat each other: one of each kind of group is enough.
-    trained = [network for network in chosen if not isinstance(network.recipe, Published)]
+    trained = [network for network in chosen if network.recipe.steps]
     if not trained:
-        return "nothing is trained: published weights are fetched"
+        return "nothing is trained"
     groups = {
         tuple((member.short_name, member.recipe) for member in fleet.networks): fleet for fleet in fleets(trained)
     }

@@ -102,7 +102,7 @@ class Stopwatch:
 class Best:
     """A network at its best validation on images that are held out.
 
-    accuracy: on them. row: of its series. state: its trained layers' parameters and buffers, on the host.
+    accuracy: on them. row: of its series. state: its own layers' parameters and buffers, on the host.
     """
 
     accuracy: float
@@ -113,9 +113,10 @@ class Best:
 class FleetModule(L.LightningModule):
     """Networks that share target, recipe, images and seed, each with its own weights, loss, rates and metrics.
 
-    Frozen layers are not copied: networks that freeze layers of the same source share one *prefix*, which runs once
+    Frozen first layers are not copied: networks that freeze layers of one source share one *prefix*, which runs once
     per batch, without gradient, with its dropout active in training, and puts out the features at every n that a
-    network needs. Each network sees images minus the mean image of its source (of its own task where it has none).
+    network needs. Frozen layers above trained ones are each network's own: the gradient flows through them. Each
+    network sees images minus the mean image of its source (of its own task where it has none).
 
     sources: for each source letter, the weights of its base. inputs: for each letter, how its networks see images.
     form: how the training step is computed on the device (`forms.py`). several_labels: images may have several.
@@ -163,7 +164,7 @@ class FleetModule(L.LightningModule):
         self.prefixes = nn.ModuleDict({name: self._prefix(name, n, sources) for name, n in fleet.prefixes.items()})
         # What runs in place of the prefixes, once their norms are final (`fold`).
         self.folded: nn.ModuleDict | None = None
-        self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
+        self.networks = nn.ModuleList(self._own_layers(network, sources) for network in fleet.networks)
         # For each network under a rule by word: the multiples of its layers in the current phase.
         self.multiples: dict[int, tuple[float, ...]] = {}
         self.several = False  # processes that train the fleet together
@@ -199,26 +200,24 @@ class FleetModule(L.LightningModule):
                 self._draw_random(name, layer)
             else:
                 copy(name, layer, sources[source])
-            if isinstance(layer, CutLayer):
-                layer.frozen = True
-            prefix[_place(name)] = layer
-        return prefix.requires_grad_(False)
+            prefix[_place(name)] = _freeze(layer)
+        return prefix
 
-    def _trained_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
-        """The layers that a network trains: what each starts from is the treatment's (`Treatment.layers`)."""
-        trained = nn.ModuleDict()
+    def _own_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+        """The layers that a network does not share: what each starts from is the treatment's (`Treatment.layers`)."""
+        own = nn.ModuleDict()
         plans = network.treatment.layers(self.architecture.depth)
-        for (name, layer), plan in zip(self._layers(), plans, strict=True):
-            if not plan.rate:
-                continue
+        for (name, layer), plan in list(zip(self._layers(), plans, strict=True))[network.treatment.frozen :]:
             if plan.origin == "copied":
                 copy(name, layer, sources[network.treatment.source])
             elif plan.origin == "random":
                 self._draw_random(name, layer)
             else:
                 self._draw(name, layer, "weights", network.name)
-            trained[_place(name)] = layer
-        return trained
+            if not plan.rate:
+                _freeze(layer)
+            own[_place(name)] = layer
+        return own
 
     def _pulled(self) -> list[tuple[nn.Parameter, Tensor]]:
         """The weights that rule `sp` pulls, each with what it is pulled towards: what it was copied as."""
@@ -251,7 +250,7 @@ class FleetModule(L.LightningModule):
         return self._weights(index)
 
     def _state(self, index: int) -> dict[str, Tensor]:
-        """Parameters and buffers of a network's trained layers."""
+        """Parameters and buffers of a network's own layers."""
         network = self.networks[index]
         return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
@@ -523,7 +522,7 @@ class FleetModule(L.LightningModule):
             plans = treatment.layers(self.architecture.depth)
             rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
             for place, layer in layers.items():  # type: ignore[operator]
-                for name, parameter in layer.named_parameters():
+                for name, parameter in layer.named_parameters() if rates[place] else ():
                     is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
                     multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
                     ruled = (index, list(rates).index(place)) if treatment.word else None
@@ -539,6 +538,7 @@ class FleetModule(L.LightningModule):
             for (multiple, decays, ruled), parameters in groups.items()
         ]
         # The rate is set before every step.
+        chosen = chosen or [{"params": [nn.Parameter(torch.zeros(0))]}]  # of a fleet of which nothing is trained
         if self.recipe.optimiser == "adamw":
             betas = (self.recipe.momentum, self.recipe.beta2)
             return torch.optim.AdamW(chosen, lr=0.0, betas=betas, fused=True, capturable="graph" in self.form)
@@ -699,6 +699,13 @@ def _as_autocast(x: Tensor) -> Tensor:
     """`x` in the type that autocast computes in: once, and not in the first layer of each network."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+def _freeze(layer: Layer) -> Layer:
+    """The layer, from now on without gradients of its own and with its norms in evaluation mode."""
+    if isinstance(layer, CutLayer):
+        layer.frozen = True
+    return layer.requires_grad_(False)
 
 
 def _place(name: str) -> str:

@@ -156,7 +156,7 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
     try:
         if tracker is not None:
             tracker.start(module, tracked)
-        if not module.is_over:
+        if not module.is_over or not any(module.series.values()):
             _fit(training, images, module, choice, replace(listeners, tracker=tracker))
         if training.first:
             _write_results(training, tasks, module, choice, listeners.grip, tracker)
@@ -261,7 +261,10 @@ def _fit(
     )
     keep_memory()
     with gpu_arithmetic():
-        trainer.fit(module, fed)
+        if recipe.steps:
+            trainer.fit(module, fed)
+        else:
+            trainer.validate(module, fed, verbose=False)
 
 
 def _write_results(
@@ -278,6 +281,7 @@ def _write_results(
         grip.check()
     chance = majority_class_accuracy(tasks.target(fleet))
     images = tasks.target(fleet).training(fleet.images_per_class, fleet.drawn)
+    count = len(images.rows) if fleet.recipe.steps else 0
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
@@ -289,7 +293,7 @@ def _write_results(
                 handle.write(weights)
         now = record(study, network, tasks.checksums)
         result = network_result(study.name, module, index, now, machine, choice)
-        results.append(replace(result, chance=chance, training_images=len(images.rows), weights_sha256=digest))
+        results.append(replace(result, chance=chance, training_images=count, weights_sha256=digest))
         artifacts.append(folder.weights(network.name) if machine.wandb_artifacts and is_base else None)
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
