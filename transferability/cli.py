@@ -226,7 +226,7 @@ def pack(
         typer.Argument(
             help="A folder, zip or tar with one folder per class, perhaps within train/ and val/ or within one folder "
             "per domain; a CSV table of paths and labels; Caltech-101, CIFAR, Flowers, ILSVRC 2012, MNIST, Office, "
-            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the word demo."
+            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the words demo or demo-domains."
         ),
     ],
     destination: Annotated[

@@ -49,7 +49,7 @@ class ImageRef(NamedTuple):
     """Where one image is: a file, a zip's member, a tar's slice, a row of CIFAR, a number of the demo."""
 
     storage: str  # 'file', 'zip', 'slice', 'cifar', 'demo'
-    container: str  # folder, archive or pickle; for the demo, the class index
+    container: str  # folder, archive or pickle; for the demo, the class index, and a distance
     name: str
     offset: int = 0  # slice: first byte; cifar: row; demo: number
     length: int = 0  # bytes of the encoded image (negative: no regular file); cifar: of the pickle

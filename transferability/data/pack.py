@@ -55,7 +55,7 @@ from transferability.data.packed import (
     write_small_files,
 )
 from transferability.data.pools import LAYOUTS
-from transferability.data.readers import list_images, read
+from transferability.data.readers import demo_distance, list_images, read
 from transferability.data.several import first_of
 from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
 from transferability.interrupts import without_ctrl_c
@@ -90,7 +90,7 @@ class Options:
 def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
     """Packs `source` into the folder `destination` and opens it.
 
-    source: what `readers.list_images` takes: a folder, a zip, a tar, a table, or the word demo.
+    source: what `readers.list_images` takes: a folder, a zip, a tar, a table, or the words demo or demo-domains.
 
     A destination that holds the same data set already is opened at once. Raises Refused where anything is wrong, and
     KeyboardInterrupt after a line that says how much is packed; neither leaves anything at the destination.
@@ -117,10 +117,10 @@ def pack(source: str, destination: Path, options: Options = Options()) -> Packed
         try:
             images = write_images(partial, lists, classes, rule, options)
             write_small_files(partial, classes, images.arrays)
-            if lists.arrangement == "demo":
+            if lists.arrangement.startswith("demo"):
                 from transferability.data import demo
 
-                demo.contact_sheet(partial / "contact-sheet.png")
+                demo.contact_sheet(partial / "contact-sheet.png", demo_distance(lists))
             about = {"source": lists.arrangement, "resize": rule.text, "skipped": images.skipped, "identity": identity}
             about |= optional_entries(domain_names(lists), lists.pool)
             counts = {subset: len(arrays["labels"]) for subset, arrays in images.arrays.items()}
@@ -614,7 +614,8 @@ def load(image: ImageRef) -> Image.Image:
     if image.storage == "demo":
         from transferability.data import demo
 
-        return Image.fromarray(demo.paint(int(image.container), image.offset))
+        index, _, distance = image.container.partition(" ")
+        return Image.fromarray(demo.paint(int(index), image.offset, distance=float(distance or 0)))
     try:
         content = read(image)
     except (Unreadable, Refused, MemoryError):
