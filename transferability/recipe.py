@@ -25,7 +25,8 @@ class Recipe:
     validate_start: also judge the validation images before the first step. That validation is in the curves alone: it
         is no reason to stop, and not among the ten highest.
     schedule: "cosine": linear growth for `warmup` steps, then half a cosine to 0, with PyTorch's momentum; "step":
-        divided by 10 every `drop_every` steps, with Caffe's momentum.
+        divided by 10 every `drop_every` steps, with Caffe's momentum; "inverse": divided by (1 + 10 p)^0.75 at share p
+        of the course (Ganin and Lempitsky 2015), with PyTorch's momentum.
     drop_every: steps between two drops of the rate; needed by schedule "step".
     warmup: steps of linear growth of the rate, for schedule "cosine".
     optimiser: "sgd" or "adamw" (Loshchilov and Hutter 2019: the decay apart from the gradient).
@@ -122,7 +123,7 @@ class Recipe:
         if not 1 <= self.fall < math.inf:
             raise Refused(f"recipe {self.name!r}: fall is {self.fall!r}; write a number from 1 up")
         choices = {
-            "schedule": ("step", "cosine"),
+            "schedule": ("step", "cosine", "inverse"),
             "initialisation": ("paper", "variance-preserving"),
             "optimiser": ("sgd", "adamw"),
             "loss": LOSSES,
@@ -167,6 +168,8 @@ class Recipe:
         """The learning rate of the weights in step number `step`, from 0."""
         if self.schedule == "step":
             return self.rate * 0.1 ** (step // self.drop_every)
+        if self.schedule == "inverse":
+            return self.rate / (1 + 10 * step / max(1, self.steps)) ** 0.75
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
         if not self.steps:

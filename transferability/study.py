@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from transferability import treatment as treatments
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
 from transferability.published import Published
 from transferability.recipe import Recipe
 from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
-from transferability.treatment import Treatment
+from transferability.treatment import LayerPlan, Treatment
 
 RECORD_FORMAT = 1
 # How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
@@ -77,6 +79,22 @@ class Network:
         return self.recipe
 
     @property
+    def aligns_domains(self) -> bool:
+        """Whether it is trained on images of both tasks, and no labels of its target: another domain, same classes."""
+        return isinstance(self.recipe, (Adversarial, Adda))
+
+    @property
+    def labelled(self) -> str:
+        """The task whose labelled images it is trained on: the target; the source, where domains are made alike."""
+        return self.treatment.source if self.aligns_domains else self.treatment.target
+
+    def layers(self, depth: int) -> tuple[LayerPlan, ...]:
+        """What each of `depth` layers starts from, and how fast it learns: as its method says, or its treatment."""
+        if isinstance(self.recipe, (Adversarial, Adda)):
+            return self.recipe.layers(self.treatment, depth)
+        return self.treatment.layers(depth)
+
+    @property
     def stage(self) -> int:
         """0 for bases, 1 for what copies from them or has random features."""
         return 0 if self.treatment.kind == "base" else 1
@@ -90,6 +108,8 @@ class Network:
         """
         if self.treatment.kind in ("base", "random"):
             return None
+        if isinstance(self.recipe, (Adversarial, Adda)) and not self.recipe.needs_base:
+            return None
         images = self.images_per_class if self.treatment.kind == "selffer" else None
         seed = self.seed if self.source_seed is None else self.source_seed
         return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
@@ -101,9 +121,9 @@ class Network:
 
     @cached_property
     def stream(self) -> str:
-        """Owner of the stream of images that this network is trained on."""
+        """Owner of the stream of labelled images that this network is trained on."""
         images = "all" if self.images_per_class is None else f"{self.images_per_class}{' drawn' * self.drawn}"
-        return f"{self.split}/{self.treatment.target}@{images}/seed-{self.seed}"
+        return f"{self.split}/{self.labelled}@{images}/seed-{self.seed}"
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -200,11 +220,30 @@ class Study:
         tasks = split_tasks(network.split, self.splits)
         same_classes = have_same_classes(network.split, self.splits)
         network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), same_classes)
+        if network.aligns_domains:
+            self._check_aligned(network, same_classes)
         is_whole = network.treatment.is_whole(self.architecture.depth)
         if is_whole and network.images_per_class is not None:
             raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
         if not is_whole and isinstance(recipe, Recipe) and not recipe.steps:
             raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
+
+    def _check_aligned(self, network: Network, same_classes: bool) -> None:
+        """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
+        treatment = network.treatment
+        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0)
+        if treatment.kind != "transfer" or treatment.source == "W" or treatment != plain:
+            raise Refused(
+                f"{network.name}: recipe {network.recipe.name!r} makes two domains alike at layer n; write "
+                f"A{max(1, treatment.n)}B+ or B{max(1, treatment.n)}A+"
+            )
+        if not same_classes:
+            raise Refused(f"{network.name}: recipe {network.recipe.name!r} makes two domains alike; A and B are none")
+        if network.images_per_class is not None:
+            raise Refused(
+                f"{network.name}: images per class are told by labels, which recipe {network.recipe.name!r} does not "
+                "see; leave them out"
+            )
 
     def part(self, split: str, task: str) -> Part:
         """What a letter of a split stands for, its data set named."""
@@ -221,7 +260,8 @@ class Study:
     def data_sets(self) -> tuple[str, ...]:
         """Names of the packed sets that the networks are trained on; the study's own first."""
         trained = (n for n in self.networks if not isinstance(n.recipe, Published))
-        names = {self.part(network.split, network.treatment.target).data for network in trained}
+        parts = [(n.split, letter) for n in trained for letter in (n.treatment.target, n.labelled)]
+        names = {self.part(split, letter).data for split, letter in parts}
         return tuple(sorted(names, key=lambda name: (name != self.data, name)))
 
     @cached_property
@@ -311,11 +351,23 @@ class Fleet:
         return self.networks[0].stream
 
     @property
+    def aligns_domains(self) -> bool:
+        return self.networks[0].aligns_domains
+
+    @property
+    def labelled(self) -> str:
+        return self.networks[0].labelled
+
+    @property
     def prefixes(self) -> dict[str, int]:
         """Each source of frozen layers → how many of its layers the fleet needs."""
         depths: dict[str, int] = {}
-        for treatment in (network.treatment for network in self.networks if network.treatment.frozen):
-            depths[treatment.source] = max(treatment.frozen, depths.get(treatment.source, 0))
+        for network in self.networks:
+            treatment = network.treatment
+            # Under ADDA the source's own layers see A's images, beside the copy that sees B's.
+            needed = treatment.n if isinstance(network.recipe, Adda) else treatment.frozen
+            if needed:
+                depths[treatment.source] = max(needed, depths.get(treatment.source, 0))
         return depths
 
 
@@ -441,15 +493,16 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
         "treatment": str(chosen.treatment),
         "seed": chosen.seed,
         # Its name is a word for people: what it stands for is here.
-        "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
+        "recipe": _method(chosen.recipe) | {name: value for name, value in _fields(chosen.recipe) if name != "name"},
         "architecture": study.architecture_record,
         "data": checksums[part.data],
     }
     if draws is not None:
         content["draws"] = draws
-    for name in ("group", "domain"):
-        if getattr(part, name):
-            content[name] = getattr(part, name)
+    content |= _chosen_classes(part)
+    if chosen.aligns_domains:
+        labelled = study.part(chosen.split, chosen.labelled)
+        content["labelled"] = {"data": checksums[labelled.data], **_chosen_classes(labelled)}
     if study.validation is not None:
         content["validation"] = study.validation
     if chosen.drawn:
@@ -462,11 +515,23 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
     return content
 
 
+def _method(recipe: Recipe) -> dict[str, str]:
+    """The type of a recipe, as its record says it; a plain one says nothing."""
+    return {} if type(recipe) is Recipe else {"method": type(recipe).__name__}
+
+
+def _chosen_classes(part: Part) -> dict[str, str]:
+    """What a record says of the group and the domain that a letter stands for, where it stands for one."""
+    return {name: value for name in ("group", "domain") if (value := getattr(part, name))}
+
+
 def recorded_checksums(study: Study, chosen: Network, then: Mapping[str, Any]) -> dict[str, str]:
     """Name of each packed set that a network's record speaks of → its checksum there. KeyError if it lacks one."""
     if isinstance(chosen.recipe, Published):
         return {}
     checksums = {study.part(chosen.split, chosen.treatment.target).data: then["data"]}
+    if chosen.aligns_domains:
+        checksums[study.part(chosen.split, chosen.labelled).data] = then["labelled"]["data"]
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
         checksums = recorded_checksums(study, source, then["source"]) | checksums
@@ -509,7 +574,10 @@ def difference(then: Any, now: Any, path: str = "") -> str | None:
 def _allowed_fields(error: BaseException) -> str:
     """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    classes = {kind.__name__: kind for kind in (Recipe, Published, Study, Network, Architecture, Chain, Conv, Linear)}
+    classes = {
+        kind.__name__: kind
+        for kind in (Recipe, Adversarial, Adda, Published, Study, Network, Architecture, Chain, Conv, Linear)
+    }
     if match is None or match[1] not in classes:
         return ""
     names = [field.name for field in dataclasses.fields(classes[match[1]])]

@@ -1,11 +1,14 @@
 """A packed set of two domains, and studies of it that are small enough to be trained in a test. Torch-free."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tiny import RECIPE, TINY
 
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
 from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, PackedImages, write_packed
 from transferability.networks.caffenet import Architecture
@@ -17,6 +20,17 @@ from transferability.study import Study, network
 DOMAINS = ("photo", "sketch")
 SPLIT = "photo-sketch"
 CLASSES = 4
+FIELDS = {**asdict(RECIPE), "rate": 0.02}
+METHODS: dict[str, Recipe] = {
+    "dann": Adversarial(**FIELDS, hidden=(6,)),
+    "scratch": Adversarial(**FIELDS, hidden=(), start="fresh"),
+    "adda": Adda(**FIELDS, hidden=(6,)),
+}
+
+
+def named(short: str) -> str:
+    """The full name of a network on the split of the two domains."""
+    return f"{SPLIT}/{short}/seed-0"
 
 
 def write_domains(
@@ -45,8 +59,25 @@ def write_domains(
 
 
 def domain_study(
-    names: Sequence[str], recipe: Recipe = RECIPE, architecture: Architecture | Chain = TINY, name: str = "tiny"
+    names: Sequence[str],
+    recipe: Recipe = RECIPE,
+    architecture: Architecture | Chain = TINY,
+    name: str = "tiny",
+    methods: Mapping[str, Recipe] | None = None,
 ) -> Study:
-    """The study of the networks that are named like `A3B`, on the split of the two domains."""
-    networks = tuple(network(f"{SPLIT}/{short}/seed-0", recipe) for short in names)
-    return Study(name, "tiny", architecture, networks, {SPLIT: domains(*DOMAINS)})
+    """The study of the networks that are named like `A3B`, on the split of the two domains.
+
+    methods: recipes by the variants that stand for them: those of `A3B+@dann` and the like.
+    """
+    networks = []
+    for short in names:
+        text, _, variant = short.partition("@")
+        word = "" if variant.isdigit() else variant
+        plain = short if variant.isdigit() else text
+        networks.append(network(f"{SPLIT}/{plain}/seed-0", (methods or {}).get(word, recipe), word))
+    return Study(name, "tiny", architecture, tuple(networks), {SPLIT: domains(*DOMAINS)})
+
+
+def method_study(*names: str) -> Study:
+    """The study of baseA and of networks whose variants are of `METHODS`."""
+    return domain_study(["baseA", *names], methods=METHODS)

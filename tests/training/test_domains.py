@@ -8,7 +8,7 @@ import pytest
 import torch
 from comparing import outcome
 from disturbed import killed_at
-from domains import SPLIT, domain_study, write_domains
+from domains import SPLIT, domain_study, named, write_domains
 from residual import residual
 from tiny import RECIPE, tiny_study
 from trained import PLAIN, pending, train
@@ -38,10 +38,6 @@ def domain_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(roots: Path, domain_set: Path) -> Path:
     """The set of two domains, in this test's data folder."""
     return Path(shutil.copytree(domain_set, roots / "data" / "tiny"))
-
-
-def named(short: str) -> str:
-    return f"{SPLIT}/{short}/seed-0"
 
 
 def test_the_sources_network_is_judged_on_the_target_as_it_is(photos: Path, roots: Path) -> None:

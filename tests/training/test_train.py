@@ -16,7 +16,7 @@ import torch
 from comparing import outcome
 from disturbed import Killed, kill_at, killed_at, poison
 from project import HELPERS
-from tiny import RECIPE, tiny_study, write_experiment, write_tiny
+from tiny import RECIPE, full_name, tiny_study, write_experiment, write_tiny
 from trained import PLAIN, pending, train, train_fleet
 from waiting import LIMIT, wait_for
 
@@ -494,7 +494,7 @@ stay_in_training({step}, place / ("{step}-" + os.environ.get("LOCAL_RANK", "0"))
 
 
 def started(root: Path, file: Path, *names: str, devices: int = 2) -> subprocess.Popen[str]:
-    words = [word for name in names for word in ("--network", f"random-0/{name}")]
+    words = [word for name in names for word in ("--network", full_name(name))]
     command = [sys.executable, "-m", "transferability.cli", "train", file, *words]
     command += ["--devices", str(devices), "--accelerator", "cpu", "--keep-weights"]
     return subprocess.Popen(

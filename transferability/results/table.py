@@ -70,6 +70,7 @@ ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]
 CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
+CURVES += ["domain_loss", "domain_top1"]  # of the domain classifier, in training; empty where there is none
 # Those of them that are drawn.
 DRAWN: dict[str, type] = {
     **{"study": str, "split": str, "network": str, "seed": int},

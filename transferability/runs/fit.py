@@ -52,11 +52,30 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
         same_classes = have_same_classes(split, study.splits)
         counts = {letter: sizes[split, letter] for letter in letters}
         network.treatment.check(study.architecture.depth, counts, same_classes)
-        task = tasks.target(network)
+        copied = {plan.origin for plan in network.layers(study.architecture.depth)} == {"copied"}
+        if network.aligns_domains and copied and counts["A"] != counts["B"]:
+            raise Refused(
+                f"{network.name}: the last layer of {network.source_name} has {counts[network.labelled]} outputs, and "
+                f"there are {counts[network.treatment.target]} classes; start='body' draws it afresh"
+            )
+        if network.treatment.top or network.treatment.is_whole(study.architecture.depth) or network.aligns_domains:
+            _refuse_other_classes(network, tasks)
+        task = tasks.labelled(network)
         key = (task.name, network.images_per_class, recipe)
         if key not in checked and recipe.steps:
             checked.add(key)
             _refuse_images(network, task)
+
+
+def _refuse_other_classes(network: Network, tasks: Tasks) -> None:
+    """Refuses a network that needs the same classes in A and B, where there are others."""
+    both = {letter: tasks.task(network.split, letter, network.seed) for letter in "AB"}
+    a, b = ([task.packed.classes[index].id for index in task.classes] for task in both.values())
+    if odd := [name for name in a if name not in b] or [name for name in b if name not in a]:
+        raise Refused(
+            f"{network.name}: class {odd[0]!r} is in one of {both['A'].packed.folder} and {both['B'].packed.folder} "
+            "alone; it is a network for A and B of the same classes"
+        )
 
 
 def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:

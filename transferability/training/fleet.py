@@ -204,9 +204,9 @@ class FleetModule(L.LightningModule):
         return prefix
 
     def _own_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
-        """The layers that a network does not share: what each starts from is the treatment's (`Treatment.layers`)."""
+        """The layers that a network does not share, each from where its plan says (`Network.layers`)."""
         own = nn.ModuleDict()
-        plans = network.treatment.layers(self.architecture.depth)
+        plans = network.layers(self.architecture.depth)
         for (name, layer), plan in list(zip(self._layers(), plans, strict=True))[network.treatment.frozen :]:
             if plan.origin == "copied":
                 copy(name, layer, sources[network.treatment.source])
@@ -369,7 +369,7 @@ class FleetModule(L.LightningModule):
     def forward(self, batch: Batch, lanes: Lanes | None = None) -> list[Tensor]:
         """The logits (b, classes) of each network, in the fleet's order. lanes: the networks run beside each other."""
         tasks = dict.fromkeys(network.treatment.mean_of for network in self.fleet.networks)
-        inputs = {task: _as_autocast(self.normalised(batch, task)) for task in tasks}
+        inputs = {task: as_autocast(self.normalised(batch, task)) for task in tasks}
         features = self.features(batch, inputs)
         logits = []
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
@@ -519,12 +519,13 @@ class FleetModule(L.LightningModule):
         groups: dict[tuple[float, bool, tuple[int, int] | None], list[nn.Parameter]] = {}
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
             treatment = network.treatment
-            plans = treatment.layers(self.architecture.depth)
+            plans = network.layers(self.architecture.depth)
             rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
             for place, layer in layers.items():  # type: ignore[operator]
-                for name, parameter in layer.named_parameters() if rates[place] else ():
+                rate = rates.get(place, 1.0)  # of a part that is no layer of the network, such as a domain classifier
+                for name, parameter in layer.named_parameters() if rate else ():
                     is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
-                    multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
+                    multiple = rate * (self.recipe.bias_rate if is_bias else 1)
                     ruled = (index, list(rates).index(place)) if treatment.word else None
                     decays = decays and not (treatment.word == "sp" and ruled is not None and ruled[1] < treatment.n)
                     groups.setdefault((multiple, decays, ruled), []).append(parameter)
@@ -575,7 +576,7 @@ class FleetModule(L.LightningModule):
         training_rows, validation_rows = training.tolist(), validation.tolist()
         inner_rows = self.inner_tally.compute().tolist() if self.recipe.stop else []
         self.inner_tally.reset()
-        others = self._other_accuracies()
+        others = self._other_measures()
         self.stopwatch.lap()  # now: the numbers were waited for, and with them the device
         for index in self.active:
             (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) = (
@@ -602,8 +603,8 @@ class FleetModule(L.LightningModule):
         if active != self.active:
             self.active, self.captured = active, None  # a captured step goes on training all networks
 
-    def _other_accuracies(self) -> dict[str, list[float]]:
-        """By its name in the series, beside top-1 and top-5: an accuracy of each network."""
+    def _other_measures(self) -> dict[str, list[float]]:
+        """By its name in the series, beside the losses, top-1 and top-5: a measure of each network."""
         if not self.several_labels:
             values = self.class_tally.compute().view(-1).tolist()  # torchmetrics gives a scalar for one network
             self.class_tally.reset()
@@ -695,7 +696,7 @@ class FleetModule(L.LightningModule):
         self.stopwatch.seconds = checkpoint["seconds"]
 
 
-def _as_autocast(x: Tensor) -> Tensor:
+def as_autocast(x: Tensor) -> Tensor:
     """`x` in the type that autocast computes in: once, and not in the first layer of each network."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

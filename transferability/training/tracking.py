@@ -621,7 +621,8 @@ def summary_of(result: Result) -> dict[str, Any]:
     return {key: value for key in SUMMARY if (value := getattr(result, key)) is not None}
 
 
-LOGGED = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "val_class_top1", "val_map", "inner_top1")
+LOGGED = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "val_class_top1", "val_map", "inner_top1",
+          "domain_loss", "domain_top1")  # fmt: skip
 
 
 def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: int, batch: int) -> dict[str, float]:
