@@ -12,12 +12,15 @@ A is ImageNet, published; B is the flowers: 17 classes of 80 pictures (60 here w
 which each seed draws 20 per class to validate. The pictures are small, 96 pixels, to save time alone: the networks
 were trained on 224 and more.
 
-Cost: scratch (baseB), transfer frozen, fine-tuned at the full rate and at a tenth, selffers and random features, at six
-cuts, three seeds: 2 x 94 networks, about 90 minutes on two cores, estimated; nobody has run all of it yet.
+Cost: scratch (baseB, and baseB@long with four times the steps), transfer frozen, fine-tuned at the full rate and at a
+tenth, selffers and random features, at six cuts, three seeds: 2 x 97 networks, about 90 minutes on two cores,
+estimated.
 
 Expect: scratch far below everything that is copied; the best frozen cut below the top; fine-tuning at a tenth as good
 as any.
 """
+
+from dataclasses import replace
 
 from transferability.networks.chain import Chain
 from transferability.networks.cut import chain
@@ -35,8 +38,11 @@ recipe = Recipe("flowers17", steps=200, batch=32, rate=0.02, warmup=20, crop=84,
 def study(name: str, architecture: Chain, published: Published, cuts: tuple[int, ...]) -> Study:
     base = Network(SPLIT, parse("baseA"), published)
     trained = grid(recipe, architecture.depth, [SPLIT], (0, 1, 2), targets="B", kinds=KINDS, cuts=cuts)
+    longer = replace(recipe, name="flowers17-long", steps=4 * recipe.steps, validate_every=4 * recipe.validate_every)
+    scratch = grid(longer, architecture.depth, [SPLIT], (0, 1, 2), targets="B", kinds=("base",))
+    networks = (base, *trained, *(replace(network, variant="long") for network in scratch))
     splits = {SPLIT: pair("imagenet", "flowers17")}
-    return Study(name, "flowers17", architecture, (base, *trained), splits, validation=20)
+    return Study(name, "flowers17", architecture, networks, splits, validation=20)
 
 
 studies = [

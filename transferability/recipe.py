@@ -48,6 +48,7 @@ class Recipe:
     scale: factor of the input: pixel (0 to 255) minus mean image.
     initialisation: "variance-preserving": He et al. 2015, std sqrt(2 / fan-in), biases 0, the last layer's std divided
         by 10; "paper": Gaussian weights and constant biases, as the architecture says.
+    random_layers: the same for the layers of source R, which are never trained; "": as `initialisation`.
     precision: "float32" or "bfloat16" (autocast).
     loss: "softmax" (cross-entropy, one label per image); or, for one label or several, "sigmoid" (each class by
         itself), "hinge" (each class against the rest) or "ranking" (present before absent classes):
@@ -92,6 +93,7 @@ class Recipe:
     colour: float = 0.0
     scale: float = 1 / 64
     initialisation: str = "variance-preserving"
+    random_layers: str = ""
     precision: str = "float32"
     loss: str = "softmax"
     label_smoothing: float = 0.0
@@ -125,6 +127,7 @@ class Recipe:
         choices = {
             "schedule": ("step", "cosine", "inverse"),
             "initialisation": ("paper", "variance-preserving"),
+            "random_layers": ("", "paper", "variance-preserving"),
             "optimiser": ("sgd", "adamw"),
             "loss": LOSSES,
             "crops": ("square", "resized"),

@@ -212,6 +212,7 @@ class Study:
             )
         elif isinstance(self.architecture, Chain):
             self.architecture.refuse_recipe(recipe.initialisation)
+            self.architecture.refuse_recipe(recipe.random_layers)
         if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
             raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
         if network.images_per_class is not None and network.images_per_class < 1:

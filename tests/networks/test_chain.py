@@ -23,7 +23,16 @@ from transferability.draws import normal
 from transferability.files import Refused
 from transferability.networks.addressed import AddressedDraws, InitialDraws
 from transferability.networks.chain import Chain
-from transferability.networks.cut import CHECKED_CLASSES, chain, checked_layers, cut, drawn_layers, empty_layers, whole
+from transferability.networks.cut import (
+    CHECKED_CLASSES,
+    chain,
+    checked_layers,
+    cut,
+    drawn_layers,
+    empty_layers,
+    module_text,
+    whole,
+)
 from transferability.networks.facts import layer_facts
 from transferability.networks.layers import build, copy
 from transferability.study import load_study
@@ -568,3 +577,13 @@ def test_the_command_refuses_in_one_line() -> None:
         network_of("caffenet", None, True)
     done = layers_command("torchvision:resnt18")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.BatchNorm2d(8), nn.GroupNorm(2, 8), nn.LayerNorm(8), nn.BatchNorm2d(8, affine=False)]
+)
+def test_a_norm_has_the_same_text_under_every_version_of_torch(norm: nn.Module) -> None:
+    before = module_text(norm)
+    without = re.sub(", bias=(True|False)", "", norm.extra_repr())
+    norm.extra_repr = lambda: without  # type: ignore[method-assign]  # as torch 2.11 prints it
+    assert "bias" not in repr(norm) and module_text(norm) == before

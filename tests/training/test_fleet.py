@@ -277,6 +277,19 @@ def test_random_features_are_one_draw(together: tuple[Study, PackedImages, Path]
     assert torch.equal(three["fc3.weight"], first["random-0/R3B/seed-0"]["fc3.weight"])
 
 
+def test_random_layers_by_another_initialisation_than_the_trained_ones() -> None:
+    means = {task: np.zeros((16, 16, 3), np.float32) for task in "AB"}
+    usual = tiny_study(["baseB", "R2B"])
+    filler = tiny_study(["baseB", "R2B"], replace(RECIPE, random_layers="paper"))
+    first, paper = (module_of(study, ["R2B"], {}, means, 6).weights(0) for study in (usual, filler))
+    for name, spec in TINY.layers[:2]:  # the same normal numbers, with the paper's deviation and biases
+        usual_std = (2 / first[f"{name}.weight"][0].numel()) ** 0.5
+        torch.testing.assert_close(paper[f"{name}.weight"], first[f"{name}.weight"] * (spec.std / usual_std))
+        assert (paper[f"{name}.bias"] == spec.bias).all()
+    for name, _ in TINY.layers[2:]:
+        assert torch.equal(paper[f"{name}.weight"], first[f"{name}.weight"])
+
+
 def test_fresh_layers_are_each_networks_own() -> None:
     names = ["baseB", "B1B", "A1B", "A2B", "A1B+", "baseA", "random-0/baseA/seed-1", "random-0/A1B/seed-1"]
     study = tiny_study(names)

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from transferability.data.loader import Prefetched, resident
 from transferability.data.stream import Batch, TaskImages, TrainingBatches
-from transferability.networks.layers import LocalResponseNorm, build
+from transferability.networks.layers import LocalResponseNorm, build, draw_layer
 from transferability.study import Fleet
 from transferability.training.fleet import FleetModule, scale_momentum, set_rate
 
@@ -27,9 +27,10 @@ NAMES = ("A1A", "A3A", "B2A", "R2A", "A3A+", "B1Ap1")
 
 def fleet_module() -> FleetModule:
     study = tiny_study(("baseA", "baseB", *NAMES))
-    weights = {
-        f"{name}.{key}": value.detach() for name, layer in build(TINY, 6) for key, value in layer.named_parameters()
-    }
+    weights = {}
+    for (name, layer), (_, spec) in zip(build(TINY, 6), TINY.layers, strict=True):
+        draw_layer(layer, spec, RECIPE.initialisation, "test", name)  # type: ignore[arg-type]
+        weights |= {f"{name}.{key}": value.detach() for key, value in layer.named_parameters()}
     fleet = Fleet(tuple(study.by_name[f"random-0/{name}/seed-0"] for name in NAMES))
     inputs = grey("AB")
     return FleetModule(study, fleet, 6, {"A": weights, "B": weights}, inputs)

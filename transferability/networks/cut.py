@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import itertools
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -188,9 +189,16 @@ def _signature(layers: Sequence[CutLayer]) -> str:
             modules = dict(graph.named_modules())
             for node in graph.graph.nodes:
                 target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-                what = repr(modules[target]) if node.op == "call_module" else ""
+                what = module_text(modules[target]) if node.op == "call_module" else ""
                 lines.append(f"{node.op} {target} {what} {node.args} {node.kwargs}")
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
+
+
+def module_text(module: nn.Module) -> str:
+    """A module as text, the same under every version of torch: until 2.14 or so, norms did not print their `bias`."""
+    if not isinstance(module, _NormBase | nn.GroupNorm | nn.LayerNorm):
+        return repr(module)
+    return re.sub(r"affine=(True|False)(?!, bias=)", r"affine=\1, bias=\1", repr(module))
 
 
 def _piece(found: Trace, before: fx.Node | None, end: fx.Node) -> fx.Graph:

@@ -213,7 +213,7 @@ class FleetModule(L.LightningModule):
             elif plan.origin == "random":
                 self._draw_random(name, layer)
             else:
-                self._draw(name, layer, "weights", network.name)
+                draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, "weights", network.name)
             if not plan.rate:
                 _freeze(layer)
             own[_place(name)] = layer
@@ -231,10 +231,9 @@ class FleetModule(L.LightningModule):
 
     def _draw_random(self, name: str, layer: Layer) -> None:
         """Layer `name` of source R: one draw per (seed, split), the same for every n, never a base's."""
-        self._draw(name, layer, "weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}")
-
-    def _draw(self, name: str, layer: Layer, *owner: str | int) -> None:
-        draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, *owner)
+        owner = ("weights", self.fleet.split, RANDOM, f"seed-{self.fleet.seed}")
+        initialisation = self.recipe.random_layers or self.recipe.initialisation
+        draw(self.architecture, name, layer, self.classes, initialisation, *owner)
 
     def weights(self, index: int) -> dict[str, Tensor]:
         """All weights of a network, its frozen layers and buffers included: name in the network → tensor.
