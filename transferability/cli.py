@@ -252,6 +252,10 @@ def pack(
         str | None,
         typer.Option(help="What the outer of nested folders are: classes or domains.", show_default="as they look"),
     ] = None,
+    over: Annotated[
+        Path | None,
+        typer.Option(help="Folder or zip of photographs: each picture is laid over a patch of one (MNIST-M)."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
 ) -> None:
     """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
@@ -259,7 +263,7 @@ def pack(
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout)
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over)
     print(describe(pack_images(source, destination, options)))
 
 

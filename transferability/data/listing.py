@@ -54,11 +54,13 @@ class ImageRef(NamedTuple):
     offset: int = 0  # slice: first byte; cifar: row; demo: number
     length: int = 0  # bytes of the encoded image (negative: no regular file); cifar: of the pickle
     changed: int = 0  # time of the file in ns, or CRC in the zip: tells an image from its later version
+    over: "ImageRef | None" = None  # the photograph that it is laid over (`patches.py`)
 
     @property
-    def key(self) -> tuple[str, str, int, int, int]:
+    def key(self) -> tuple[object, ...]:
         """What is packed, wherever the data set lies. Written into journals and manifests: must not change."""
-        return (self.storage, self.name, self.offset, self.length, self.changed)
+        own = (self.storage, self.name, self.offset, self.length, self.changed)
+        return own if self.over is None else (*own, self.over.key)
 
     @property
     def place(self) -> str:

@@ -54,6 +54,7 @@ from transferability.data.packed import (
     write_manifest,
     write_small_files,
 )
+from transferability.data.patches import laid_over, over_patch
 from transferability.data.pools import LAYOUTS
 from transferability.data.readers import demo_distance, list_images, read
 from transferability.data.several import first_of
@@ -77,6 +78,7 @@ class Options:
     workers: processes; None: one per core.
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
     layout: what the outer folders of nested folders are, 'classes' or 'domains' (`readers.list_images`).
+    over: folder or zip of photographs; each image becomes its absolute difference from a patch of one (`patches.py`).
     """
 
     size: int | None = None
@@ -85,6 +87,7 @@ class Options:
     workers: int | None = None
     groups: Path | None = None
     layout: str | None = None
+    over: Path | None = None
 
 
 def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
@@ -102,6 +105,8 @@ def pack(source: str, destination: Path, options: Options = Options()) -> Packed
     refuse_options(options)
     refuse_destination(destination)
     lists = list_images(source, options.layout)
+    if options.over is not None:
+        lists = laid_over(lists, options.over.expanduser())
     check_classes(source, lists)
     for note in (*lists.notes, *domains_without_classes(lists)):
         say(note)
@@ -166,6 +171,8 @@ def refuse_options(options: Options) -> None:
         raise Refused(f"--size {options.size}: the size must be between 1 and {MAX_SIZE} pixels")
     if options.workers is not None and options.workers < 1:
         raise Refused(f"--workers {options.workers}: at least one is needed")
+    if options.over is not None and not options.over.expanduser().exists():
+        raise Refused(f"--over {shown(options.over)} does not exist: give a folder or a zip of photographs")
     if options.layout not in (None, *LAYOUTS):
         raise Refused(f"--layout {shown(options.layout)}: it must be {' or '.join(LAYOUTS)}")
 
@@ -590,6 +597,8 @@ def pack_block(block: Block) -> PackedBlock:
     for i, image in enumerate(block.images):
         try:
             pixels[i] = np.asarray(fit(load(image), rule, image))
+            if image.over is not None:
+                pixels[i] = over_patch(pixels[i], image)
         except Unreadable as error:
             unreadable_images.append((image, str(error)))
             if not block.skip:
