@@ -62,7 +62,7 @@ COLUMNS: dict[str, type] = {
     "git_commit": str,
 }
 # Columns that tables of earlier versions lack: they are empty then.
-LATER = ("layer", "rule", "val_class_top1", "val_map", "training_images")
+LATER = ("layer", "rule", "val_class_top1", "val_map", "training_images", "domain_loss", "domain_top1")
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
 ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1")
@@ -75,6 +75,7 @@ CURVES += ["domain_loss", "domain_top1"]  # of the domain classifier, in trainin
 DRAWN: dict[str, type] = {
     **{"study": str, "split": str, "network": str, "seed": int},
     **{"step": int, "images_seen": float, "val_top1": float, "val_loss": float, "train_loss": float},
+    **{"domain_loss": float, "domain_top1": float},
 }
 
 # ---------------------------------------------------------------------------------------------- names
