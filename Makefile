@@ -23,7 +23,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/ready: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(INSTALL) '.[train,wandb,dashboard,dev]'
+	$(INSTALL) '.[train,readout,wandb,dashboard,dev]'
 	@touch $@
 
 # Enough for figures: no torch, no wandb, no development tools. What `setup` has installed will do, too.

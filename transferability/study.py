@@ -16,6 +16,7 @@ from typing import Any
 from transferability import treatment as treatments
 from transferability.adda import Adda
 from transferability.adversarial import Adversarial
+from transferability.aligned import Aligned
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
@@ -81,7 +82,7 @@ class Network:
     @property
     def aligns_domains(self) -> bool:
         """Whether it is trained on images of both tasks, and no labels of its target: another domain, same classes."""
-        return isinstance(self.recipe, (Adversarial, Adda))
+        return isinstance(self.recipe, (Adversarial, Adda, Aligned))
 
     @property
     def labelled(self) -> str:
@@ -194,7 +195,7 @@ class Study:
         depth = self.architecture.depth
         return tuple(
             replace(network, recipe=replace(network.recipe, steps=0))
-            if network.treatment.is_whole(depth) and isinstance(network.recipe, Recipe)
+            if network.treatment.is_whole(depth) and isinstance(network.recipe, Recipe) and network.recipe.steps
             else network
             for network in networks
         )
@@ -223,7 +224,7 @@ class Study:
         network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), same_classes)
         if network.aligns_domains:
             self._check_aligned(network, same_classes)
-        is_whole = network.treatment.is_whole(self.architecture.depth)
+        is_whole = network.treatment.is_whole(self.architecture.depth) or isinstance(recipe, Aligned)
         if is_whole and network.images_per_class is not None:
             raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
         if not is_whole and isinstance(recipe, Recipe) and not recipe.steps:
@@ -231,12 +232,12 @@ class Study:
 
     def _check_aligned(self, network: Network, same_classes: bool) -> None:
         """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
-        treatment = network.treatment
-        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0)
+        treatment, plus = network.treatment, "" if isinstance(network.recipe, Aligned) else "+"
+        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0 if plus else 0.0)
         if treatment.kind != "transfer" or treatment.source == "W" or treatment != plain:
             raise Refused(
                 f"{network.name}: recipe {network.recipe.name!r} makes two domains alike at layer n; write "
-                f"A{max(1, treatment.n)}B+ or B{max(1, treatment.n)}A+"
+                f"A{max(1, treatment.n)}B{plus} or B{max(1, treatment.n)}A{plus}"
             )
         if not same_classes:
             raise Refused(f"{network.name}: recipe {network.recipe.name!r} makes two domains alike; A and B are none")
@@ -577,7 +578,7 @@ def _allowed_fields(error: BaseException) -> str:
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     classes = {
         kind.__name__: kind
-        for kind in (Recipe, Adversarial, Adda, Published, Study, Network, Architecture, Chain, Conv, Linear)
+        for kind in (Recipe, Adversarial, Adda, Aligned, Published, Study, Network, Architecture, Chain, Conv, Linear)
     }
     if match is None or match[1] not in classes:
         return ""

@@ -9,6 +9,7 @@ from tiny import RECIPE, TINY
 
 from transferability.adda import Adda
 from transferability.adversarial import Adversarial
+from transferability.aligned import Aligned
 from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, PackedImages, write_packed
 from transferability.networks.caffenet import Architecture
@@ -25,6 +26,7 @@ METHODS: dict[str, Recipe] = {
     "dann": Adversarial(**FIELDS, hidden=(6,)),
     "scratch": Adversarial(**FIELDS, hidden=(), start="fresh"),
     "adda": Adda(**FIELDS, hidden=(6,)),
+    "aligned": Aligned(RECIPE.name, crop=RECIPE.crop, dimensions=5),
 }
 
 

@@ -18,7 +18,7 @@ from torchmetrics.classification import MultilabelAveragePrecision
 
 from transferability import rules
 from transferability.data.augment import recoloured, resized
-from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
+from transferability.data.stream import Batch, FleetImages, TaskImages, ValidationBatches, to_device
 from transferability.data.tasks import Normalisation
 from transferability.draws import dropout, mask_key
 from transferability.networks.addressed import AddressedDraws
@@ -278,6 +278,13 @@ class FleetModule(L.LightningModule):
         if self.several:
             refuse_no_statistics(self)
             share_statistics(self.networks)
+
+    def prepare(self, images: FleetImages) -> None:
+        """What has to be known of the images before the first step: statistics, weights of classes."""
+        if self.recipe.frozen_norms == "target":
+            self.use_statistics(images.training)
+        if self.recipe.class_weights == "balanced":
+            self.weigh_classes(images.training.labels)
 
     def use_statistics(self, images: TaskImages) -> None:
         """Gives the norms of the frozen prefixes the statistics of the target's training images, central crops."""

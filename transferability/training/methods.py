@@ -4,11 +4,13 @@ from typing import Any
 
 from transferability.adda import Adda
 from transferability.adversarial import Adversarial
+from transferability.aligned import Aligned
 from transferability.study import Fleet, Study
+from transferability.training.aligned import AlignedModule
 from transferability.training.domains import AddaModule, AdversarialModule
 from transferability.training.fleet import FleetModule
 
-MODULES: dict[type, type[FleetModule]] = {Adversarial: AdversarialModule, Adda: AddaModule}
+MODULES: dict[type, type[FleetModule]] = {Adversarial: AdversarialModule, Adda: AddaModule, Aligned: AlignedModule}
 
 
 def fleet_module(study: Study, fleet: Fleet, *arguments: Any) -> FleetModule:

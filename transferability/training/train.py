@@ -12,6 +12,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from transferability.aligned import Aligned
 from transferability.data.loader import ImagesModule
 from transferability.data.packed import verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, task_images, task_sets
@@ -138,10 +139,7 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
     # 3. the draw of source R for random layers, the network's own for the rest (`FleetModule`).
     module, choice = _module(training, tasks, start)
     images = _images(training, tasks)
-    if fleet.recipe.frozen_norms == "target":
-        module.use_statistics(images.training)
-    if fleet.recipe.class_weights == "balanced":
-        module.weigh_classes(images.training.labels)
+    module.prepare(images)
     if choice.form == "folded":
         module.fold()
     checkpoint = folder.fleet(fleet.name).checkpoint
@@ -293,7 +291,8 @@ def _write_results(
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
-        if is_base or machine.keep_weights or any(network.is_like(pattern) for pattern in machine.keep):
+        is_kept = is_base or machine.keep_weights or any(network.is_like(pattern) for pattern in machine.keep)
+        if is_kept and not isinstance(network.recipe, Aligned):  # which has no layers above its last
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
