@@ -75,6 +75,10 @@ def test_errors_in_words() -> None:
     assert in_words(OSError(errno.EINVAL, "Invalid argument")) == "the operating system says: Invalid argument"
     assert in_words(OSError("of its own\nmaking")) == "OSError: of its own making"
     assert in_words(ValueError("no")) == "ValueError: no"
+    assert in_words(ImportError("libx.so: no file", name="torch._C")).startswith(
+        "this command needs torch._C, which cannot be imported (libx.so: no file); install it anew: "
+    )
+    assert in_words(ImportError("of something else", name="numpy")) == "ImportError: of something else"
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EINVAL, "Invalid argument"), OSError("odd"), Refused("no")])

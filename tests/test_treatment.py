@@ -10,7 +10,7 @@ from transferability.treatment import LayerPlan, Treatment, in_letters, parse
 
 HALVES = {"A": 500, "B": 500}
 NONSENSE = (
-    "A03B A0B AB 3B A3 A3R C3B A3C a3b A3Bp A3Bp0 A3Bp02 A3B+p2 A3B++ A3B+-1 A3B+.1 A3B+1. A3B+1e-3 "
+    "A03B AB 3B A3 A3R C3B A3C a3b A3Bp A3Bp0 A3Bp02 A3B+p2 A3B++ A3B+-1 A3B+.1 A3B+1. A3B+1e-3 "
     "base baseR baseC BaseA baseA+ baseAB A-3B A3B+X A3B. A3B@250"
 )
 MIXED = "baseA baseB baseW A1A A2A A10A B2B A2A+ A2B B1A B2A W1A W3B A1B+ A3B+0.1 A3Bp2 R1A R2A R1B"

@@ -256,6 +256,15 @@ def pack(
         Path | None,
         typer.Option(help="Folder or zip of photographs: each picture is laid over a patch of one (MNIST-M)."),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="NETWORK",
+            help="Size, centre crop and filter as published weights want them: torchvision:resnet18, timm:NAME; "
+            "--size may differ.",
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="all cores")] = None,
 ) -> None:
     """Pack pictures into one memory-mapped set, once for all studies. Safe to interrupt and run again."""
@@ -263,7 +272,12 @@ def pack(
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over)
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over=over)
+    if network is not None:
+        from transferability.trained.published import images_for
+
+        wanted = images_for(network)
+        options = replace(options, size=size or wanted.resize, squash=False, resampling=wanted.resampling)
     print(describe(pack_images(source, destination, options)))
 
 
@@ -358,7 +372,7 @@ def plan(
     study: Any,
 ) -> None:
     """List the networks of a study: stage, fleet, split, network, source, target, n, seed; and what it will take."""
-    from transferability.launch.plan import COLUMNS, listing, totals, trouble
+    from transferability.launch.plan import COLUMNS, listing, reading, totals, trouble
     from transferability.runs.status import aligned
     from transferability.study import fleets
 
@@ -372,7 +386,7 @@ def plan(
         _print_csv(COLUMNS, rows)
         return
     print("\n".join(aligned([COLUMNS, *(tuple(map(str, row)) for row in rows)])) + "\n")
-    for line in totals(study, chosen, divided):
+    for line in [*totals(study, chosen, divided), *reading(study, study_folder(study.name), data_root(), chosen)]:
         _console().print(line)
     if warning := trouble(study, study_folder(study.name), data_root(), chosen):
         print(f"not ready: {warning}", file=sys.stderr)
@@ -456,7 +470,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
     from transferability.launch.slurm import leave_reason, refuse_diverged
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import is_done, pending, refuse_untrained, tidy, with_sources
-    from transferability.runs.status import at_chance
+    from transferability.runs.status import remarks
 
     folder, say = study_folder(study.name), _say(_Console(highlight=False)) if first else lambda line: None
     try:
@@ -468,7 +482,7 @@ def _train_here(study: Any, chosen: Sequence[Any], machine: Machine, first: bool
     if first:
         tidy(folder)
         sources = [source for source in with_sources(study, chosen) if source not in chosen]
-        for line in at_chance(study, folder, sources):
+        for line in remarks(study, folder, sources):
             say(line)
     waiting = pending(study, folder, chosen, None)
     if waiting:
@@ -511,6 +525,7 @@ def run(
     from transferability.data.packed import verify_at_first_use
     from transferability.data.tasks import Tasks
     from transferability.launch.local import Job, run_study
+    from transferability.runs.features import room
     from transferability.runs.fit import refuse_mismatches
     from transferability.runs.ledger import fleet_size as size_for
     from transferability.runs.ledger import pending, tidy, with_sources
@@ -531,11 +546,13 @@ def run(
         raise typer.Exit(_dry_run(study, chosen, machine, (dry_run_steps, dry_run_batch), (number, fleet_size)))
     folder = study_folder(study.name)
     refuse_mismatches(study, folder, chosen, tasks)
+    if size := room(study, folder, chosen, tasks):
+        console.print(size, soft_wrap=True)
     needed = with_sources(study, chosen)
     tidy(folder)
     nothing_new(chosen, folder, experiment, machine.wandb)
-    size = fleet_size if fleet_size is not None else size_for(needed, number)
-    waiting = pending(study, folder, needed, size)
+    most = fleet_size if fleet_size is not None else size_for(needed, number)
+    waiting = pending(study, folder, needed, most)
     done = run_study(Job(study, folder, data_root(), machine), needed, waiting, number, console)
     _collect(study, chosen, folder)
     if not done:
@@ -628,7 +645,8 @@ def results(
         raise Refused("--csv --latex: write one of them")
     form = "csv" if csv else "latex" if latex else "text"
     _collect(study, study.select(only or ()), study_folder(study.name), form)
-    gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
+    if "triton" not in sys.modules:  # its objects have to be released, or it prints thirty lines about leaks
+        gc.freeze()  # nothing is left to do: 10,000 networks need not be looked through for cycles before the end
 
 
 @app.command()
@@ -698,6 +716,22 @@ def export(
 
     study = load_study(experiment)
     print(export_network(load_network(study, network, study_folder(study.name), data_root()), file))
+
+
+@app.command()
+def features(
+    experiment: ExperimentFile,
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="Full name of a readout, as random-0/A3B@svm.")],
+    file: Annotated[Path, typer.Argument(metavar="OUT", help="What to write: OUT.npz.")],
+) -> None:
+    """Write the features that a readout reads, with their labels; computes them if they are not there."""
+    set_thread_defaults()  # before torch loads
+    from transferability.study import load_study
+    from transferability.trained.network import find_network
+    from transferability.training.features import write_features
+
+    study = load_study(experiment)
+    print(write_features(study, find_network(study, network), study_folder(study.name), data_root(), file))
 
 
 @app.command()

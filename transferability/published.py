@@ -21,8 +21,9 @@ class Published:
         package that holds one file of weights; `study:NAME/random-0/baseA/seed-0`, a network of another study under the
         same runs/; or a file (.safetensors, .pth, .pt). No file that would run code is read.
     classes: its outputs.
-    mean, std: of each channel, in pixel values from 0 to 255: (pixel - mean) / std is its input. (): what torchvision,
-        timm or the other study says; files and packages do not say it.
+    mean: of each channel, in pixel values from 0 to 255: (pixel - mean) / std is its input. (): what torchvision, timm
+        or the other study says; files and packages do not say it.
+    std: of each channel, likewise.
     names: how tensors find their places: by their "names", or, where the file has others, in their "order", if there
         are as many of the same shapes.
     sha256: of the file, if only that one will do.

@@ -62,6 +62,8 @@ class Recipe:
         grown for `patience` validations. What counts is the network at its best such validation.
     patience: validations without a better one, for stop "inner".
     held_out: share of each class's training images that is held out, for stop "inner": at least one image.
+    auc: also measure, at each validation, the area under the ROC curve of each class against the others, averaged over
+        the classes. All scores of a validation are kept for it.
     frozen_norms: whose statistics the batch norms of frozen layers have: the "source"'s, or the "target"'s, estimated
         once, before training, from the central crops of its training images, layer by layer, without labels.
     """
@@ -102,6 +104,7 @@ class Recipe:
     stop: str = ""
     patience: int = 3
     held_out: float = 0.1
+    auc: bool = False
     frozen_norms: str = "source"
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
 from transferability.published import Published
+from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
 from transferability.treatment import LayerPlan, Treatment
@@ -36,7 +37,7 @@ class Network:
 
     split: how the classes are divided into tasks: `random-0`, `manmade-natural`, `whole`.
     treatment: what is copied, frozen and trained: `baseB`, `A3B+`.
-    recipe: how it is trained; or, of a base, where it is published.
+    recipe: how it is trained; or, of a base, where it is published; or what is fitted to its frozen layers' features.
     seed: seed of all its random draws.
     images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
     variant: a word for networks that differ only in their recipe, as in `baseB@long`.
@@ -47,7 +48,7 @@ class Network:
 
     split: str
     treatment: Treatment
-    recipe: Recipe | Published
+    recipe: Recipe | Published | Readout
     seed: int = 0
     images_per_class: int | None = None
     variant: str = ""
@@ -75,7 +76,10 @@ class Network:
 
     @property
     def training_recipe(self) -> Recipe:
-        """The recipe of a network that is trained here: a published base has none."""
+        """The recipe of a network that is trained here: a published base has none; of a readout, how images are
+        prepared."""
+        if isinstance(self.recipe, Readout):
+            return self.recipe.inputs
         assert isinstance(self.recipe, Recipe), self.name
         return self.recipe
 
@@ -97,20 +101,25 @@ class Network:
 
     @property
     def stage(self) -> int:
-        """0 for bases, 1 for what copies from them or has random features."""
+        """0 for bases, 1 for what copies from them or has random features, 2 for readouts of such networks."""
+        if isinstance(self.recipe, Readout) and self.recipe.of:
+            return 2
         return 0 if self.treatment.kind == "base" else 1
 
     @cached_property
     def source_name(self) -> str | None:
-        """Full name of the base that this network copies from; None for bases and random features.
+        """Full name of the base that this network copies from; None for bases, random and handmade features.
 
         A selffer copies from the base that saw the same images; a transfer from the base of the other task,
-        trained on all of its images. Source W is the base of all classes, whatever the split.
+        trained on all of its images. Source W is the base of all classes, whatever the split. A readout may read
+        another network of its split and seed (`Readout.of`).
         """
-        if self.treatment.kind in ("base", "random"):
+        if self.treatment.kind in ("base", "random") or not self.treatment.n:
             return None
         if isinstance(self.recipe, (Adversarial, Adda)) and not self.recipe.needs_base:
             return None
+        if isinstance(self.recipe, Readout) and self.recipe.of:
+            return f"{self.split}/{self.recipe.of}/seed-{self.seed}"
         images = self.images_per_class if self.treatment.kind == "selffer" else None
         seed = self.seed if self.source_seed is None else self.source_seed
         return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
@@ -206,28 +215,36 @@ class Study:
         if isinstance(recipe, Published):
             if network.treatment.kind != "base":
                 raise Refused(f"{network.name}: only a base can be published; give it a recipe")
+        elif isinstance(recipe, Readout) and (reason := self._unreadable(network, recipe)):
+            raise Refused(f"{network.name}: {reason}")
         elif recipe.crop != self.architecture.crop:
             raise Refused(
                 f"{network.name}: recipe {recipe.name!r} crops {recipe.crop} pixels, "
                 f"{self.architecture.name} sees {self.architecture.crop}"
             )
         elif isinstance(self.architecture, Chain):
-            self.architecture.refuse_recipe(recipe.initialisation)
-            self.architecture.refuse_recipe(recipe.random_layers)
+            weights = recipe.inputs if isinstance(recipe, Readout) else recipe
+            self.architecture.refuse_recipe(weights.initialisation)
+            self.architecture.refuse_recipe(weights.random_layers)
         if network.variant and not re.fullmatch(r"[a-z][a-z0-9-]*", network.variant):
             raise Refused(f"{network.name}: write the variant {network.variant!r} as a small-letter word")
         if network.images_per_class is not None and network.images_per_class < 1:
             raise Refused(f"{network.name}: images per class have to be 1 or more")
         # How many classes each task has is only known with the data; equal halves are assumed until then.
         tasks = split_tasks(network.split, self.splits)
-        same_classes = have_same_classes(network.split, self.splits)
-        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), same_classes)
+        same_classes, trains = have_same_classes(network.split, self.splits), not isinstance(recipe, Readout)
+        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains, same_classes)
         if network.aligns_domains:
             self._check_aligned(network, same_classes)
+        if isinstance(recipe, Recipe):
+            self._check_steps(network, recipe)
+
+    def _check_steps(self, network: Network, recipe: Recipe) -> None:
+        """Refuses images per class where nothing is trained on them, and a recipe of no steps where something is."""
         is_whole = network.treatment.is_whole(self.architecture.depth) or isinstance(recipe, Aligned)
         if is_whole and network.images_per_class is not None:
             raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
-        if not is_whole and isinstance(recipe, Recipe) and not recipe.steps:
+        if not is_whole and not recipe.steps:
             raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
 
     def _check_aligned(self, network: Network, same_classes: bool) -> None:
@@ -246,6 +263,32 @@ class Study:
                 f"{network.name}: images per class are told by labels, which recipe {network.recipe.name!r} does not "
                 "see; leave them out"
             )
+
+    def _unreadable(self, network: Network, recipe: Readout) -> str:
+        """Why a readout cannot be: what it reads is another network than its name says, or sees other images; or ""."""
+        treatment = network.treatment
+        source = self.by_name.get(network.source_name or "")
+        if recipe.of and (source is None or source.treatment.target != treatment.source):
+            return f"it reads {recipe.of}, so its source is that network's target; write that letter"
+        if source is not None and isinstance(source.recipe, (Readout, Aligned)):
+            return f"it reads {recipe.of}, which is a readout itself; name a network that was trained"
+        if source is not None and isinstance(source.recipe, Recipe):
+            for field in ("shrink", "scale"):
+                if getattr(source.recipe, field) != getattr(recipe, field):
+                    return f"{source.name} was trained with {field}={getattr(source.recipe, field):g}; write that too"
+        if recipe.trained_on != "target" and not self._shares_classes(network.split):
+            return f"trained_on={recipe.trained_on!r} needs a split whose tasks have the same classes (splits.domains)"
+        return ""
+
+    def _shares_classes(self, split: str) -> bool:
+        """Whether A and B are two domains of one packed set."""
+        parts = [self.part(split, task) for task in ("A", "B")] if split in self.splits else []
+        return bool(parts) and all(part.domain for part in parts) and len({(p.data, p.group) for p in parts}) == 1
+
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """Full names of the networks that others copy from: their weights are kept."""
+        return frozenset(network.source_name for network in self.networks if network.source_name is not None)
 
     def part(self, split: str, task: str) -> Part:
         """What a letter of a split stands for, its data set named."""
@@ -317,7 +360,8 @@ class Fleet:
 
     @property
     def recipe(self) -> Recipe:
-        """A published base's is a `Published`, of which plans and bars ask the steps and the batch."""
+        """A published base's is a `Published`, of which plans and bars ask the steps and the batch; a fleet of readouts
+        has several."""
         return self.networks[0].recipe  # type: ignore[return-value]
 
     @property
@@ -327,6 +371,16 @@ class Fleet:
     @property
     def is_published(self) -> bool:
         return isinstance(self.networks[0].recipe, Published)
+
+    @property
+    def is_readout(self) -> bool:
+        return isinstance(self.networks[0].recipe, Readout)
+
+    @property
+    def trains(self) -> bool:
+        """Whether layers are trained, in steps."""
+        recipe = self.networks[0].recipe
+        return isinstance(recipe, Recipe) and recipe.steps > 0
 
     @property
     def split(self) -> str:
@@ -407,7 +461,9 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
         raise Refused(f"a fleet of {size} networks: write 1 or more")
     groups: dict[tuple[Any, ...], list[Network]] = {}
     for network in sorted(networks, key=lambda network: network.order):
-        key = (network.stage, network.split, network.stream, network.recipe)
+        # Readouts of one network share its features, whatever is fitted to them.
+        how = (network.source_name, network.treatment.n > 0) if isinstance(network.recipe, Readout) else network.recipe
+        key = (network.stage, network.split, network.stream, isinstance(network.recipe, Readout), how)
         groups.setdefault(key, []).append(network)
     divided = []
     for group in groups.values():
@@ -419,7 +475,7 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
 
 
 def grid(
-    recipe: Recipe,
+    recipe: Recipe | Readout,
     depth: int,
     splits: Sequence[str],
     seeds: Sequence[int] = (0,),
@@ -462,12 +518,14 @@ def _of_kind(kind: str) -> Treatment:
     return treatments.parse(kind.replace("n", "1", 1))
 
 
-def network(name: str, recipe: Recipe, variant: str = "") -> Network:
-    """The network that a name like `random-0/A3B+@250/seed-0` (or without seed: 0) spells, with its recipe."""
+def network(name: str, recipe: Recipe | Published | Readout, variant: str = "") -> Network:
+    """The network that a name like `random-0/A3B+@250@long/seed-0` (or without seed: 0) spells, with its recipe."""
     split, _, rest = name.partition("/")
     short, _, seed = rest.partition("/")
-    text, _, images = short.partition("@")
-    if (seed and not re.fullmatch(r"seed-\d+", seed)) or (images and not images.isdigit()):
+    text, *endings = short.split("@")
+    images = endings.pop(0) if endings and endings[0].isdigit() else ""
+    variant = endings.pop(0) if endings and not variant else variant
+    if (seed and not re.fullmatch(r"seed-\d+", seed)) or endings:
         raise Refused(f"{name!r} names no network; write random-0/A3B+/seed-0 or random-0/A3B+@250/seed-0")
     return Network(
         split,
@@ -511,15 +569,17 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
         content["drawn"] = True
     if chosen.images_per_class is not None:
         content["images_per_class"] = chosen.images_per_class
+    if isinstance(chosen.recipe, Readout) and chosen.recipe.trained_on != "target":
+        content["trained_domain"] = study.part(chosen.split, chosen.treatment.source).domain
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
         content["source"] = record(study, source, checksums, draws)
     return content
 
 
-def _method(recipe: Recipe) -> dict[str, str]:
+def _method(recipe: Recipe | Readout) -> dict[str, str]:
     """The type of a recipe, as its record says it; a plain one says nothing."""
-    return {} if type(recipe) is Recipe else {"method": type(recipe).__name__}
+    return {} if type(recipe) in (Recipe, Readout) else {"method": type(recipe).__name__}
 
 
 def _chosen_classes(part: Part) -> dict[str, str]:
@@ -578,7 +638,10 @@ def _allowed_fields(error: BaseException) -> str:
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     classes = {
         kind.__name__: kind
-        for kind in (Recipe, Adversarial, Adda, Aligned, Published, Study, Network, Architecture, Chain, Conv, Linear)
+        for kind in (
+            *(Recipe, Adversarial, Adda, Aligned, Published, Readout),
+            *(Study, Network, Architecture, Chain, Conv, Linear),
+        )
     }
     if match is None or match[1] not in classes:
         return ""

@@ -27,7 +27,7 @@ from transferability.rules import NEED_NEW, WORDS
 TASKS = ("A", "B", "W")
 RANDOM = "R"
 TOP = "top"  # what the columns `plus` and `rule` of results.csv say of top-copied networks
-_GRAMMAR = re.compile(r"([ABWR])(t?)([1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?|[a-z]+)?)?")
+_GRAMMAR = re.compile(r"([ABWR])(t?)(0|[1-9]\d*)([ABW])(?:p([1-9]\d*))?(?:(\+)(\d+(?:\.\d+)?|[a-z]+)?)?")
 KINDS = ("base", "selffer", "transfer", "random")
 
 
@@ -132,11 +132,12 @@ class Treatment:
             + (LayerPlan("fresh", 1.0),) * (depth - self.n - self.preserved)
         )
 
-    def check(self, depth: int, classes: dict[str, int], same_classes: bool = False) -> None:
+    def check(self, depth: int, classes: dict[str, int], trains: bool = True, same_classes: bool = False) -> None:
         """Refuses, by name, what cannot be built.
 
         `depth`: the number of the network's layers. `classes`: the number of classes of each task of the split; and of
-        W, where it is the source. `same_classes`: A and B of the split have the same classes.
+        W, where it is the source. `trains`: whether layers are trained; a readout trains none, and n may be anything
+        from 0 to depth. `same_classes`: A and B of the split have the same classes.
         """
         for task in (self.target, self.source):
             if task not in ("", RANDOM, *classes) and not (task == "W" == self.source):
@@ -144,6 +145,12 @@ class Treatment:
         copied = self.n + self.preserved
         if copied > depth:
             raise Refused(f"{self}: {copied} layers cannot be copied, the network has {depth}")
+        if not trains:
+            if self.rate or self.preserved or not self.source:
+                raise Refused(f"{self}: a readout trains no layer; write {self.source or 'A'}{self.n}{self.target}")
+            return
+        if self.source and not self.n:
+            raise Refused(f"{self} copies nothing: only a readout has n = 0")
         if self.source and copied == depth and not self.preserved and not self.rate:
             self._refuse_all_frozen(depth, same_classes)
         if self.top and not same_classes:

@@ -49,6 +49,7 @@ def test_forty_classes_in_two_groups_with_ids_in_text_order() -> None:
     assert [c.group for c in demo.CLASSES].count("natural") == 20
     assert demo.VAL_PER_CLASS * 20 >= 4000
     assert not set(demo.TRAIN_NUMBERS) & set(demo.VAL_NUMBERS)
+    assert len(demo.CLASSES) * (len(demo.TRAIN_NUMBERS) + len(demo.VAL_NUMBERS)) == 18_000
 
 
 def test_the_same_bytes_on_every_machine() -> None:

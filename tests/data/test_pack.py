@@ -14,12 +14,14 @@ import pytest
 from pictures import encoded, folder, picture, pixels, png, put, somebody
 from PIL import Image
 from project import HELPERS
+from typer.testing import CliRunner
 from waiting import LIMIT, wait_for
 
+from transferability.cli import app
 from transferability.data import pack as module
 from transferability.data.listing import ImageLists, ImageRef
-from transferability.data.pack import Options, pack
-from transferability.data.packed import FILES, describe, open_packed, verify
+from transferability.data.pack import Options, Rule, pack
+from transferability.data.packed import FILES, describe, open_packed, read_manifest, verify
 from transferability.files import Refused
 
 # Packs, and stays at a moment until the test lets it go on: "noted": this process, when the journal has `count` blocks;
@@ -510,6 +512,26 @@ def test_squashed_or_cut_out_of_the_middle(tmp_path: Path) -> None:
         assert cut[ids.index(name), 2:-2, 2:-2].min() == 255
     ant = np.asarray(Image.fromarray(pixels(1000)).resize((30, 30), Image.Resampling.BICUBIC))
     assert np.array_equal(squashed[ids.index("ant")], ant)
+    bilinear = pack(str(source), tmp_path / "bilinear", Options(30, resampling="bilinear")).train.images
+    ant = np.asarray(Image.fromarray(pixels(1000)).resize((30, 30), Image.Resampling.BILINEAR))
+    assert np.array_equal(bilinear[ids.index("ant")], ant) and not np.array_equal(bilinear, squashed)
+    assert "(bilinear, antialiased)" in read_manifest(tmp_path / "bilinear")["resize"]
+    with pytest.raises(Refused, match="holds another data set, or its source or options have changed"):
+        pack(str(source), tmp_path / "squashed", Options(30, resampling="bilinear"))
+    # What was packed before there was a choice is the same data set: its identity has no filter.
+    assert repr(Rule(30, True, False, "")) == "Rule(size=30, squash=True, exact=False, stamp='')"
+
+
+def test_packed_as_published_weights_want_it(tmp_path: Path) -> None:
+    source = folder(tmp_path / "set", train=1, val=1)
+    for options, size in (((), 232), (("--size", "40"), 40)):
+        made = tmp_path / f"made-{size}"
+        run = CliRunner().invoke(
+            app, ["pack", str(source), str(made), "--for", "torchvision:ResNet50_Weights.IMAGENET1K_V2", *options]
+        )
+        assert run.exit_code == 0, run.exception
+        how = read_manifest(made)["resize"]
+        assert how == f"shorter side, then centre crop, to {size}x{size} (bilinear, antialiased)"
 
 
 def test_extreme_shapes_fit(tmp_path: Path) -> None:

@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from transferability.classes import ImageClass
 from transferability.data.packed import ImageSet, PackedImages, write_packed
-from transferability.data.tasks import Normalisation, Task
 from transferability.networks.caffenet import Architecture, Conv, Linear
 from transferability.recipe import Recipe
 from transferability.results.table import COLUMNS
 from transferability.splits import task_classes
 from transferability.study import Study, network
+
+if TYPE_CHECKING:
+    from transferability.data.tasks import Normalisation, Task
 
 # Four layers with all that CaffeNet has: groups, pooling, normalisation, two fully connected layers, dropout.
 TINY = Architecture(
@@ -63,13 +65,17 @@ def write_tiny(
     return write_packed(folder, "tiny", table, images(train, 3), images(val, 2))
 
 
-def task_of(packed: PackedImages, split: str, letter: str) -> Task:
+def task_of(packed: PackedImages, split: str, letter: str) -> "Task":
     """A task of one of the paper's splits."""
+    from transferability.data.tasks import Task
+
     return Task(split, letter, packed, task_classes(packed.classes, split, letter))
 
 
-def grey(tasks: str, mean: np.ndarray | None = None, scale: float = RECIPE.scale) -> dict[str, Normalisation]:
+def grey(tasks: str, mean: np.ndarray | None = None, scale: float = RECIPE.scale) -> "dict[str, Normalisation]":
     """Each task minus the same mean image: 0 everywhere if none is given."""
+    from transferability.data.tasks import Normalisation
+
     return dict.fromkeys(tasks, Normalisation(np.zeros((16, 16, 3), np.float32) if mean is None else mean, scale))
 
 

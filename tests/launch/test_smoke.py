@@ -6,67 +6,69 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import Command
+from forked import fork_workers
+from project import EXPERIMENTS
 from waiting import LIMIT
 
+from transferability import cli
+from transferability.data import demo
+from transferability.plots import figure2
 from transferability.results.table import read_results
 
-PROJECT = Path(__file__).parents[2]
+SMOKE = EXPERIMENTS / "smoke.py"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("smoke")
-    assert "18,000" in command(folder, "pack", "demo", "data/demo") or (folder / "data/demo/contact-sheet.png").exists()
-    command(folder, "run", "smoke.py")
-    return folder
-
-
-def command(folder: Path, *words: str) -> str:
-    words = tuple(word.replace("smoke.py", str(PROJECT / "experiments" / "smoke.py")) for word in words)
-    environment = {**os.environ, "TRANSFERABILITY_DATA": "data", "TRANSFERABILITY_RUNS": "runs", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "transferability.cli", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-    )
+def trained(module_roots: Path) -> Path:
+    """The folder in which the smoke study was trained, in processes of its own, on a part of the demo's pictures."""
+    data = module_roots / "data" / "demo"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "TRAIN_NUMBERS", range(20))
+        patch.setattr(demo, "VAL_NUMBERS", range(1_000_000, 1_000_010))
+        patch.setattr(sys, "argv", ["transferability", "pack", "demo", str(data), "--workers", "1"])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    assert not end.value.code and (data / "contact-sheet.png").exists()
+    command = [sys.executable, "-m", "transferability.cli", "run", str(SMOKE), "--workers", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return module_roots / "runs" / "smoke"
 
 
-def test_every_network_is_trained_and_in_the_table(folder: Path) -> None:
-    planned = command(folder, "plan", "smoke.py", "--csv").splitlines()[1:]
-    table = read_results(folder / "runs" / "smoke" / "results.csv")
+def test_every_network_is_trained_and_in_the_table(trained: Path, command: Command) -> None:
+    planned = command("plan", SMOKE, "--csv")[1].splitlines()[1:]
+    table = read_results(trained / "results.csv")
     assert sorted(line.split(",")[3] for line in planned) == sorted(table["network"])
     assert table["val_top1"].between(0, 1).all() and (table["validations"] == table["steps"] // 6).all()
-    assert "28 of 28 networks done" in command(folder, "status", "smoke.py")
+    assert "28 of 28 networks done" in command("status", SMOKE)[1]
 
 
-def test_what_is_done_is_not_done_again(folder: Path) -> None:
-    files = sorted((folder / "runs" / "smoke").rglob("result.json"))
+def test_what_is_done_is_not_done_again(trained: Path, command: Command) -> None:
+    files = sorted(trained.rglob("result.json"))
     before = [file.stat().st_mtime_ns for file in files]
-    assert "28 of 28 networks are done" in command(folder, "run", "smoke.py")
+    code, output, _ = command("run", SMOKE)
+    assert code == 0 and "28 of 28 networks are done" in output
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def test_a_part_of_the_table(folder: Path) -> None:
-    said = command(folder, "results", "smoke.py", "--only", "random-0/A?B")
+def test_a_part_of_the_table(trained: Path, command: Command) -> None:
+    said = command("results", SMOKE, "--only", "random-0/A?B")[1]
     treatments = {line.split()[0] for line in said.splitlines() if line.lstrip().startswith(("AnB", "BnB"))}
     assert treatments == {"AnB"} and "28 of 28 networks are done" in said
 
 
-def test_a_dry_run_keeps_nothing(folder: Path) -> None:
+def test_a_dry_run_keeps_nothing(trained: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork_workers(monkeypatch)
     words = ("--dry-run-steps", "2", "--dry-run-batch", "8", "--fleet-size", "4", "--only", "random-0/*3B*")
-    before = sorted((folder / "runs").rglob("*"))
-    assert "nothing was kept" in command(folder, "run", "smoke.py", *words)
-    assert sorted((folder / "runs").rglob("*")) == before
+    before = sorted(trained.parent.rglob("*"))
+    code, output, errors = command("run", SMOKE, *words)
+    assert code == 0 and "nothing was kept" in output, errors
+    assert sorted(trained.parent.rglob("*")) == before
 
 
-def test_the_figure_is_drawn_from_the_table(folder: Path) -> None:
-    script = PROJECT / "plots" / "figure2.py"
-    words = [sys.executable, str(script), "runs/smoke/results.csv", "--out", "figures"]
-    subprocess.run(words, cwd=folder, check=True, capture_output=True, timeout=LIMIT)
-    assert (folder / "figures" / "figure2.png").stat().st_size > 10_000
-    assert (folder / "figures" / "figure2.pdf").stat().st_size > 1_000
+def test_the_figure_is_drawn_from_the_table(trained: Path, tmp_path: Path) -> None:
+    figure2.main([str(trained / "results.csv"), "--out", str(tmp_path)])
+    assert (tmp_path / "figure2.png").stat().st_size > 10_000
+    assert (tmp_path / "figure2.pdf").stat().st_size > 1_000

@@ -1,9 +1,7 @@
 """Any network is a chain: where it is cut, that the chain is the network to the bit, what is refused and why."""
 
-import os
 import pickle
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from project import HELPERS, PROJECT
+from commands import Command
+from project import HELPERS
 from residual import Block, residual
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models.swin_transformer import SwinTransformer
 
 from transferability.draws import normal
 from transferability.files import Refused
@@ -113,6 +113,8 @@ WITH_GRADIENTS = (
     *("squeezenet1_1", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5"),
     *("regnet_y_400mf", "efficientnet_b0", "googlenet", "swin_t"),
 )
+# Of layers that others have, too, with 20 to 129 million weights that take long to draw: `make chains` compares them.
+ONLY_CUT = ("vgg11", "alexnet", "resnext50_32x4d", "inception_v3")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -124,7 +126,7 @@ def test_a_chain_is_its_network(name: str) -> None:
     assert chain(f"torchvision:{name}", crop, "points").depth == points
     if name in WITH_GRADIENTS:
         assert_same(network)
-    elif name != "vgg11":  # whose 129 million weights take long to draw; `make chains` compares it
+    elif name not in ONLY_CUT:
         assert len(checked_layers(network)) == blocks
 
 
@@ -234,9 +236,15 @@ def test_a_layer_that_writes_into_its_input_works_on_a_copy() -> None:
 # ------------------------------------------------------------------------------------------ draws
 
 
+def narrow_swin(classes: int) -> nn.Module:
+    """torchvision's swin_t with an eighth of its channels."""
+    heads = {"depths": [2, 2, 6, 2], "num_heads": [1, 2, 4, 8], "window_size": [7, 7], "num_classes": classes}
+    return SwinTransformer([4, 4], embed_dim=12, dropout=0.3, stochastic_depth_prob=0.2, **heads)
+
+
 def test_dropout_and_stochastic_depth_do_not_depend_on_the_neighbours() -> None:
     """Layers of a network without batch statistics, so that images are computed each by itself."""
-    network = chain("torchvision:swin_t", FAMILIES["swin_t"][0], dropout=0.3)
+    network = chain(narrow_swin, FAMILIES["swin_t"][0])
     layers = [layer.train() for layer in set_layers(network)]
     assert any(layer.is_random for layer in layers)
     rows, x = torch.tensor([3, 8, 1, 6]), images(network.crop, 4)
@@ -524,26 +532,15 @@ def test_facts_are_counted() -> None:
 # ------------------------------------------------------------------------------------------ the command
 
 
-def layers_command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "transferability.cli", "layers", *map(str, arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "COLUMNS": "80"},
-        check=False,
-    )
-
-
-def test_the_command_lists_the_layers_of_an_experiment(tmp_path: Path) -> None:
+def test_the_command_lists_the_layers_of_an_experiment(tmp_path: Path, command: Command) -> None:
     experiment = tmp_path / "mine.py"
     experiment.write_text(
         f"import sys\nsys.path.insert(0, {str(HELPERS)!r})\n"
         "from residual import residual_study\nstudy = residual_study(['baseA', 'baseB'])\n"
     )
-    done = layers_command(experiment, "--classes", 5, "--batch", 2, "--csv", tmp_path / "layers.csv")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    code, output, errors = command("layers", experiment, "--classes", 5, "--batch", 2, "--csv", tmp_path / "layers.csv")
+    assert code == 0, errors
+    lines = output.splitlines()
     assert lines[0].split() == ["n", "layer", "output", "parameters", "MFLOP", "ms"]
     assert [line.split()[:4] for line in lines[1:5]] == [
         ["1", "0.0", "8x14x14", "232"],
@@ -551,7 +548,7 @@ def test_the_command_lists_the_layers_of_an_experiment(tmp_path: Path) -> None:
         ["3", "2", "12x7x7", "2,304"],
         ["4", "3.2", "5", "65"],
     ]
-    assert "residual, 14 x 14 pixels" in done.stdout and "batch 2, 1 thread." in done.stdout
+    assert "residual, 14 x 14 pixels" in output and "batch 2, 1 thread." in output
     assert load_study(experiment).architecture.layer_names == ("0.0", "1", "2", "3.2")
 
     from transferability.plots.layer_times import read_layers, shares
@@ -564,7 +561,7 @@ def test_the_command_lists_the_layers_of_an_experiment(tmp_path: Path) -> None:
         read_layers(tmp_path / "other.csv")
 
 
-def test_the_command_refuses_in_one_line() -> None:
+def test_the_command_refuses_in_one_line(command: Command) -> None:
     from transferability.launch.layers import network_of
 
     with pytest.raises(Refused) as error:
@@ -575,8 +572,8 @@ def test_the_command_refuses_in_one_line() -> None:
     assert "torchvision:resnet18" in str(error.value)
     with pytest.raises(Refused, match="--points: the layers of caffenet are given one by one; leave --points out"):
         network_of("caffenet", None, True)
-    done = layers_command("torchvision:resnt18")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    code, output, errors = command("layers", "torchvision:resnt18")
+    assert (code, output, errors.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import Command
 from handmade import complete, frame, row
 from outcomes import whole_study, write_results
 from project import EXPERIMENTS, HELPERS, PROJECT
@@ -202,46 +203,48 @@ def test_results_and_claims_in_a_terminal_of_80_columns(experiment: Path) -> Non
     assert "No room for: authors pooled, authors paired, authors show it?." in " ".join(text.split())
 
 
-def test_results_name_what_is_missing_in_one_line_each_kind(experiment: Path) -> None:
-    done = run("results", experiment)
-    lines = done.stdout.decode().splitlines()
-    assert done.returncode == 0 and done.stderr == b""
+def test_results_name_what_is_missing_in_one_line_each_kind(experiment: Path, command: Command) -> None:
+    code, output, errors = command("results", experiment)
+    lines = output.splitlines()
+    assert code == 0 and errors == ""
     assert [line for line in lines if line.startswith("missing: ")] == [
         "missing: random-0/A{1..3}B+/seed-{0..2}",
         "missing: random-0/B2A/seed-1",
     ]
     end = lines.index("71 of 81 networks are done")
     assert lines[end + 1] == "" and lines[end + 2].startswith("Random splits, BnB: up to n = 3 within a point of its")
-    assert "No room" not in done.stdout.decode()  # a pipe holds lines of any length
+    assert "No room" not in output  # a pipe holds lines of any length
     assert max(len(line) for line in lines if line.startswith("treatment")) > 80
 
 
-def test_results_as_csv_have_every_column_and_nothing_else(experiment: Path) -> None:
-    done = run("results", experiment, "--csv")
-    table = pd.read_csv(io.BytesIO(done.stdout), keep_default_na=False, na_values=[""])
+def test_results_as_csv_have_every_column_and_nothing_else(experiment: Path, command: Command) -> None:
+    _, output, errors = command("results", experiment, "--csv")
+    table = pd.read_csv(io.StringIO(output), keep_default_na=False, na_values=[""])
     expected = summary(read_results(study_folder("tiny").results))
     assert list(table.columns) == list(expected.columns) and len(table.columns) == 41
     pd.testing.assert_frame_equal(table.fillna(""), expected.fillna(""), check_dtype=False)
-    assert b"missing: random-0/B2A/seed-1" in done.stderr and b"71 of 81 networks are done" in done.stderr
+    assert "missing: random-0/B2A/seed-1" in errors and "71 of 81 networks are done" in errors
 
 
-def test_results_as_latex_are_tables_and_nothing_else(experiment: Path) -> None:
-    done = run("results", experiment, "--latex")
-    text = done.stdout.decode()
+def test_results_as_latex_are_tables_and_nothing_else(experiment: Path, command: Command) -> None:
+    _, text, errors = command("results", experiment, "--latex")
     assert text.startswith(
         "% needs \\usepackage{booktabs}\n\\begin{table}\n\\caption{Random splits (units differ in seeds)}"
     )
     assert "treatment & n & networks & units & top-1 \\% & $-$ base & verdict" in text
     assert "AnB$^+$ & $1$ & " in text and "$+0.0 \\pm 0.0$ & same" in text
     assert text.count("{") == text.count("}") and text.count("\\begin") == text.count("\\end") > 0
-    assert b"71 of 81 networks are done" in done.stderr
-    assert b"write one of them" in run("results", experiment, "--latex", "--csv").stderr
+    assert "71 of 81 networks are done" in errors
+    assert "write one of them" in command("results", experiment, "--latex", "--csv")[2]
 
 
-def test_results_of_a_study_that_was_not_started(roots: Path, experiment: Path) -> None:
-    done = run("results", experiment, "--csv", TRANSFERABILITY_RUNS=str(roots / "elsewhere"))
-    assert done.returncode == 0 and b"0 of 81 networks are done" in done.stderr
-    assert done.stdout.count(b"\n") == 1 and done.stdout.startswith(b"group,treatment,n,")
+def test_results_of_a_study_that_was_not_started(
+    roots: Path, experiment: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(roots / "elsewhere"))
+    code, output, errors = command("results", experiment, "--csv")
+    assert code == 0 and "0 of 81 networks are done" in errors
+    assert output.count("\n") == 1 and output.startswith("group,treatment,n,")
 
 
 def test_an_encoding_without_a_character_is_no_reason_to_fail() -> None:
@@ -262,12 +265,18 @@ def test_the_main_functions_are_those_of_the_package() -> None:
     assert not hasattr(results, "print_tables")
 
 
-def test_the_width_that_the_environment_says_holds_in_a_pipe_too(tmp_path: Path) -> None:
+def test_the_width_that_the_environment_says_holds_in_a_pipe_too(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_table(complete(1), tmp_path / "results.csv")
-    lines = run("claims", tmp_path / "results.csv", COLUMNS="70").stdout.decode().splitlines()
+    monkeypatch.setenv("COLUMNS", "70")
+    lines = command("claims", tmp_path / "results.csv")[1].splitlines()
     assert max(map(len, lines)) <= 70 and any(line.startswith("No room for:") for line in lines)
 
 
-def test_a_width_of_nothing_is_no_width() -> None:
+def test_a_width_of_nothing_is_no_width(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """As some launchers set it."""
-    assert run("claims", COLUMNS="0").stdout == run("claims").stdout != b""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    plain = command("claims")[1]
+    monkeypatch.setenv("COLUMNS", "0")
+    assert command("claims")[1] == plain != ""

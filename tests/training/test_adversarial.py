@@ -142,7 +142,7 @@ def test_several_processes_agree_with_one(shared: Path, tmp_path: Path, monkeypa
     (tmp_path / "data").symlink_to(shared / "data")
     monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
-    names = ["A2B+@dann", "A1B+@adda", "A3B+@adda"]
+    names = ["A2B+@dann", "A3B+@adda"]
     file = tmp_path / "study.py"
     file.write_text(
         f"import sys\nsys.path.insert(0, {str(HELPERS)!r})\n"

@@ -8,10 +8,8 @@ import json
 import os
 import resource
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from comparing import outcome
 from disturbed import killed_at
 from outcomes import result_of
@@ -28,7 +27,6 @@ from project import HELPERS
 from tiny import EXPERIMENT, RECIPE, full_name, tiny_study, write_experiment, write_tiny
 from trained import train, train_fleet
 
-from transferability import cli
 from transferability.data.packed import PackedImages
 from transferability.files import Refused, read_json, write_atomically, write_json
 from transferability.networks.caffenet import small_caffenet
@@ -38,7 +36,7 @@ from transferability.runs.ledger import started, tidy
 from transferability.runs.locks import hold, myself
 from transferability.runs.paths import StudyFolder, study_folder
 from transferability.runs.result import write_result
-from transferability.runs.status import at_chance
+from transferability.runs.status import remarks
 from transferability.study import Network, Study, fleets
 from transferability.training.trainer import quiet
 from transferability.treatment import Treatment
@@ -52,27 +50,6 @@ SHORT = replace(RECIPE, steps=4, validate_every=2)
 def tree(root: Path) -> dict[str, bytes]:
     """Every file below `root`, with its content."""
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command line in this process: (exit code, output, errors)."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["transferability", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as error:
-            code = int(error.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 # ---------------------------------------------------------------------------------------------- storage
@@ -441,14 +418,14 @@ def test_chance_is_a_guess_of_the_largest_class_with_three_deviations(roots: Pat
     def lines(top1: float, chance: float = 0.01, images: int = 10_000, diverged_at: int | None = None) -> list[str]:
         changes = {"val_top1": top1, "chance": chance, "val_images": images, "diverged_at": diverged_at}
         write_result(folder.result("random-0/baseA/seed-0"), result_of(study, "random-0/baseA/seed-0", **changes))
-        return at_chance(study, folder, study.networks)
+        return remarks(study, folder, study.networks)
 
     # 3 sqrt(0.01 x 0.99 / 10,000) is 0.003.
     assert lines(0.0129) and lines(0.001) and not lines(0.0131)
     assert lines(0.015, images=100)
     assert not lines(0.01, diverged_at=3)  # that is said elsewhere
     assert "; 2 networks copy from it and will show nothing" in lines(0.01)[0]
-    assert not at_chance(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
+    assert not remarks(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
 
 
 def test_where_one_base_diverged_what_copies_from_the_other_is_trained(

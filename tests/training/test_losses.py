@@ -83,11 +83,12 @@ def test_hits_are_present_classes() -> None:
 def test_images_of_several_labels_are_trained_and_judged(roots: Path, loss: str) -> None:
     """The fleet is its networks alone; the mean average precision is that of the scores, computed another way."""
     packed = write_several(data_root() / "several")
-    study = several_study(["baseA", "baseB", "A1B", "A2B+", "R1B"], replace(RECIPE, loss=loss))
+    study = several_study(["baseA", "baseB", "A1B", "A2B+", "R1B"], replace(RECIPE, loss=loss, auc=True))
     train(study)
     result = outcome("several", "A2B+").result
     assert result["val_map"] == result["series"]["val_map"][-1]
     assert "val_class_top1" not in result["series"] and result["val_class_top1"] is None
+    assert 0 < result["val_auc"] < 1 and result["val_auc"] == result["series"]["val_auc"][-1]
     assert result["val_map"] == pytest.approx(average_precision(study, "A2B+", packed), abs=1e-6)
     (roots / "runs").rename(roots / "together")
     train(study, groups=[["baseA"], ["A2B+"]])
@@ -109,17 +110,25 @@ def test_softmax_of_several_labels_is_refused(roots: Path) -> None:
         train(several_study(["baseA"], RECIPE))
 
 
+def area(scores: Tensor, present: Tensor) -> float:
+    """Under the ROC curve: the share of pairs of a present and an absent class that are in order; ties count half."""
+    difference = scores[present].double()[:, None] - scores[~present].double()[None]
+    return float(((difference > 0).double() + 0.5 * (difference == 0).double()).mean())
+
+
 def test_the_mean_over_classes(roots: Path, packed: PackedImages) -> None:
     """Classes differ in size: it is another number than the accuracy, and that of the network's own answers."""
     from transferability.runs.paths import study_folder
     from transferability.trained.network import load_network
 
-    study = tiny_study(["baseA"], replace(RECIPE, loss="sigmoid"))
+    study = tiny_study(["baseA"], replace(RECIPE, loss="sigmoid", auc=True))
     train(study)
     trained = load_network(study, "random-0/baseA", study_folder("tiny"), data_root())
-    answers = [(trained(x).argmax(1), labels) for x, labels in trained.validation_images()]
-    right = torch.cat([answer == labels for answer, labels in answers]).double()
-    labels = torch.cat([labels for _, labels in answers])
+    answers = [(trained(x), labels) for x, labels in trained.validation_images()]
+    scores, labels = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    right = (scores.argmax(1) == labels).double()
+    areas = [area(scores[:, label], labels == label) for label in range(6)]
+    assert trained.result.val_auc == pytest.approx(np.mean(areas), abs=1e-6)
     by_class = [float(right[labels == label].mean()) for label in range(6)]
     assert trained.result.val_class_top1 == pytest.approx(np.mean(by_class))
     assert trained.result.val_top1 == pytest.approx(float(right.mean()))

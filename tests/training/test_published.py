@@ -32,7 +32,8 @@ from transferability.study import Network, Study, network
 from transferability.trained.export import export
 from transferability.trained.network import load_network
 from transferability.trained.normalisation import normalisation
-from transferability.trained.published import fitted, read_origin
+from transferability.trained.published import Origin, fitted, images_for, read_origin
+from transferability.training.published import other_images
 
 torch.set_num_threads(1)
 
@@ -199,6 +200,25 @@ def test_libraries_say_how_their_images_are_normalised(roots: Path, monkeypatch:
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create(name))
     origin = read_origin(Published("timm:tf_efficientnet_lite0.in1k"), roots)
     assert np.allclose(origin.mean, 127.5) and (origin.resize, origin.resampling) == (256, "bicubic")
+    assert images_for("timm:tf_efficientnet_lite0")[:3] == (256, 224, "bicubic")  # without its weights
+    assert images_for("torchvision:resnet18")[:3] == (256, 224, "bilinear")
+    with pytest.raises(Refused, match="no such weights; the nearest are resnet1"):
+        images_for("torchvision:resnet19")
+    with pytest.raises(Refused, match="does not say which images it wants; write torchvision:NAME"):
+        images_for("theirs.pth")
+
+
+def test_images_that_are_not_as_the_weights_want_them_are_named(roots: Path, packed: PackedImages) -> None:
+    study = published_study("theirs.pth", ("A1B",), **GIVEN)
+    wanted = Origin({}, np.zeros(3), np.ones(3), 16, "bicubic")
+    silent = Origin({}, np.zeros(3), np.ones(3), 16)  # a file does not say it
+    assert other_images(study, study.networks[0], silent, data_root()) == []
+    (line,) = other_images(study, study.networks[0], wanted, data_root())
+    assert "trained on images by shorter side, then centre crop, to 16x16 (bicubic), tiny is packed by" in line
+    manifest = json.loads((packed.folder / "manifest.json").read_text())
+    manifest["resize"] = "shorter side, then centre crop, to 16x16 (bicubic, antialiased)"
+    (packed.folder / "manifest.json").write_text(json.dumps(manifest))
+    assert other_images(study, study.networks[0], wanted, data_root()) == []
 
 
 def test_what_does_not_fit_is_refused_by_name(roots: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import start, start_together
 from project import EXPERIMENTS, HELPERS
 from tiny import RECIPE, tiny_study
 from typer.testing import CliRunner
@@ -70,14 +71,16 @@ if __name__ == "__main__":
 """
 
 
-def train_apart(folder: Path, kill_at: int = -1, devices: int = 1) -> int:
-    """Trains the fleet in a process of its own; its exit status."""
+def train_apart(folder: Path, kill_at: int = -1, devices: int = 1) -> list[int]:
+    """Trains the fleet in processes of their own; their exit codes."""
     script = folder / "script.py"
     script.write_text(SCRIPT.format(tests=str(HELPERS), names=NAMES, limit=LIMIT))
-    command = [sys.executable, str(script), str(kill_at), str(devices)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_API_KEY": KEY}
     environment.pop("WANDB_SERVICE", None)  # that of this process, which would outlive the other
-    return subprocess.run(command, env=environment, timeout=LIMIT, check=False).returncode
+    words = (script, kill_at, devices)
+    if devices == 1:
+        return [start(*words, environment=environment, folder=folder).ended()[0]]
+    return [rank.ended()[0] for rank in start_together(devices, *words, environment=environment, folder=folder)]
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +134,7 @@ def test_a_fleet_that_fails_and_is_killed_logs_every_step_once(
         train_fleet(study, fleet, Machine("cpu", wandb="offline"))
     assert all([step for step, _ in parts[0]] == STEPS[:5] for parts in rows_of(study, 150).values())
     # Killed, with rows on their way to the files: wandb writes them every 15 seconds or so.
-    assert train_apart(roots, kill_at=205) == -9
+    assert train_apart(roots, kill_at=205) == [-9]
     train_fleet(study, fleet, Machine("cpu", wandb="offline"))
     rows = rows_of(study, 240)
     for network in study.networks:
@@ -168,7 +171,7 @@ def packed_images(packed: PackedImages) -> int:
 
 def test_two_processes_log_once(packed: PackedImages, roots: Path) -> None:
     study = tiny_study(NAMES, COURSE)
-    assert train_apart(roots, devices=2) == 0
+    assert train_apart(roots, devices=2) == [0, 0]
     for network, parts in rows_of(study, 240).items():
         assert len(parts) == 1, network
         assert [step for step, _ in parts[0]] == STEPS

@@ -15,6 +15,7 @@ import pytest
 import torch
 from comparing import outcome
 from disturbed import Killed, kill_at, killed_at, poison
+from forked import start, start_together
 from project import HELPERS
 from tiny import RECIPE, full_name, tiny_study, write_experiment, write_tiny
 from trained import PLAIN, pending, train, train_fleet
@@ -124,16 +125,9 @@ def test_killed_at_many_moments_it_ends_with_the_same_bits(roots: Path, packed: 
     try:
         killed = 0
         for moment, count in MOMENTS:
-            done = subprocess.run(
-                [sys.executable, script, file, moment, str(count)],
-                env=env,
-                timeout=LIMIT,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode in (0, -signal.SIGKILL), done.stderr
-            killed += done.returncode == -signal.SIGKILL
+            code, _, errors = start(script, file, moment, count, environment=env, folder=roots).ended()
+            assert code in (0, -signal.SIGKILL), errors
+            killed += code == -signal.SIGKILL
             for network in study.networks:  # whatever is there is whole
                 if study_folder("tiny").result(network.name).exists():
                     read_json(study_folder("tiny").result(network.name))
@@ -493,12 +487,16 @@ stay_in_training({step}, place / ("{step}-" + os.environ.get("LOCAL_RANK", "0"))
 """
 
 
-def started(root: Path, file: Path, *names: str, devices: int = 2) -> subprocess.Popen[str]:
-    words = [word for name in names for word in ("--network", full_name(name))]
-    command = [sys.executable, "-m", "transferability.cli", "train", file, *words]
-    command += ["--devices", str(devices), "--accelerator", "cpu", "--keep-weights"]
+def words_of(file: Path, *names: str, devices: int = 2) -> list[str]:
+    """The words of the command that trains networks of an experiment file, each fleet in several processes."""
+    chosen = [word for name in names for word in ("--network", full_name(name))]
+    return ["train", str(file), *chosen, "--devices", str(devices), "--accelerator", "cpu", "--keep-weights"]
+
+
+def started(root: Path, file: Path, *names: str) -> subprocess.Popen[str]:
+    """The first of two processes; Lightning starts the other."""
     return subprocess.Popen(
-        command,
+        [sys.executable, "-m", "transferability.cli", *words_of(file, *names)],
         env=environment(root),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -519,8 +517,11 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 def train_in_processes(root: Path, file: Path, *names: str, devices: int = 2) -> None:
     """Trains networks of an experiment file, each fleet in several processes, which have to end well."""
-    code, _, errors = ended(started(root, file, *names, devices=devices))
-    assert code == 0, errors
+    ranks = start_together(
+        devices, None, *words_of(file, *names, devices=devices), environment=environment(root), folder=root
+    )
+    for code, _, errors in [rank.ended() for rank in ranks]:
+        assert code == 0, errors
 
 
 def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
@@ -573,28 +574,33 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
     (roots / "runs").rename(roots / "one")
     fleet = study_folder("tiny").fleet("random-0.baseA.seed-0")
 
-    def send_second(number: signal.Signals, step: int) -> tuple[int, str, str]:
-        """Sends a signal to the second of two processes when both are before `step`; how they ended."""
+    def stay(step: int) -> tuple[Path, list[Path]]:
+        """An experiment file whose processes stay before a step; the files by which they tell that they are there."""
         file = write_experiment(roots / "study.py", ["baseA"], **changes)
         file.write_text(file.read_text() + STAYING.format(place=str(roots), step=step))
-        process = started(roots, file, "baseA")
-        both = [roots / f"{step}-{rank}" for rank in range(2)]
-        wait_for("both", lambda: process.poll() is not None or all(file.exists() for file in both))
-        assert process.poll() is None, ended(process)
-        os.kill(int(both[1].read_text()), number)
-        (roots / f"{step}-go").touch()
-        return ended(process)
+        return file, [roots / f"{step}-{rank}" for rank in range(2)]
 
-    code, out, err = send_second(signal.SIGUSR1, step=50)
-    assert code == 1, err
+    file, both = stay(50)
+    ranks = start_together(2, None, *words_of(file, "baseA"), environment=environment(roots), folder=roots)
+    wait_for("both", lambda: any(rank.has_ended for rank in ranks) or all(file.exists() for file in both))
+    assert not any(rank.has_ended for rank in ranks), [rank.ended() for rank in ranks]
+    os.kill(int(both[1].read_text()), signal.SIGUSR1)
+    (roots / "50-go").touch()
+    (code, out, err), (second, *_) = [rank.ended() for rank in ranks]
+    assert (code, second) == (1, 1), err
     assert read_checkpoint(fleet.checkpoint)["step"] == 60
     assert "preempted: a checkpoint is written at step 60 of 200; run the same command again to go on" in out
     assert not fleet.failed.exists()
     if validate_every == 20:
         return
 
-    code, *_ = send_second(signal.SIGKILL, step=90)
-    assert code != 0
+    file, both = stay(90)
+    process = started(roots, file, "baseA")
+    wait_for("both", lambda: process.poll() is not None or all(file.exists() for file in both))
+    assert process.poll() is None, ended(process)
+    os.kill(int(both[1].read_text()), signal.SIGKILL)
+    (roots / "90-go").touch()
+    assert ended(process)[0] != 0
 
     train(study)
     one, several = outcome("tiny", "baseA", roots / "one").series, outcome("tiny", "baseA").series
@@ -604,7 +610,8 @@ def test_several_processes_are_warned_and_lose_one(roots: Path, packed: PackedIm
 
 
 def test_several_processes_refuse_what_one_refuses(roots: Path, packed: PackedImages) -> None:
-    code, _, err = ended(started(roots, write_experiment(roots / "study.py", ["baseA"]), "baseA", devices=3))
+    words = words_of(write_experiment(roots / "study.py", ["baseA"]), "baseA", devices=3)
+    code, _, err = start(None, *words, environment=environment(roots), folder=roots).ended()
     assert code == 2 and "does not divide among 3 processes" in err
     assert "Traceback" not in err and len(err.strip().splitlines()) == 1
 

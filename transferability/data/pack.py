@@ -65,6 +65,7 @@ from transferability.interrupts import without_ctrl_c
 PACKING = 1
 MAX_SIZE = 4096
 FEW_IMAGES = 200  # not worth the start of worker processes
+RESAMPLINGS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Options:
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
     layout: what the outer folders of nested folders are, 'classes' or 'domains' (`readers.list_images`).
     over: folder or zip of photographs; each image becomes its absolute difference from a patch of one (`patches.py`).
+    resampling: the filter of Pillow with which images are resized: one of RESAMPLINGS.
     """
 
     size: int | None = None
@@ -88,6 +90,7 @@ class Options:
     groups: Path | None = None
     layout: str | None = None
     over: Path | None = None
+    resampling: str = "bicubic"
 
 
 def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
@@ -141,26 +144,38 @@ def pack(source: str, destination: Path, options: Options = Options()) -> Packed
 
 
 class Rule(NamedTuple):
-    """How an image becomes S x S pixels. Its text is part of the identity of packed sets: must not change."""
+    """How an image becomes S x S pixels. Its representation is part of the identity of packed sets: must not change."""
 
     size: int
     squash: bool
     exact: bool  # images of another size are refused instead of resized
     stamp: str  # the version of the demo's painters
+    resampling: str = "bicubic"
+
+    def __repr__(self) -> str:
+        fields = self._asdict()
+        if self.resampling == "bicubic":  # as before there was a choice
+            del fields["resampling"]
+        return f"Rule({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
 
     @property
     def text(self) -> str:
         if self.exact:
             return "none: the pictures' own size"
         how = "squashed" if self.squash else "shorter side, then centre crop,"
-        return f"{how} to {self.size}x{self.size} (bicubic, antialiased)"
+        return f"{how} to {self.size}x{self.size} ({self.resampling}, antialiased)"
+
+
+def resampling_of(text: str) -> str:
+    """The filter that `Rule.text` names; bicubic where images kept their own size."""
+    return next((name for name in RESAMPLINGS if f"({name}" in text), "bicubic")
 
 
 def rule_of(source: str, lists: ImageLists, options: Options) -> Rule:
     """The rule for a data set: the size that was asked for, else that of ILSVRC 2012, else the images' own."""
     size = options.size or lists.default_size
     exact_size = size or common_size(source, lists, options.skip_unreadable)
-    return Rule(exact_size, options.squash, exact=not size, stamp=lists.stamp)
+    return Rule(exact_size, options.squash, not size, lists.stamp, options.resampling)
 
 
 # ------------------------------------------------------------------------------------- before it starts
@@ -175,6 +190,8 @@ def refuse_options(options: Options) -> None:
         raise Refused(f"--over {shown(options.over)} does not exist: give a folder or a zip of photographs")
     if options.layout not in (None, *LAYOUTS):
         raise Refused(f"--layout {shown(options.layout)}: it must be {' or '.join(LAYOUTS)}")
+    if options.resampling not in RESAMPLINGS:
+        raise Refused(f"images cannot be resized by {options.resampling!r}, only by {', '.join(RESAMPLINGS)}")
 
 
 def refuse_destination(destination: Path) -> None:
@@ -644,14 +661,14 @@ def fit(image: Image.Image, rule: Rule, ref: ImageRef) -> Image.Image:
             f"the pictures differ in size ({ref.place} is {width}x{height}, the first one"
             f" {rule.size}x{rule.size}): give --size S"
         )
-    return resized(image, rule.size, rule.squash)
+    return resized(image, rule.size, rule.squash, rule.resampling)
 
 
-def resized(image: Image.Image, side: int, squash: bool) -> Image.Image:
+def resized(image: Image.Image, side: int, squash: bool, resampling: str = "bicubic") -> Image.Image:
     """An image as a square of `side` pixels; one that is such a square already is returned itself.
 
-    squash: whatever its shape; else its shorter side is resized and the centre cut out. The filter is bicubic, with a
-    support that grows with the reduction (Pillow's antialiasing).
+    squash: whatever its shape; else its shorter side is resized and the centre cut out. The support of the filter
+    grows with the reduction (Pillow's antialiasing).
 
     # Paper: Caffe's scripts squashed to 256x256 with ImageMagick or OpenCV, whose filters differ a little.
     """
@@ -660,7 +677,7 @@ def resized(image: Image.Image, side: int, squash: bool) -> Image.Image:
         return image
     short = min(height, width)
     left, top = (0.0, 0.0) if squash else ((width - short) / 2, (height - short) / 2)
-    return image.resize(size, Image.Resampling.BICUBIC, box=(left, top, width - left, height - top))
+    return image.resize(size, Image.Resampling[resampling.upper()], box=(left, top, width - left, height - top))
 
 
 # --------------------------------------------------------------------------------------------- progress

@@ -23,7 +23,7 @@ from transferability.names import span
 from transferability.runs.ledger import is_done, without_diverged
 from transferability.runs.machine import Machine, forget_ranks, gpus, threads
 from transferability.runs.paths import StudyFolder
-from transferability.runs.status import at_chance
+from transferability.runs.status import remarks
 from transferability.study import Fleet, Network, Study
 from transferability.training.cost import fleet_operations
 
@@ -113,7 +113,7 @@ def _outcome_lines(job: Job, ended: Ended) -> list[str]:
         return [
             f"failed: {missing[0]}{others}: training has ended without a result in {job.folder.network(missing[0])}"
         ]
-    return at_chance(job.study, job.folder, ended.fleet.networks)
+    return remarks(job.study, job.folder, ended.fleet.networks)
 
 
 # ------------------------------------------------------------------------------------------ in this process
@@ -168,7 +168,7 @@ class ThisProcess:
         from transferability.training.train import FleetTraining, train_fleet
 
         if self.first:
-            work = fleet.recipe.name if fleet.is_published else f"{fleet.recipe.steps} steps"
+            work = f"{fleet.recipe.steps} steps" if fleet.trains else fleet.recipe.name
             self.say(f"{fleet.name}: {len(fleet.networks)} networks, {work}")
         job = self.job
         training = FleetTraining(job.study, fleet, job.folder, job.data, job.machine, self.first)

@@ -37,7 +37,7 @@ def fleet_kinds(divided: Sequence[Fleet], counts: dict[tuple[str, str], int]) ->
     """`divided` by what it costs."""
     groups: dict[Any, list[Fleet]] = {}
     for fleet in divided:
-        if not fleet.recipe.steps:  # published weights, or all layers frozen: nothing is trained
+        if not fleet.trains:
             continue
         first = fleet.networks[0]
         classes = counts[first.split, first.treatment.target]

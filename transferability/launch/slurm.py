@@ -254,22 +254,21 @@ def _alive(folder: StudyFolder, names: Sequence[str]) -> set[str]:
 
 
 def divide(work: Work) -> list[Array]:
-    """Fleets in arrays: bases, then one array for each set of bases that fleets wait for."""
-    bases = tuple(fleet for fleet in work.fleets if fleet.stage == 0)
-    arrays = [Array(bases, 0)] if bases else []
+    """Fleets in arrays: stage by stage, one array for each set of tasks that fleets wait for; bases wait for none."""
+    arrays: list[Array] = []
     task_of: dict[str, tuple[int, int] | str] = dict(work.queued)
-    for number, fleet in enumerate(bases):
-        task_of.update({network.name: (0, number) for network in fleet.networks})
-    groups: dict[tuple[tuple[int, int] | str, ...], list[Fleet]] = {}
-    for fleet in work.fleets:
-        if fleet.stage:
+    first = 0
+    for stage in sorted({fleet.stage for fleet in work.fleets}):
+        groups: dict[tuple[tuple[int, int] | str, ...], list[Fleet]] = {}
+        for fleet in (fleet for fleet in work.fleets if fleet.stage == stage):
             names = {network.source_name for network in fleet.networks}
             dependencies = {task_of[name] for name in names if name in task_of}
             groups.setdefault(tuple(sorted(dependencies, key=str)), []).append(fleet)
-    first = len(bases)
-    for after, group in groups.items():
-        arrays.append(Array(tuple(group), first, after))
-        first += len(group)
+        for after, group in groups.items():
+            for number, fleet in enumerate(group):
+                task_of.update({network.name: (len(arrays), number) for network in fleet.networks})
+            arrays.append(Array(tuple(group), first, after))
+            first += len(group)
     return arrays
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.graph_module import _copy_attr
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.flop_counter import FlopCounterMode
 
 from transferability.draws import normal
 from transferability.files import Refused, in_words
@@ -234,11 +233,8 @@ def checked_layers(chain: Chain) -> tuple[CutLayer, ...]:
     layers = drawn_layers(chain, CHECKED_CLASSES, "check")
     images = normal((3, 3, chain.crop, chain.crop), 1.0, "check", chain.crop).to(memory_format=torch.channels_last)
     network = whole(chain, CHECKED_CLASSES, "check")
-    if any(
-        not torch.equal(value, network.state_dict()[name])
-        for layer in layers
-        for name, value in layer.tensors().items()
-    ):
+    state = network.state_dict()
+    if any(not torch.equal(value, state[name]) for layer in layers for name, value in layer.tensors().items()):
         raise Refused(f"{chain.name}: two first draws of its weights differ; draw them by torch's functions alone")
     rows = torch.tensor([4, 0, 7])
     for training in (False, True):
@@ -381,6 +377,8 @@ def empty_layers(chain: Chain, classes: int) -> Iterator[tuple[str, CutLayer]]:
 
 def measured_facts(chain: Chain, classes: int) -> tuple[LayerFacts, ...]:
     """What each layer is and costs, measured; `facts.layer_facts` keeps it."""
+    from torch.utils.flop_counter import FlopCounterMode  # it loads triton: half a second
+
     checked_layers(chain)
     x = torch.zeros(2, 3, chain.crop, chain.crop).to(memory_format=torch.channels_last)
     measured = []

@@ -132,7 +132,7 @@ def last_cut(rows: pd.DataFrame) -> int:
 
 def is_as_it_was(rows: pd.DataFrame) -> "pd.Series[bool]":
     """Whether nothing of a network was trained, all layers being frozen (A8B): no n at which others could be cut."""
-    return (rows["n"] > 0) & (rows["steps"] == 0)
+    return (rows["n"] > 0) & (rows["steps"] == 0) & (rows["variant"] == "") & rows["numbers"].isna()  # no readout
 
 
 def span(first: int, last: int, dash: str = " to ") -> str:

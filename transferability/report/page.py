@@ -37,7 +37,7 @@ from transferability.results.show import SummaryTable, footnotes, points, summar
 from transferability.results.statistics import MIN_UNITS, NOT_ENOUGH, STATISTICS, networks
 from transferability.results.table import full_names
 from transferability.runs.result import Result, read_result
-from transferability.runs.status import NetworkStatus, at_chance
+from transferability.runs.status import NetworkStatus, remarks
 from transferability.splits import group_title
 
 FOLDER = Path(__file__).parent
@@ -233,7 +233,7 @@ def state(report: Report) -> str:
         if status.state != "done":
             reasons.setdefault((status.state, reason(status)), []).append(status.network.name)
     done = [status.network for status in report.statuses if status.state == "done"]
-    lines = items(at_chance(report.study, report.folder, done))
+    lines = items(remarks(report.study, report.folder, done))
     if not reasons:
         return "<p>Every network of the study is trained.</p>" + lines
     order = list(STATES)
@@ -261,11 +261,11 @@ def reason(status: NetworkStatus) -> str:
 def recipes(report: Report) -> str:
     """The fields of the recipes that are in use, and the layers of the architecture."""
     count = Counter(network.recipe for network in report.study.networks)
-    fields = [field for field in asdict(next(iter(count))) if field != "name"]
-    used = [field for field in fields if any(getattr(recipe, field) not in (0, None) for recipe in count)]
+    fields = dict.fromkeys(field for recipe in count for field in asdict(recipe) if field != "name")
+    used = [field for field in fields if any(getattr(recipe, field, None) not in (0, None) for recipe in count)]
     columns = ["recipe", *(recipe.name for recipe in count)]
     rows = [["networks", *map(str, count.values())]]
-    rows += [[field.replace("_", " "), *(value(getattr(recipe, field)) for recipe in count)] for field in used]
+    rows += [[field.replace("_", " "), *(value(getattr(recipe, field, "")) for recipe in count)] for field in used]
     architecture = report.study.architecture
     layers = []
     specs = architecture.layers if isinstance(architecture, Architecture) else ()
@@ -291,7 +291,7 @@ def provenance(report: Report) -> str:
     seconds = images = 0.0
     for name in trained:
         result = read_result(report.folder.result(name))
-        seconds += result.seconds / max(1, len(result.provenance["fleet"]))
+        seconds += result.seconds / max(1, len(result.provenance.get("fleet", ())))
         images += result.images_seen
         for key, text in origin(result).items():
             count.setdefault(key, Counter())[text] += 1
@@ -306,7 +306,7 @@ def origin(result: Result) -> dict[str, str]:
     made = result.provenance
     device = made["hardware"]["cpu" if made["accelerator"] == "cpu" else "gpu"]
     return {
-        "checksum of the data": str(result.record["data"]),
+        "checksum of the data": str(result.record.get("data", "none: its weights are published")),
         "commit": str(made["git_commit"]),
         "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         "device": f"{made['devices']} × {device}",

@@ -49,9 +49,14 @@ COLUMNS: dict[str, type] = {
     "val_top5": float,
     "val_class_top1": float,  # final, the mean over classes
     "val_map": float,  # final mean average precision, where images have several labels; else empty
+    "val_map_eleven": float,  # the same, as PASCAL VOC 2007 counts it
+    "val_precision_ten": float,  # of the ten nearest training images, of a retrieval
+    "val_auc": float,  # final mean area under the ROC curves, where the recipe asks for it; else empty
     "val_loss": float,
     "train_loss": float,
     "train_top1": float,
+    "numbers": float,  # per image, of a readout
+    "penalty": float,  # of a readout, or its number of neighbours: chosen on inner folds
     "validations": int,
     "training_images": float,  # of the target, each counted once
     "steps": int,
@@ -62,10 +67,16 @@ COLUMNS: dict[str, type] = {
     "git_commit": str,
 }
 # Columns that tables of earlier versions lack: they are empty then.
-LATER = ("layer", "rule", "val_class_top1", "val_map", "training_images", "domain_loss", "domain_top1")
+LATER = (
+    *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
+    *("val_map_eleven", "val_precision_ten", "numbers", "penalty", "domain_loss", "domain_top1"),
+)
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
-ACCURACIES = ("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "train_top1")
+ACCURACIES = (
+    *("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "val_auc", "train_top1"),
+    *("val_map_eleven", "val_precision_ten"),
+)
 
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]

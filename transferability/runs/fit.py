@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
 from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
 from transferability.published import Published
+from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
 from transferability.runs.ledger import refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
@@ -51,24 +54,27 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
                 sizes[split, letter] = _outputs(study, split, letter, tasks)
         same_classes = have_same_classes(split, study.splits)
         counts = {letter: sizes[split, letter] for letter in letters}
-        network.treatment.check(study.architecture.depth, counts, same_classes)
-        copied = {plan.origin for plan in network.layers(study.architecture.depth)} == {"copied"}
-        if network.aligns_domains and copied and counts["A"] != counts["B"]:
-            raise Refused(
-                f"{network.name}: the last layer of {network.source_name} has {counts[network.labelled]} outputs, and "
-                f"there are {counts[network.treatment.target]} classes; start='body' draws it afresh"
-            )
-        if network.treatment.top or network.treatment.is_whole(study.architecture.depth) or network.aligns_domains:
-            _refuse_other_classes(network, tasks)
+        trains = not isinstance(recipe, Readout)
+        network.treatment.check(study.architecture.depth, counts, trains, same_classes)
+        if isinstance(recipe, Recipe) and same_classes:
+            _refuse_other_classes(network, study.architecture.depth, counts, tasks)
         task = tasks.labelled(network)
         key = (task.name, network.images_per_class, recipe)
-        if key not in checked and recipe.steps:
+        if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
             checked.add(key)
             _refuse_images(network, task)
 
 
-def _refuse_other_classes(network: Network, tasks: Tasks) -> None:
-    """Refuses a network that needs the same classes in A and B, where there are others."""
+def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, int], tasks: Tasks) -> None:
+    """Refuses a network that needs the same classes in A and B, where there are others. outputs: of each base."""
+    if not (network.treatment.top or network.treatment.is_whole(depth) or network.aligns_domains):
+        return
+    is_copied = isinstance(network.recipe, (Adversarial, Adda)) and network.layers(depth)[-1].origin == "copied"
+    if is_copied and outputs["A"] != outputs["B"]:
+        raise Refused(
+            f"{network.name}: the last layer of {network.source_name} has {outputs[network.labelled]} outputs, and "
+            f"there are {outputs[network.treatment.target]} classes; start='body' draws it afresh"
+        )
     both = {letter: tasks.task(network.split, letter, network.seed) for letter in "AB"}
     a, b = ([task.packed.classes[index].id for index in task.classes] for task in both.values())
     if odd := [name for name in a if name not in b] or [name for name in b if name not in a]:
@@ -89,6 +95,9 @@ def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:
 def _refuse_images(network: Network, task: Task) -> None:
     """Refuses a network whose recipe does not go with its target's images."""
     recipe, most, counts = network.recipe, network.images_per_class, task.training_counts()
+    if isinstance(recipe, Readout):
+        _refuse_readout(network, recipe, task, counts if most is None else np.minimum(counts, most))
+        return
     assert isinstance(recipe, Recipe)
     if task.has_several_labels and recipe.loss == "softmax":
         raise Refused(
@@ -103,6 +112,27 @@ def _refuse_images(network: Network, task: Task) -> None:
             f"out; leave stop='inner' out of recipe {recipe.name!r}"
         )
     recipe.refuse_size(task.packed.size, network.name)
+
+
+def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.ndarray) -> None:
+    """Refuses a readout that does not go with its target's images. counts: training images of each class."""
+    if task.has_several_labels and recipe.classifier not in SEVERAL:
+        raise Refused(
+            f"{network.name}: {task.packed.folder} has images of several classes, and readout {recipe.name!r} the "
+            f"classifier {recipe.classifier!r}, which takes one; write {' or '.join(SEVERAL)}"
+        )
+    refuse_few(network.images_per_class, int(task.training_counts().max()), network.name)
+    least = recipe.folds if recipe.needs_folds else 1
+    if recipe.trained_on == "target" and counts.min() < least:
+        few = int(counts.argmin())
+        fewer = (
+            f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"
+        )
+        raise Refused(
+            f"{network.name}: class {task.class_names[few]!r} has {counts[few]} training images, "
+            f"{fewer if counts[few] else 'and nothing can be learned of it: leave it out'}"
+        )
+    recipe.inputs.refuse_size(task.packed.size, network.name)
 
 
 def _refuse_few(network: Network, recipe: Recipe, counts: np.ndarray) -> None:
@@ -126,7 +156,7 @@ def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
     counts: dict[Task, int] = {}  # of the largest class
 
     def short(network: Network) -> Network:
-        if isinstance(network.recipe, Published):
+        if not isinstance(network.recipe, Recipe):
             return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
         task, wanted = tasks.target(network), network.images_per_class

@@ -20,8 +20,13 @@ def is_done(folder: StudyFolder, name: str) -> bool:
 
 
 def with_sources(study: Study, chosen: Sequence[Network]) -> tuple[Network, ...]:
-    """`chosen` and the bases that they copy from, in the study's order."""
-    names = {network.name for network in chosen} | {network.source_name for network in chosen}
+    """`chosen` and the networks that they copy from, and these from, in the study's order."""
+    names, left = set[str](), list(chosen)
+    while left:
+        network = left.pop()
+        names.add(network.name)
+        if network.source_name is not None and network.source_name not in names:
+            left.append(study.by_name[network.source_name])
     return tuple(network for network in study.networks if network.name in names)
 
 

@@ -9,10 +9,14 @@
         <split>/<treatment>/seed-<s>/
             result.json                       written last: a network is done if and only if this file exists
             weights.safetensors               final weights: always of bases, of other networks on request
+            predictions.npz                   of a readout: what it says of each validation image
             normalisation.npz                 of a published base: mean and scale of its input
             lock                              who trains the network now
             wandb/                            the network's W&B runs
         means/<split>-<task>-<pixels>.npz     mean image of a task
+        features/<network>-<digest>/          features of images, for readouts
+            about.json                        what they depend on
+            <part>-<view>/<layer>-<pooling>/<block>.safetensors
         fleets/<first network>/               a started fleet, until it is done
             fleet.json  checkpoint.pt  progress.json  failed.json
         submissions/<k>.json                  the fleets of the k-th submission to SLURM
@@ -96,8 +100,16 @@ class StudyFolder:
         """What the images of a published base have to go through."""
         return self.root / name / "normalisation.npz"
 
+    def predictions(self, name: str) -> Path:
+        """What a readout says of each validation image."""
+        return self.root / name / "predictions.npz"
+
     def mean(self, task: str, pixels: int) -> Path:
         return self.root / "means" / f"{task}-{pixels}.npz"
+
+    def features(self, network: str, digest: str) -> Path:
+        """Features of images by one network. digest: of what they depend on."""
+        return self.root / "features" / f"{network.replace('/', '.')}-{digest}"
 
     @property
     def fleets(self) -> Path:

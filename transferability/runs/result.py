@@ -28,8 +28,11 @@ class Result:
     layer: the name of layer n, the last one that is copied; "" for a base.
     chance: the accuracy of the majority-class baseline, the largest class's share of the validation images.
     val_class_top1: the mean over classes of each class's accuracy. val_map: mean average precision, where images have
-    several labels; else None.
+    several labels; else None. val_auc: mean area under the ROC curves of the classes, where the recipe asks for it.
     val_images is 0, and there are no accuracies, of a published base whose images are not at hand.
+    Of a readout: numbers, how many per image it was fitted to; penalty, what was chosen on inner folds (of neighbours,
+    their number); val_map_eleven, as PASCAL VOC 2007 counts average precision; val_precision_ten, of the ten nearest
+    images of a retrieval, whose val_top1 is that of the nearest, and val_map over queries.
     classes, training_images: of the target, each image counted once. weights_sha256: of the weights file, where it
     was kept.
     """
@@ -67,14 +70,22 @@ class Result:
     chance: float | None = None
     val_class_top1: float | None = None
     val_map: float | None = None
+    val_auc: float | None = None
     classes: int | None = None
     training_images: int | None = None
     weights_sha256: str | None = None
+    numbers: int | None = None
+    penalty: float | None = None
+    val_map_eleven: float | None = None
+    val_precision_ten: float | None = None
 
 
 FIELDS = tuple(field.name for field in fields(Result))
 REQUIRED = tuple(field.name for field in fields(Result) if field.default is MISSING)
-SHARES = ("val_top1", "val_top5", "val_top1_best10", "val_class_top1", "val_map", "train_top1", "chance")
+SHARES = (
+    *("val_top1", "val_top5", "val_top1_best10", "val_class_top1", "val_map", "val_auc", "train_top1", "chance"),
+    *("val_map_eleven", "val_precision_ten"),
+)
 
 
 def _types(hint: Any) -> tuple[type, ...]:

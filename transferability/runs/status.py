@@ -15,6 +15,7 @@ from rich.console import Console
 
 from transferability.files import Refused, read_json
 from transferability.names import in_spans, span
+from transferability.readout import Readout
 from transferability.runs.ledger import is_done
 from transferability.runs.locks import Holder, dead, holder
 from transferability.runs.paths import LOCK, RESULT, StudyFolder
@@ -135,8 +136,8 @@ def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, float]], dict[str,
     return progress, failures
 
 
-def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
-    """A line for each of `networks` that learned nothing.
+def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
+    """A line for each of `networks` that learned nothing, or is published and was trained on other images.
 
     A base is at chance if it is no better than the majority-class baseline, within three standard deviations of that
     baseline's accuracy on so many validation images, by the binomial distribution; told where others copy from it.
@@ -148,6 +149,7 @@ def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) ->
         if not is_done(folder, network.name):
             continue
         result = read_result(folder.result(network.name))
+        lines += result.provenance.get("published", {}).get("other_images", [])
         if result.diverged_at is not None or result.val_top1 is None:
             continue
         if result.chance is not None and network.stage == 0 and copies[network.name]:
@@ -167,6 +169,17 @@ def at_chance(study: Study, folder: StudyFolder, networks: Sequence[Network]) ->
                 f"{result.classes} classes have {math.log(result.classes):.2f}; the recipe's rate may be too high"
             )
     return lines
+
+
+def at_an_end(folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
+    """A line for each value that is the smallest or largest of those that readouts among `networks` chose from."""
+    found: dict[str, list[str]] = {}
+    for network in networks:
+        if isinstance(network.recipe, Readout) and is_done(folder, network.name):
+            note = read_result(folder.result(network.name)).provenance.get("readout", {}).get("note")
+            if note:
+                found.setdefault(note, []).append(network.name)
+    return [f"chosen at the end of its range: {', '.join(in_spans(names))}: {note}" for note, names in found.items()]
 
 
 def time_left(statuses: Sequence[NetworkStatus]) -> float | None:
@@ -217,7 +230,7 @@ def print_status(
         _print_reasons([status for status in known if status.state == state], state, console, shown)
     done_bases = [status.network for status in known if status.state == "done" and status.network.stage == 0]
     for what, lines in (
-        ("bases at chance", at_chance(study, folder, done_bases)),
+        ("remarks", remarks(study, folder, done_bases)),
         ("changes", changed_since(study, folder, [status.network for status in known if status.state == "done"])),
     ):
         for line in lines[:shown]:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from transferability.data.decode import Unreadable, as_rgb, decode
-from transferability.data.pack import resized
+from transferability.data.pack import resampling_of, resized
 from transferability.data.packed import read_manifest
 from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import ChosenImages, Tasks
@@ -35,7 +35,7 @@ class Preprocessing:
     size: side, in pixels, to which images are resized. squash: to a square, whatever their shape; else their shorter
     side, and the centre is cut out. shrink: whole factor of a box average after that. crop: side of the central
     square that the network sees. mean: (crop, crop, 3) float32, 0 to 255, which is subtracted from the pixels.
-    scale: factor of the differences; one for all channels, or one for each.
+    scale: factor of the differences; one for all channels, or one for each. resampling: Pillow's filter.
     """
 
     size: int
@@ -44,6 +44,7 @@ class Preprocessing:
     crop: int
     mean: np.ndarray
     scale: float | tuple[float, ...]
+    resampling: str = "bicubic"
 
     def __call__(self, images: Images) -> Tensor:
         """(b, 3, crop, crop) float32, channels last; b is 1 for a single image.
@@ -96,7 +97,7 @@ class Preprocessing:
             image = Image.fromarray(image)
         if not all(image.size):
             raise Refused(f"an image of {image.width} x {image.height} pixels has nothing to see")
-        return np.asarray(resized(image, self.size, self.squash))
+        return np.asarray(resized(image, self.size, self.squash, self.resampling))
 
     # ------------------------------------------------------------------------------------------ in a file
 
@@ -106,7 +107,7 @@ class Preprocessing:
             "channels": "RGB, 0 to 255",
             "resize": "squash" if self.squash else "shorter side, then centre crop",
             "size": self.size,
-            "filter": "bicubic, antialiased",
+            "filter": f"{self.resampling}, antialiased",
             "shrink": self.shrink,
             "crop": self.crop,
             "subtract": "mean_image: base64 of (crop, crop, 3) float32, little-endian",
@@ -128,6 +129,7 @@ class Preprocessing:
             crop,
             mean.reshape(crop, crop, 3),
             tuple(scale) if isinstance(scale, list) else scale,
+            steps["filter"].partition(",")[0],
         )
 
 
@@ -141,8 +143,10 @@ def preprocessing_of(network: Network, tasks: Tasks, folder: StudyFolder) -> Pre
     mean, scale = normalisation(network, split, treatment.mean_of, folder, tasks)
     start = (packed.size // recipe.shrink - recipe.crop) // 2
     place = slice(start, start + recipe.crop)
-    squash = not str(read_manifest(packed.folder).get("resize", "")).startswith("shorter side")
-    return Preprocessing(packed.size, squash, recipe.shrink, recipe.crop, mean[place, place].copy(), scale)
+    how = str(read_manifest(packed.folder).get("resize", ""))
+    squash = not how.startswith("shorter side")
+    cropped = mean[place, place].copy()
+    return Preprocessing(packed.size, squash, recipe.shrink, recipe.crop, cropped, scale, resampling_of(how))
 
 
 def published_preprocessing(study: Study, result: Result, folder: StudyFolder) -> Preprocessing:
@@ -150,9 +154,10 @@ def published_preprocessing(study: Study, result: Result, folder: StudyFolder) -
 
     Where the base is another study's, whose mean is an image: squashed to that image's size.
     """
-    size, crop = int(result.provenance["published"]["resize"]), study.architecture.crop
+    about, crop = result.provenance["published"], study.architecture.crop
+    size = int(about["resize"])
     mean, scale = read_normalisation(study.by_name[result.name], folder, size)
     start = (size - crop) // 2
     place = slice(start, start + crop)
     is_image = bool(np.ptp(mean, axis=(0, 1)).any())
-    return Preprocessing(size, is_image, 1, crop, mean[place, place].copy(), scale)
+    return Preprocessing(size, is_image, 1, crop, mean[place, place].copy(), scale, about["resampling"] or "bicubic")

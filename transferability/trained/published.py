@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -144,44 +144,90 @@ def _unwrapped(file: Path, content: Any) -> dict[str, Tensor]:
     return weights
 
 
-def _of_torchvision(published: Published) -> Origin:
+class Images(NamedTuple):
+    """The images that published weights were trained for, all in pixels.
+
+    resize: side to which images' shorter side is resized. crop: side of the central square after that. resampling:
+    nearest, bilinear, bicubic or lanczos. mean, std: of each channel, of pixels from 0 to 1.
+    """
+
+    resize: int
+    crop: int
+    resampling: str
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def images_for(weights: str) -> Images:
+    """The images that weights want, as `Published` names them, or their network; nothing is fetched.
+
+    Refused: unknown names, and where the images are not said: by files, packages, and networks of other studies.
+    """
+    library, _, name = weights.partition(":")
+    if library == "torchvision":
+        return _torchvision_images(_torchvision_weights(weights, name))
+    if library == "timm":
+        return _timm_images(weights, name)
+    raise Refused(f"{weights} does not say which images it wants; write torchvision:NAME, timm:NAME, or --size SIDE")
+
+
+def _torchvision_weights(weights: str, name: str) -> Any:
+    """torchvision's entry of weights, or of the usual weights of a network."""
     from torchvision import models
 
+    networks = models.list_models(module=models)
     try:
-        known: Any = models.get_weight(published.place)
+        return models.get_model_weights(name).DEFAULT if name in networks else models.get_weight(name)  # type: ignore[attr-defined]
     except (ValueError, KeyError, AttributeError):
-        networks = models.list_models(module=models)
-        names = [str(weights) for name in networks for weights in models.get_model_weights(name)]
-        raise _unknown(published, names) from None
+        names = [str(known) for network in networks for known in models.get_model_weights(network)]
+        raise _unknown(weights, name, networks + names) from None
+
+
+def _torchvision_images(known: Any) -> Images:
+    asked = known.transforms()
+    return Images(asked.resize_size[0], asked.crop_size[0], asked.interpolation.value, asked.mean, asked.std)
+
+
+def _timm_images(weights: str, name: str) -> Images:
+    try:
+        import timm
+        from timm.data.config import resolve_data_config
+    except ImportError:
+        raise Refused(f"{weights}: timm is not installed; pip install 'transferability[timm]'") from None
+    known = timm.list_pretrained()
+    if name not in known and name not in {full.partition(".")[0] for full in known}:
+        raise _unknown(weights, name, known)
+    settings: Any = timm.models.get_pretrained_cfg(name)
+    asked = resolve_data_config(pretrained_cfg=settings.to_dict())
+    crop = asked["input_size"][-1]
+    return Images(round(crop / asked["crop_pct"]), crop, asked["interpolation"], asked["mean"], asked["std"])
+
+
+def _of_torchvision(published: Published) -> Origin:
+    known = _torchvision_weights(published.weights, published.place)
     place = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
     try:
         weights = known.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
     except (URLError, OSError, RuntimeError) as error:
         raise _not_fetched(published, error, f", or put {known.url} at {place}") from None
-    asked = known.transforms()
-    mean, scale = _given(published) if published.mean else _of_unit(asked.mean, asked.std)
-    resampling = asked.interpolation.value
     digest = hashlib.sha256(place.read_bytes()).hexdigest() if place.is_file() else ""
-    return Origin(weights, mean, scale, int(asked.resize_size[0]), resampling, place.name, digest)
+    return _origin(published, _torchvision_images(known), weights, place.name, digest)
 
 
 def _of_timm(published: Published) -> Origin:
-    try:
-        import timm
-        from timm.data.config import resolve_model_data_config
-    except ImportError:
-        raise Refused(f"{published.weights}: timm is not installed; pip install 'transferability[timm]'") from None
-    known = timm.list_pretrained()
-    if published.place not in known and published.place not in {name.partition(".")[0] for name in known}:
-        raise _unknown(published, known)
+    asked = _timm_images(published.weights, published.place)
+    import timm
+
     try:
         network = timm.create_model(published.place, pretrained=True)
     except Exception as error:  # which one depends on where they are fetched from
         raise _not_fetched(published, error) from None
-    asked = resolve_model_data_config(network)
-    mean, scale = _given(published) if published.mean else _of_unit(asked["mean"], asked["std"])
-    resize = round(asked["input_size"][-1] / asked["crop_pct"])
-    return Origin(network.state_dict(), mean, scale, resize, asked["interpolation"], published.place)
+    return _origin(published, asked, network.state_dict(), published.place)
+
+
+def _origin(published: Published, asked: Images, weights: Mapping[str, Tensor], file: str, sha256: str = "") -> Origin:
+    mean, scale = _given(published) if published.mean else _of_unit(asked.mean, asked.std)
+    return Origin(weights, mean, scale, asked.resize, asked.resampling, file, sha256)
 
 
 def _of_unit(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -215,9 +261,9 @@ def _of_study(published: Published, runs: Path) -> Origin:
     return Origin(weights, mean, scale, file=f"{study}/{name}", sha256=hashlib.sha256(content).hexdigest())
 
 
-def _unknown(published: Published, names: Sequence[str]) -> Refused:
-    near = difflib.get_close_matches(published.place, names, 3, 0.4)
-    return Refused(f"{published.weights}: no such weights" + (f"; the nearest are {', '.join(near)}" if near else ""))
+def _unknown(weights: str, name: str, names: Sequence[str]) -> Refused:
+    near = difflib.get_close_matches(name, names, 3, 0.4)
+    return Refused(f"{weights}: no such weights" + (f"; the nearest are {', '.join(near)}" if near else ""))
 
 
 def _not_fetched(published: Published, error: Exception, otherwise: str = "") -> Refused:

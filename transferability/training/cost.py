@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from math import prod
 
 from transferability.networks.facts import layer_facts
+from transferability.recipe import Recipe
 from transferability.study import Fleet, Network, Study, fleets
 
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
@@ -36,6 +37,8 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
 
 def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
     """Floating-point operations of a whole fleet's training: each shared frozen prefix counts once."""
+    if not fleet.trains:
+        return 0.0
     prefixes: dict[str, float] = {}
     total = 0.0
     for network in fleet.networks:
@@ -47,7 +50,7 @@ def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
 
 def estimate(study: Study, divided: Sequence[Fleet], workers: int) -> str:
     """A line for people: operations of the fleets, and hours on this machine's cores or on one GPU."""
-    divided = [fleet for fleet in divided if fleet.recipe.steps]
+    divided = [fleet for fleet in divided if fleet.trains]
     total = sum(fleet_operations(study, fleet) for fleet in divided)
     images = sum(fleet.recipe.steps * fleet.recipe.batch for fleet in divided)
     cores, gpu = total / (CORE_SPEED * workers) / 3600, total / GPU_SPEED / 3600
@@ -103,9 +106,9 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
     """A line for people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
     # Splits and seeds repeat each other: one of each kind of group is enough.
-    trained = [network for network in chosen if network.recipe.steps]
+    trained = [network for network in chosen if isinstance(network.recipe, Recipe) and network.recipe.steps]
     if not trained:
-        return "nothing is trained"
+        return "no layer is trained"
     groups = {
         tuple((member.short_name, member.recipe) for member in fleet.networks): fleet for fleet in fleets(trained)
     }

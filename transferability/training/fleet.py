@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.classification import MultilabelAveragePrecision
+from torchmetrics.classification import MulticlassAUROC, MultilabelAUROC, MultilabelAveragePrecision
 
 from transferability import rules
 from transferability.data.augment import recoloured, resized
@@ -150,6 +150,7 @@ class FleetModule(L.LightningModule):
         self.class_tally = ClassTally(len(fleet.networks), classes)
         # Where images have several labels: mean average precision, of the validation images and of those held out.
         self.precisions, self.inner_precisions = self._precisions(), self._precisions()
+        self.areas = self._areas()  # under the ROC curves, where the recipe asks for them
         self.best: dict[int, Best] = {}  # place of a network → its best validation on them
         self.register_buffer("class_weights", None)  # (classes,), where the recipe balances them
         self.class_weights: Tensor | None
@@ -186,6 +187,13 @@ class FleetModule(L.LightningModule):
         """A mean average precision for each network; -1 stands for a label that is not known."""
         count = len(self.fleet.networks) if self.several_labels else 0
         return nn.ModuleList(MultilabelAveragePrecision(self.classes, ignore_index=-1) for _ in range(count))
+
+    def _areas(self) -> nn.ModuleList:
+        """An area under the ROC curve for each network, where the recipe asks for it."""
+        count = len(self.fleet.networks) if self.recipe.auc else 0
+        if self.several_labels:
+            return nn.ModuleList(MultilabelAUROC(self.classes, ignore_index=-1) for _ in range(count))
+        return nn.ModuleList(MulticlassAUROC(self.classes) for _ in range(count))
 
     # ------------------------------------------------------------------------------------------ weights
 
@@ -506,6 +514,11 @@ class FleetModule(L.LightningModule):
                 precision.update(scores, batch.labels.long())
         elif not dataloader_idx:
             self.class_tally.update(logits, batch.labels)
+        if not dataloader_idx:
+            areas: Any = self.areas
+            for scores, area in zip(logits.double(), areas, strict=False):  # in float32, large scores would be equal
+                shares = scores.softmax(1) if self.recipe.loss == "softmax" else scores.sigmoid()
+                area.update(shares, batch.labels.long())
 
     # ------------------------------------------------------------------------------------------ the course
 
@@ -611,14 +624,18 @@ class FleetModule(L.LightningModule):
 
     def _other_measures(self) -> dict[str, list[float]]:
         """By its name in the series, beside the losses, top-1 and top-5: a measure of each network."""
-        if not self.several_labels:
+        accuracies = {}
+        metrics: dict[str, Any] = {}
+        if self.several_labels:
+            metrics["val_map"] = self.precisions
+            if self.recipe.stop:
+                metrics["inner_map"] = self.inner_precisions
+        else:
             values = self.class_tally.compute().view(-1).tolist()  # torchmetrics gives a scalar for one network
             self.class_tally.reset()
-            return {"val_class_top1": values}
-        accuracies = {}
-        metrics: dict[str, Any] = {"val_map": self.precisions}
-        if self.recipe.stop:
-            metrics["inner_map"] = self.inner_precisions
+            accuracies["val_class_top1"] = values
+        if self.recipe.auc:
+            metrics["val_auc"] = self.areas
         for name, of_each in metrics.items():
             accuracies[name] = [float(metric.compute()) for metric in of_each]
             for metric in of_each:

@@ -91,6 +91,7 @@ def network_result(
         },
         val_class_top1=last.get("val_class_top1"),
         val_map=last.get("val_map"),
+        val_auc=last.get("val_auc"),
         layer=module.architecture.layer_names[treatment.n - 1] if treatment.n else "",
         classes=module.classes,
     )

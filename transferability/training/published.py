@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transferability.classes import ilsvrc_classes
-from transferability.data.packed import PackedImages
+from transferability.data.packed import PackedImages, read_manifest
 from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused, write_atomically
@@ -24,7 +24,7 @@ from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, write_result
 from transferability.study import Network, Study, record
 from transferability.trained.normalisation import read_normalisation, write_normalisation
-from transferability.trained.published import fitted, read_origin, resize_side
+from transferability.trained.published import Origin, fitted, read_origin, resize_side
 from transferability.training.losses import hits
 from transferability.training.outcome import majority_class_accuracy, named, provenance
 
@@ -60,6 +60,7 @@ def fetch(study: Study, network: Network, folder: StudyFolder, data: Path) -> No
         "sha256": origin.sha256,
         "resize": resize_side(origin, study.architecture.crop),
         "resampling": origin.resampling,
+        "other_images": other_images(study, network, origin, data),
         "not_validated": reason,
     }
     chance = None if task is None else majority_class_accuracy(task)
@@ -70,6 +71,25 @@ def fetch(study: Study, network: Network, folder: StudyFolder, data: Path) -> No
         weights_sha256=hashlib.sha256(file).hexdigest(),
     )
     write_result(folder.result(network.name), result)
+
+
+def other_images(study: Study, network: Network, origin: Origin, data: Path) -> list[str]:
+    """A line for each packed set of the study whose images are not as the weights want them, if they say it."""
+    if not origin.resampling:
+        return []
+    wanted = f"shorter side, then centre crop, to {origin.resize}x{origin.resize} ({origin.resampling}"
+    lines = []
+    for name in study.data_sets:
+        folder = data / name
+        if not (folder / "manifest.json").exists():
+            continue
+        how = str(read_manifest(folder).get("resize"))
+        if not how.startswith(wanted):
+            lines.append(
+                f"other images: {network.name} was trained on images by {wanted}), {name} is packed by {how}; pack "
+                f"--for {network.recipe.weights} packs them alike"  # type: ignore[union-attr]
+            )
+    return lines
 
 
 def images_at_hand(study: Study, network: Network, data: Path) -> tuple[Task | None, str]:

@@ -621,8 +621,19 @@ def summary_of(result: Result) -> dict[str, Any]:
     return {key: value for key in SUMMARY if (value := getattr(result, key)) is not None}
 
 
-LOGGED = ("train_loss", "train_top1", "val_loss", "val_top1", "val_top5", "val_class_top1", "val_map", "inner_top1",
-          "domain_loss", "domain_top1")  # fmt: skip
+LOGGED = (
+    "train_loss",
+    "train_top1",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "val_class_top1",
+    "val_map",
+    "val_auc",
+    "inner_top1",
+    "domain_loss",
+    "domain_top1",
+)
 
 
 def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: int, batch: int) -> dict[str, float]:
@@ -636,7 +647,7 @@ def validation_row(network: Network, series: Sequence[Mapping[str, float]], k: i
     logged = {
         **{key: row[key] for key in LOGGED if key in row},
         "images_per_second": (row["step"] - previous["step"]) * batch / seconds if seconds > 0 else math.nan,
-        "diverged": float(not math.isfinite(row["val_loss"])),
+        "diverged": float(row["step"] > 0 and not math.isfinite(row["val_loss"])),
     }
     treatment = treatment_of(network)
     for key in ("val_top1", "val_loss", "train_loss"):
@@ -682,7 +693,7 @@ def track(study: Study, networks: Sequence[Network], folder: StudyFolder, mode: 
                 if is_whole(place, result.steps):
                     whole += 1
                     continue
-                _log_result(study, network, place, mode, result)
+                log_result(study, network, folder, mode, result)
             except Refused:
                 raise
             except Exception as error:
@@ -698,7 +709,9 @@ def track(study: Study, networks: Sequence[Network], folder: StudyFolder, mode: 
     )
 
 
-def _log_result(study: Study, network: Network, place: Path, mode: str, result: Result) -> None:
+def log_result(study: Study, network: Network, folder: StudyFolder, mode: str, result: Result) -> None:
+    """Logs a network from its result: what training would have logged at each validation, and the summary."""
+    place = folder.network(network.name)
     provenance = {key: value for key, value in result.provenance.items() if key not in ("finished", "forms_tried")}
     run, last = open_network(study, network, place, mode, {**provenance, "recipe": result.recipe})
     columns = result.series

@@ -17,7 +17,7 @@ from transferability.data.loader import ImagesModule
 from transferability.data.packed import verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, task_images, task_sets
 from transferability.data.tasks import Task, Tasks
-from transferability.files import Missing, Refused, in_words, remove_unfinished, write_atomically, write_json
+from transferability.files import Refused, in_words, remove_unfinished, write_atomically, write_json
 from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
     Start,
@@ -30,10 +30,10 @@ from transferability.runs.ledger import (
 from transferability.runs.locks import Grip, Lost, hold
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
-from transferability.runs.result import Result, read_result, write_result
-from transferability.study import Fleet, Network, Study, record
+from transferability.runs.result import Result, write_result
+from transferability.study import Fleet, Study, record
 from transferability.trained.normalisation import normalisation
-from transferability.trained.weights import read_weights
+from transferability.trained.weights import base_weights
 from transferability.training.checkpoint import CheckpointCallback, Listeners, Preempted, meet, read_checkpoint
 from transferability.training.cost import SAFETY, fleet_memory
 from transferability.training.device import gpu_arithmetic, keep_memory, release_memory
@@ -42,6 +42,7 @@ from transferability.training.forms import FormChoice, choose_form, saved_choice
 from transferability.training.methods import fleet_module
 from transferability.training.outcome import majority_class_accuracy, network_result, provenance
 from transferability.training.published import fetch
+from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
 
@@ -88,6 +89,8 @@ def train_fleet(
         try:
             if fleet.is_published:
                 _fetch(training)
+            elif fleet.is_readout:
+                _read_out(training, Listeners(report, preempted, grip))
             else:
                 _train(training, Listeners(report, preempted, grip))
         except (Lost, Preempted):  # another process trains these networks now, or will go on; nothing has failed
@@ -117,6 +120,14 @@ def _fetch(training: FleetTraining) -> None:
     if training.first:
         for network in training.fleet.networks:
             fetch(training.study, network, training.folder, training.data)
+        remove_fleet(training.folder, training.fleet.name)
+    meet()
+
+
+def _read_out(training: FleetTraining, listeners: Listeners) -> None:
+    """Fits the classifiers of a fleet of readouts. One process does it."""
+    if training.first:
+        read_out(training.study, training.fleet, training.folder, training.data, training.machine, listeners)
         remove_fleet(training.folder, training.fleet.name)
     meet()
 
@@ -291,7 +302,8 @@ def _write_results(
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
-        is_kept = is_base or machine.keep_weights or any(network.is_like(pattern) for pattern in machine.keep)
+        is_kept = is_base or network.name in study.sources or machine.keep_weights
+        is_kept = is_kept or any(network.is_like(pattern) for pattern in machine.keep)
         if is_kept and not isinstance(network.recipe, Aligned):  # which has no layers above its last
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
@@ -307,18 +319,3 @@ def _write_results(
     for result in results:
         write_result(folder.result(result.name), result)
     remove_fleet(folder, fleet.name)
-
-
-def base_weights(study: Study, network: Network, folder: StudyFolder, tasks: Tasks) -> dict[str, torch.Tensor]:
-    """The weights of the base that `network` copies from; Refused if it is missing, diverged or another's."""
-    name = network.source_name
-    assert name is not None
-    try:
-        result = read_result(folder.result(name))
-    except Missing:
-        raise Refused(f"{network.name} copies from {name}, which is not trained yet; train it first") from None
-    now = record(study, study.by_name[name], tasks.checksums)
-    refuse_difference(name, folder.result(name), result.record, now)
-    if result.diverged_at is not None:
-        raise Refused(f"{network.name} copies from {name}, which diverged at step {result.diverged_at}")
-    return read_weights(folder, result)
