@@ -55,7 +55,7 @@ studies = [
     study(
         "flowers17-squeezenet",
         chain("torchvision:squeezenet1_0", 84),
-        Published("data/weights/squeezenet1_0.safetensors", mean=(123, 117, 104), std=(1, 1, 1)),
+        Published("data/weights/squeezenet1_0.safetensors", mean=(123, 117, 104), std=(1, 1, 1), unit=64),
         (1, 3, 5, 7, 8, 9),
     ),
 ]

@@ -27,6 +27,9 @@ class Published:
     names: how tensors find their places: by their "names", or, where the file has others, in their "order", if there
         are as many of the same shapes.
     sha256: of the file, if only that one will do.
+    unit: what all activations are divided by, scores too: biases and inputs are, which leaves a network of
+        convolutions, ReLU and pooling the same. Where pixels are not scaled, as in Caffe, activations are in the
+        hundreds, and new layers above them hardly learn; 64 brings them to the size that new layers are made for.
     """
 
     weights: str
@@ -35,6 +38,7 @@ class Published:
     std: tuple[float, ...] = ()
     names: str = "names"
     sha256: str = ""
+    unit: float = 1.0
 
     # What plans and bars ask of any recipe: nothing is trained.
     steps = 0
@@ -58,6 +62,8 @@ class Published:
             raise Refused(f"{self.weights}: names is {self.names!r}, not names or order")
         if type(self.classes) is not int or self.classes < 2:
             raise Refused(f"{self.weights}: classes is {self.classes!r}; write the number of its outputs, from 2 up")
+        if not isinstance(self.unit, (int, float)) or not 0 < self.unit < math.inf:
+            raise Refused(f"{self.weights}: unit is {self.unit!r}; write a number above 0")
         if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise Refused(f"{self.weights}: sha256 is {self.sha256!r}, not 64 hexadecimal digits")
         if self.kind == "file" and not self.weights.lower().endswith(SUFFIXES):
@@ -93,7 +99,7 @@ class Published:
         content: dict[str, object] = {"weights": self.weights, "classes": self.classes}
         if self.kind == "file":
             content["weights"] = self.place.rpartition("/")[2]
-        for field, default in (("mean", ()), ("std", ()), ("names", "names"), ("sha256", "")):
+        for field, default in (("mean", ()), ("std", ()), ("names", "names"), ("sha256", ""), ("unit", 1.0)):
             if getattr(self, field) != default:
                 content[field] = getattr(self, field)
         return content

@@ -4,18 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from forked import fork_workers
 from project import HELPERS
-from tiny import tiny_study
+from rich.console import Console
+from tiny import RECIPE, tiny_study
 from waiting import LIMIT
 
 from transferability.data.packed import PackedImages
 from transferability.files import Refused
 from transferability.launch import local
-from transferability.launch.local import Job, ProgressLines, ThisProcess, Workers, train_pending
+from transferability.launch.local import Job, ProgressLines, ThisProcess, Workers, run_study, train_pending
 from transferability.runs.ledger import is_done, pending
 from transferability.runs.machine import Machine
 from transferability.runs.paths import data_root, study_folder
@@ -65,6 +68,26 @@ def test_ctrl_c_reaches_no_worker_not_even_one_that_starts(roots: Path, packed: 
         pool.start(fleet)
         os.kill(pool.pool[0].processes[0].pid or 0, signal.SIGINT)
         assert ended(pool) == [("done", "")]
+
+
+def test_sigterm_leaves_a_checkpoint_as_ctrl_c_does(
+    roots: Path, packed: PackedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`kill`, `timeout` and SLURM's time limit send it to `run`, which tells its workers."""
+    fork_workers(monkeypatch)
+    study = tiny_study(["baseA"], replace(RECIPE, steps=100_000, validate_every=100_000))
+    waiting, before, lines = fleets(study.networks), signal.getsignal(signal.SIGTERM), StringIO()
+
+    def show(bar: local.Bar) -> None:
+        if any(worker.step for worker in bar.pool.pool):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(local.Bar, "show", show)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(job_of(study), study.networks, waiting, 1, Console(file=lines))
+    assert "interrupted; run the same command again to go on" in lines.getvalue()
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert study_folder("tiny").fleet(waiting[0].name).checkpoint.exists()
 
 
 def test_where_nothing_can_be_trained_one_line_says_why(

@@ -14,7 +14,7 @@ from comparing import outcome
 from disturbed import killed_at
 from residual import residual
 from tiny import RECIPE, full_name, tiny_study, write_tiny
-from torch import Tensor
+from torch import Tensor, nn
 from trained import PLAIN, train
 
 from transferability.data.packed import PackedImages
@@ -241,6 +241,30 @@ def test_what_does_not_fit_is_refused_by_name(roots: Path) -> None:
     few = Published(str(saved(roots, "other names", part)), classes=9, names="order", **GIVEN)
     with pytest.raises(Refused, match=r"it has \d+ tensors, the network \d+; names='order' needs as many"):
         fitted(few, read_origin(few, roots), architecture)
+
+
+def plain(classes: int) -> nn.Module:
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 8), nn.ReLU())
+    return nn.Sequential(*layers, nn.Linear(8, classes))
+
+
+def test_a_unit_divides_all_activations_and_leaves_the_network_the_same(roots: Path) -> None:
+    torch.manual_seed(0)
+    network = plain(9).eval()
+    given = Published(str(saved(roots, "safetensors", network.state_dict())), classes=9, **GIVEN, unit=64)
+    origin = read_origin(given, roots)
+    weights = fitted(given, origin, chain(plain, 14))
+    assert torch.equal(weights["0.weight"], network.state_dict()["0.weight"])  # exact: 64 is a power of 2
+    pixels = torch.rand(2, 3, 14, 14) * 255 - 128
+    expected = network(pixels / torch.tensor(STD).view(3, 1, 1))
+    network.load_state_dict(weights)
+    scale = torch.tensor(origin.scale, dtype=torch.float32).view(3, 1, 1)
+    torch.testing.assert_close(64 * network(pixels * scale), expected)
+    norms = Published(str(saved(roots, "safetensors", original())), classes=9, **GIVEN, unit=64)
+    with pytest.raises(Refused, match="a unit is for networks of convolutions, ReLU and pooling"):
+        fitted(norms, read_origin(norms, roots), chain(residual, 14))
+    with pytest.raises(Refused, match="unit is 0; write a number above 0"):
+        replace(given, unit=0)
 
 
 class Code:

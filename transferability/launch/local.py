@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferability.files import Refused, in_words
-from transferability.interrupts import without_ctrl_c
+from transferability.interrupts import sigterm_as_ctrl_c, without_ctrl_c
 from transferability.names import span
 from transferability.runs.ledger import is_done, without_diverged
 from transferability.runs.machine import Machine, forget_ranks, gpus, threads
@@ -200,17 +200,25 @@ class Worker:
             with suppress(BrokenPipeError, ConnectionResetError):  # `Workers.wait` sees that its process has ended
                 pipe.send(fleet)
 
-    def end(self) -> None:
-        # Before the pipes are closed: a worker that finds its pipe closed has lost its parent.
+    def stop(self) -> None:
+        """Tells it to end. A single process that trains writes a checkpoint first."""
         for process in self.processes:
             if self.fleet and len(self.processes) > 1:
                 process.kill()  # Lightning would first speak with the others, of which one may be gone
             elif self.fleet:
                 process.terminate()
-        for pipe in self.pipes:
-            pipe.close()
+        if not self.fleet:
+            self._close()
+
+    def end(self) -> None:
+        """Waits until it has ended."""
         for process in self.processes:
             process.join()
+        self._close()  # not before: a worker that finds its pipe closed has lost its parent
+
+    def _close(self) -> None:
+        for pipe in self.pipes:
+            pipe.close()
 
 
 class Workers:
@@ -224,8 +232,16 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self.pool:
-            worker.end()
+        try:
+            for worker in self.pool:
+                worker.stop()
+            for worker in self.pool:
+                worker.end()
+        except KeyboardInterrupt:  # the second one: nobody waits for a checkpoint
+            for worker in self.pool:
+                for process in worker.processes:
+                    process.kill()
+            raise
 
     def _new(self, slot: int) -> Worker:
         context = get_context("spawn")
@@ -293,6 +309,7 @@ class Workers:
             if worker.finished < len(worker.pipes):
                 return None
         elif useless:
+            worker.stop()
             worker.end()
             self.pool.remove(worker)
         worker.fleet = None
@@ -325,6 +342,7 @@ def _work(pipe: Connection, job: Job, environment: Mapping[str, str]) -> None:
     try:
         import torch
 
+        from transferability.training.checkpoint import Preempted
         from transferability.training.train import FleetTraining
         from transferability.training.trainer import quiet
     except Exception as error:  # not installed, a shared library that is missing, versions that do not match
@@ -346,18 +364,26 @@ def _work(pipe: Connection, job: Job, environment: Mapping[str, str]) -> None:
             fleet = pipe.recv()
         except (EOFError, ConnectionResetError):  # the parent is gone or has nothing more
             return
-        send(*_trained(FleetTraining(job.study, fleet, job.folder, job.data, job.machine, first), send))
+        training = FleetTraining(job.study, fleet, job.folder, job.data, job.machine, first)
+        try:
+            outcome = _trained(training, send, None if "LOCAL_RANK" in environment else threading.Event())
+        except Preempted:  # by `Worker.stop`
+            return
+        send(*outcome)
 
 
-def _trained(training: Any, send: Callable[[str, object], None]) -> tuple[str, str]:
-    """Trains a fleet; (state, reason) of what came of it."""
+def _trained(training: Any, send: Callable[[str, object], None], preempted: threading.Event | None) -> tuple[str, str]:
+    """Trains a fleet; (state, reason) of what came of it. Raises Preempted, after SIGTERM."""
     import traceback
 
     from transferability.runs.locks import Held
+    from transferability.training.checkpoint import Preempted
     from transferability.training.train import train_fleet
 
     try:
-        train_fleet(training, lambda step: send("step", step))
+        train_fleet(training, lambda step: send("step", step), preempted)
+    except Preempted:
+        raise
     except Held as error:
         return "held", str(error)
     except Refused as error:
@@ -397,7 +423,7 @@ def run_study(job: Job, chosen: Sequence[Network], waiting: Sequence[Fleet], wor
 
     if waiting:
         try:
-            with Workers(job, min(workers, len(waiting))) as pool:
+            with sigterm_as_ctrl_c(), Workers(job, min(workers, len(waiting))) as pool:
                 bar = Bar(job, chosen, waiting, pool, console)
                 with bar.progress:
                     train_pending(job, waiting, pool, say, bar)

@@ -7,7 +7,7 @@ import math
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from transferability.draws import normal
 from transferability.files import Missing, Refused, in_words
 from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
@@ -63,7 +64,7 @@ def read_origin(published: Published, runs: Path) -> Origin:
         raise Refused(
             f"{published.weights}: {origin.file} has the SHA-256 {origin.sha256 or '(unknown)'}, not {published.sha256}"
         )
-    return origin
+    return replace(origin, scale=origin.scale / published.unit)
 
 
 # ------------------------------------------------------------------------------------------ where they are
@@ -303,7 +304,30 @@ def fitted(published: Published, origin: Origin, architecture: Architecture | Ch
     for name, value in weights.items():
         if not bool(torch.isfinite(value).all()):
             raise Refused(f"{published.weights}: {name} holds values that are no finite numbers")
+    if published.unit != 1:
+        weights = _in_units(published, weights, architecture)
     return weights | {name: value.contiguous() for name, value in new.items() if is_of_top(name)}
+
+
+@torch.no_grad()
+def _in_units(
+    published: Published, weights: Mapping[str, Tensor], architecture: Architecture | Chain
+) -> dict[str, Tensor]:
+    """The weights with biases divided by the unit. Refused if the network is not the same then, but for the unit."""
+    divided = {name: value / published.unit if name.endswith("bias") else value for name, value in weights.items()}
+    network = in_one_piece(architecture, published.classes).eval()
+    images = normal((2, 3, architecture.crop, architecture.crop), 60.0, "published", "unit")
+    scores = []
+    for state, inputs in ((weights, images), (divided, images / published.unit)):
+        network.load_state_dict({**network.state_dict(), **state})
+        scores.append(network(inputs))
+    difference = (scores[1] * published.unit - scores[0]).norm() / scores[0].norm()
+    if not difference < 1e-3:
+        raise Refused(
+            f"{published.weights}: with unit={published.unit:g} its scores differ by {float(difference):.1%}; a unit "
+            "is for networks of convolutions, ReLU and pooling, whose biases are named so"
+        )
+    return divided
 
 
 def _by_order(published: Published, given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
