@@ -5,7 +5,7 @@
     transferability pack synthetic-digits.npz data/syndigits --size 32
     transferability pack synthetic-signs data/synsigns --size 40
     transferability pack GTSRB data/gtsrb --size 40
-    transferability run experiments/domains_svhn.py:svhn-mnist
+    transferability run experiments/domains_svhn.py
     python plots/domains.py runs/svhn-mnist/results.csv
 
 Source only, target trained, DANN from scratch at every n and without strength. Classes are told apart by their ids: the
