@@ -156,7 +156,7 @@ def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
     counts: dict[Task, int] = {}  # of the largest class
 
     def short(network: Network) -> Network:
-        if not isinstance(network.recipe, Recipe):
+        if not isinstance(network.recipe, Recipe) or not network.recipe.steps:
             return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
         task, wanted = tasks.target(network), network.images_per_class

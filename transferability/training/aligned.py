@@ -67,9 +67,10 @@ class AlignedModule(FleetModule):
             yield x.flatten(1).cpu().numpy()
 
     def forward(self, batch: Batch, lanes: Lanes | None = None) -> list[Tensor]:
-        """The log probabilities (b, classes) of each network, in the fleet's order."""
+        """The scores (b, classes) of each network's classifier, in the fleet's order."""
         scores = []
         for (space, classifier), vectors in zip(self.classifiers, self._pooled(batch), strict=True):
-            probabilities = classifier.predict_log_proba(space.of_target(vectors))
-            scores.append(torch.from_numpy(probabilities).float().to(self.device))
+            own = torch.from_numpy(classifier.decision_function(space.of_target(vectors))).float()
+            # Of two classes scikit-learn gives one score, the second's above the first's.
+            scores.append((own if own.ndim == 2 else torch.stack([torch.zeros_like(own), own], 1)).to(self.device))
         return scores

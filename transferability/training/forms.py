@@ -87,8 +87,10 @@ def choose_form(
     """
     gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
     refuse_form(machine.form, gpu, machine.processes)
-    if fleet.aligns_domains:
-        return FormChoice("plain")  # a graph would keep the first step's weight of the domains
+    if fleet.aligns_domains:  # a graph would keep the first step's weight of the domains
+        if machine.form not in ("auto", "plain"):
+            raise Refused(f"--form {machine.form}: networks that make domains alike have none; write auto or plain")
+        return FormChoice("plain")
     if machine.form != "auto" and machine.form not in forms_of(study.architecture):
         raise Refused(
             f"--form {machine.form}: {study.architecture.name} has none; write auto or "
