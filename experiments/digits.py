@@ -44,7 +44,9 @@ architecture = Architecture(
 SEEDS = (0, 1, 2)
 recipe = Recipe("digits", steps=600, batch=64, rate=0.01, schedule="inverse", crop=28, validate_every=100, mirror=False)
 dann = Adversarial(**{**vars(recipe), "name": "dann"}, hidden=(100,))
-adda = Adda(**{**vars(recipe), "name": "adda", "optimiser": "adamw", "momentum": 0.5, "rate": 2e-4, "decay": 0.0})
+# Adam at a rate that stays, as Tzeng et al. have it.
+adam = {"optimiser": "adamw", "momentum": 0.5, "rate": 2e-4, "decay": 0.0, "schedule": "step", "drop_every": 600}
+adda = Adda(**{**vars(recipe), **adam, "name": "adda"})
 aligned = Aligned("aligned", crop=28)
 
 
