@@ -8,9 +8,9 @@ import pytest
 import torch
 from comparing import outcome
 from disturbed import killed_at
-from domains import SPLIT, domain_study, named, write_domains
+from domains import METHODS, SPLIT, domain_study, named, write_domains
 from residual import residual
-from tiny import RECIPE, tiny_study
+from tiny import RECIPE, TINY, tiny_study, write_tiny
 from trained import PLAIN, pending, train
 
 from transferability.files import Refused
@@ -18,7 +18,8 @@ from transferability.networks.cut import chain
 from transferability.results.collect import collect
 from transferability.results.table import read_results
 from transferability.runs.paths import data_root, study_folder
-from transferability.study import grid
+from transferability.splits import pair
+from transferability.study import Study, grid, network
 from transferability.trained.network import load_network
 from transferability.training.trainer import quiet
 
@@ -121,3 +122,26 @@ def test_a_grid_has_both_for_either_direction() -> None:
     networks = grid(RECIPE, 4, [SPLIT], kinds=("A8B", "AtnB", "BtnB"), cuts=(1, 3))
     names = [network.short_name for network in networks]
     assert names == ["B4A", "Bt1A", "Bt3A", "At1A", "At3A", "A4B", "At1B", "At3B", "Bt1B", "Bt3B"]
+
+
+def test_two_packed_sets_are_two_domains_where_their_classes_are_the_same(roots: Path) -> None:
+    def pair_study(*names: str) -> Study:
+        networks = (network(f"tiny-other/{name}/seed-0", METHODS.get(name.partition("@")[2], RECIPE)) for name in names)
+        return Study("tiny", "tiny", TINY, tuple(networks), {"tiny-other": pair("tiny", "other")})
+
+    sets = [
+        write_tiny(roots / "data" / name, classes=4, train=8, seed=seed) for seed, name in enumerate(("tiny", "other"))
+    ]
+    names = ("A4B", "A2B+@scratch", "A2B@aligned")
+    train(pair_study("baseA", *names))
+    found = {name: outcome("tiny", f"tiny-other/{name}/seed-0").result for name in names[:2]}
+    record = found["A2B+@scratch"]["record"]  # which copies from nothing, and says what it was trained on
+    assert (record["labelled"]["data"], record["data"]) == (sets[0].checksum, sets[1].checksum)
+    assert found["A4B"]["val_images"] == len(sets[1].val.labels)
+    assert collect(pair_study("baseA", *names), study_folder("tiny")) == []
+
+    shutil.rmtree(roots / "data" / "other")
+    write_tiny(roots / "data" / "other", classes=6, train=8)
+    for name in ("A3B+@scratch", "At2B"):
+        with pytest.raises(Refused, match=r"class 'c004' is in one of .*tiny and .*other alone"):
+            train(pair_study("baseA", name), groups=[[f"tiny-other/{name}/seed-0"]])
