@@ -10,7 +10,11 @@ strength (@off), the classifier's last layers copied and the lower ones drawn af
 `pack demo-domains:0.5` packs drawings half as far away, and `demo-domains:0` such as are none: what a method gains
 there, it does not gain by reaching across domains.
 
-Cost: 10 networks, one to two minutes on two cores; packing takes half a minute.
+Cost: 10 networks, about a minute on two cores (92 s of processor time); packing takes half a minute.
+
+Expect, of one seed: source only 23 %, target trained 46; the last layer copied and the rest trained on B's labels 45,
+five layers 36. DANN 25 to 26, and no more than without strength (26): what it gains over source only is longer training
+on A. The domain classifier tells the domains apart by 65 to 69 % only, with and without.
 """
 
 from dataclasses import replace
