@@ -27,6 +27,7 @@ from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
 from transferability.plots.rules import FULL, beside_full
 from transferability.published import Published
+from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.benefits import benefits, summary
 from transferability.results.paper import paper_results
@@ -428,17 +429,19 @@ def prefixes() -> list[str]:
 
 
 def documented(kind: Any) -> dict[str, str]:
-    """Field → what the docstring of a dataclass says about it: lines `field: text`, continued by indented ones."""
+    """Field → what the docstring of a dataclass says of it: lines `field: text`, or `field, field: text`, continued by
+    indented ones."""
     texts: dict[str, str] = {}
-    current = ""
+    current: list[str] = []
     for line in (kind.__doc__ or "").splitlines():
-        match = re.fullmatch(r"    (\w+): (.*)", line)
+        match = re.fullmatch(r"    (\w+(?:, \w+)*): (.*)", line)
         if match:
-            current, texts[match[1]] = match[1], match[2]
+            current = match[1].split(", ")
+            texts |= dict.fromkeys(current, match[2])
         elif current and line.startswith(" " * 8):
-            texts[current] += " " + line.strip()
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in current}
         else:
-            current = ""
+            current = []
     return texts
 
 
@@ -509,6 +512,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
+    "readout": lambda: field_table(Readout),
     "commands": commands,
     "submit": lambda: options("submit"),
     "pack": lambda: options("pack"),
