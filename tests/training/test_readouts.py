@@ -71,7 +71,7 @@ def result(study: Study, name: str) -> dict[str, Any]:
 def place_of(study: Study, name: str) -> Path:
     """Where the features lie that a readout reads."""
     member, folder = study.by_name[full_name(name)], study_folder(study.name)
-    return features_folder(member, folder, dependence(study, member, folder, Tasks(study, data_root())))
+    return features_folder(study, member, folder, dependence(study, member, folder, Tasks(study, data_root())))
 
 
 def test_each_is_in_the_results_table_with_its_numbers(trained_study: Study) -> None:
@@ -290,5 +290,5 @@ def test_retrieval_by_hand() -> None:
 
 def test_one_pass_is_for_all_that_read_a_network(trained_study: Study) -> None:
     asked = wanted(trained_study, Tasks(trained_study, data_root()))
-    sheets = {place.sheet.name for place in asked["random-0/baseA/seed-0"].rows}
+    sheets = {place.sheet.name for place in asked["random-0/baseA/seed-0/tiny"].rows}
     assert sheets == {"1-square", "2-square", "3-square", "4-square"}

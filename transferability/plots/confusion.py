@@ -74,7 +74,7 @@ def panels(said: Said, names: Sequence[str], images: np.ndarray | None, pairs: i
     confused = most_confused(shares, pairs) if images is not None else []
     height = 4.6 + 0.75 * len(confused)
     figure = style.new_figure(page, height, style.WIDTH)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[4.6, max(0.01, 0.75 * len(confused))])
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, max(0.01, 0.75 * len(confused))])[:, 0]
     axes = upper.subplots()
     shown = axes.imshow(shares, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xlabel("What it says")

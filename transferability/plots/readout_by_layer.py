@@ -137,7 +137,8 @@ def draw_several(
         looks = style.looks_of(list(dict.fromkeys(shown.sort_values(["n", "variant"])["treatment"])))
         studies = list(dict.fromkeys(shown["study"]))
         data = str(group).rpartition("-")[2]
-        known = published()[lambda table, data=data: table["data"] == data]  # type: ignore[misc]
+        others = published()
+        known = others[others["data"] == data]
         panels = [*studies, *(["published"] if len(known) and of == "val_class_top1" else [])]
         columns = page.columns(len(panels))
         figure = style.new_figure(page, 3.4 * -(-len(panels) // columns) + 0.6, style.WIDE)
