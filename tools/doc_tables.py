@@ -11,7 +11,7 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from typing import Any
 import pandas as pd
 from typer.main import get_command
 
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
+from transferability.aligned import Aligned
 from transferability.cli import app
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
@@ -455,11 +458,12 @@ def documented(kind: Any) -> dict[str, str]:
 
 
 def field_table(*kinds: Any) -> list[str]:
-    """The fields of dataclasses, with their types, defaults and docstrings."""
+    """The fields of dataclasses, with their types, defaults and docstrings; without those that they inherit."""
     lines = []
     for kind in kinds:
         texts = documented(kind)
-        for field in fields(kind):
+        inherited = {f.name for base in kind.__bases__ if is_dataclass(base) for f in fields(base)}
+        for field in (field for field in fields(kind) if field.name not in inherited):
             kind_of = field.type.__name__ if isinstance(field.type, type) else str(field.type)
             kind_of = re.sub(r"(transferability\.[\w.]+|collections\.abc|typing)\.", "", kind_of).replace("|", "or")
             default = "" if field.default is MISSING else f"`{field.default!r}`"
@@ -521,6 +525,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,
     "submit": lambda: options("submit"),

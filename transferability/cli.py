@@ -226,7 +226,7 @@ def pack(
         typer.Argument(
             help="A folder, zip or tar with one folder per class, perhaps within train/ and val/ or within one folder "
             "per domain; a CSV table of paths and labels; Caltech-101, CIFAR, Flowers, ILSVRC 2012, MNIST, Office, "
-            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the word demo."
+            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the words demo or demo-domains."
         ),
     ],
     destination: Annotated[
@@ -252,6 +252,10 @@ def pack(
         str | None,
         typer.Option(help="What the outer of nested folders are: classes or domains.", show_default="as they look"),
     ] = None,
+    over: Annotated[
+        Path | None,
+        typer.Option(help="Folder or zip of photographs: each picture is laid over a patch of one (MNIST-M)."),
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(
@@ -268,7 +272,7 @@ def pack(
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout)
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over=over)
     if network is not None:
         from transferability.trained.published import images_for
 
