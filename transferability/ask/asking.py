@@ -166,7 +166,7 @@ def _measured(question: Question, pictures: Pictures) -> float:
             crop = question.crop or MEASURED_CROP
             top = chain(source.network, crop).depth - 1
             source = source.more(trained={f"A{top}B+": 1})
-            asked = Asked(question.pictures, "none", crop, plan.STEPS, plan.BATCH, None, (source,))
+            asked = Asked(question.pictures, "none", crop, plan.STEPS, plan.BATCH, 2, None, (source,))
             (study,) = experiments.write(Path(place) / "measured.py", asked)
             fleet = fleets([study.by_name[f"{SPLIT}/A{top}B+/seed-0"]])[0]
             probe = Probe(study, FleetKind((fleet,), len(pictures.counts)), "float32", batch)
@@ -178,8 +178,8 @@ def _measured(question: Question, pictures: Pictures) -> float:
 
 def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     """The side of the pictures and the steps: the largest that the minutes allow, and the pictures have."""
-    trained = sum(pictures.counts.values()) * (1 - experiments.VALIDATION * pictures.pool)
-    steps = plan.steps_for(int(trained))
+    trained = _training(pictures)
+    steps, batch = plan.steps_for(sum(trained)), plan.batch_for(trained)
     crops = [question.crop] if question.crop else [c for c in plan.CROPS if c * 8 / 7 <= pictures.side]
     crops = crops or [plan.CROPS[-1]]
     usable = [crop for crop in crops if crop >= 64] or crops[:1]
@@ -193,7 +193,14 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
             break
     data = f"{question.name}-{math.ceil(crop * 8 / 7)}"
     validation = experiments.VALIDATION if pictures.pool else None
-    return Asked(question.pictures, data, crop, steps, plan.BATCH, validation, _sources(question))
+    folds = min(plan.FOLDS, min(trained))
+    return Asked(question.pictures, data, crop, steps, batch, folds, validation, _sources(question))
+
+
+def _training(pictures: Pictures) -> list[int]:
+    """Training pictures of each class."""
+    counts = list(pictures.counts.values())
+    return [count - max(1, round(experiments.VALIDATION * count)) for count in counts] if pictures.pool else counts
 
 
 def _operations_per_step(question: Question, crop: int) -> float:
@@ -226,13 +233,12 @@ def _work(asking: Asking) -> None:
     """Everything that the minutes allow, the most telling first."""
     pool, names = asking.pictures.pool, [source.study for source in asking.asked.sources]
     depths = {source.study: chain(source.network, asking.asked.crop).depth for source in asking.asked.sources}
-    smallest = min(asking.pictures.counts.values())
-    per_class = smallest - max(1, round(experiments.VALIDATION * smallest)) if pool else smallest
+    per_class = min(_training(asking.pictures))
     for name in names:
         _try(asking, name, plan.reading(depths[name], pool))
     best = {name: best_layer(asking.candidates(asking.source(name))[0]) or depths[name] - 1 for name in names}
     for name in names:
-        _try(asking, name, plan.learning(best[name], per_class, pool))
+        _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
     courses = [plan.training(depths[name], best[name]) for name in names]
     while pieces := [
         (name, piece) for name, course in zip(names, courses, strict=True) if (piece := next(course, None))
@@ -260,9 +266,9 @@ def _try(asking: Asking, name: str, piece: plan.Piece) -> bool:
         if seconds is None or seconds > asking.left:
             return False
         asking.left_out[-1] = f"all seeds but one of: {piece.what} ({_minutes(expected - seconds)})"
-        _train(asking, name, one, seconds)
+        train_piece(asking, name, one, seconds)
         return False
-    _train(asking, name, piece, expected)
+    train_piece(asking, name, piece, expected)
     return True
 
 
@@ -293,7 +299,7 @@ def _expected(asking: Asking, name: str, piece: plan.Piece) -> float | None:
     return asking.speed.seconds(study, trained, len(asking.pictures.counts))
 
 
-def _train(asking: Asking, name: str, piece: plan.Piece, expected: float) -> None:
+def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: float) -> None:
     """Adds a piece to the experiment file, and trains it."""
     question = asking.question
     asking.asked = _with(asking, name, piece)

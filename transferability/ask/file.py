@@ -14,6 +14,7 @@ from transferability.study import Study, load_studies
 SPLIT = "published-pictures"
 LINEAR = "linear"  # the variant of the readouts
 VALIDATION = 0.25  # of each class of a pool: the pictures that judge
+HELD_OUT = 0.2  # of its training pictures: those that choose among what is trained
 
 TEMPLATE = '''"""How many layers of {names} serve the pictures of {pictures}? Written by `ask`, which adds to it.
 
@@ -39,15 +40,15 @@ from transferability.treatment import parse
 PICTURES = {pictures!r}
 DATA = {data!r}  # what `transferability pack` made of them
 CROP = {crop}  # side in pixels of what the networks see
-STEPS, BATCH = {steps}, {batch}
+STEPS, BATCH, FOLDS = {steps}, {batch}, {folds}
 VALIDATION = {validation!r}
 SPLIT = {split!r}
 
 recipe = Recipe(
     "asked", STEPS, BATCH, rate=0.02, warmup=STEPS // 10, crop=CROP, validate_every=max(1, STEPS // 8), stop="inner",
-    patience=4, held_out=0.2,
+    patience=4, held_out={held_out},
 )  # fmt: skip
-linear = Readout("asked-linear", CROP, "softmax")
+linear = Readout("asked-linear", CROP, "softmax", folds=FOLDS)
 
 # Of each study: the network, where its weights are, and name → seeds of what is trained.
 ASKED = {{
@@ -105,6 +106,7 @@ class Asked:
     crop: int
     steps: int
     batch: int
+    folds: int
     validation: float | None
     sources: tuple[Source, ...]
 
@@ -133,8 +135,10 @@ class Asked:
             crop=self.crop,
             steps=self.steps,
             batch=self.batch,
+            folds=self.folds,
             validation=self.validation,
             split=SPLIT,
+            held_out=HELD_OUT,
             linear=LINEAR,
             entries=entries,
         )
@@ -167,7 +171,7 @@ def read(file: Path) -> Asked | None:
     content: dict[str, Any] = runpy.run_path(str(file))
     try:
         sources = tuple(Source(name, *what) for name, what in content["ASKED"].items())
-        names = ("pictures", "data", "crop", "steps", "batch", "validation")
+        names = ("pictures", "data", "crop", "steps", "batch", "folds", "validation")
         return Asked(**{name: content[name.upper()] for name in names}, sources=sources)
     except (KeyError, TypeError):
         raise Refused(f"{file} was not written by `transferability ask`; move it, or give --name NAME") from None

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was found. counts: pictures per class. side: median of the shorter sides, in pixels. pool: whether no part
+    """What was found. counts: pictures per class that can be read, without those of a validation part. side: median of the shorter sides, in pixels. pool: whether no part
     of the pictures is meant to judge. unreadable, near, conflicts: lines; near: pairs that look the same; conflicts:
     those of them whose classes differ. hashed: whether near-duplicates were looked for.
     """
@@ -88,9 +88,8 @@ def look(source: str) -> Pictures:
     refs = [(image, label) for part in lists.sets.values() for label, images in part.items() for image in images]
     with ThreadPoolExecutor(available_cores()) as threads:
         seen = list(threads.map(_see, *zip(*refs, strict=True)))
-    counts: dict[str, int] = {}
-    for one in seen:
-        counts[one.label] = counts.get(one.label, 0) + (one.side > 0)
+    lost = {one.image for one in seen if not one.side}
+    counts = {label: sum(image not in lost for image in images) for label, images in lists.train.items()}
     _refuse_few(source, counts)
     hashes = [one for one in seen if one.hash is not None]
     near, conflicts = _near(hashes) if len(hashes) <= MOST_COMPARED else ((), ())

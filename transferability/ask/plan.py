@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from transferability.ask.file import SPLIT, Source
+from transferability.ask.file import HELD_OUT, SPLIT, Source
 from transferability.study import Study, fleets
 from transferability.training.cost import fleet_operations
 
@@ -16,7 +16,8 @@ BATCH = 32
 # Of the minutes: what the usual pieces may take when the side of the pictures is chosen.
 SHARE = 0.6
 START = 8.0  # seconds until workers can train
-LEARNING = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # pictures per class, of the learning curve
+FOLDS = 5
+LEARNING = (2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # pictures per class, of the learning curve
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,21 @@ def steps_for(pictures: int) -> int:
     return max(FEWEST_STEPS, min(STEPS, PASSES * pictures // BATCH))
 
 
+def batch_for(counts: Sequence[int]) -> int:
+    """Pictures per step: no more than are left of each class's once the inner ones are held out."""
+    left = sum(count - max(1, round(HELD_OUT * count)) for count in counts)
+    return max(1, min(BATCH, left))
+
+
 def reading(depth: int, pool: bool) -> Piece:
     """A linear classifier on every layer. Where no seed draws the pictures, every seed would give the same."""
     seeds = SEEDS if pool else 1
     return Piece(f"linear classifiers on layers 1 to {depth - 1}", {f"A{n}B": seeds for n in range(1, depth)})
 
 
-def learning(best: int, per_class: int, pool: bool) -> Piece:
+def learning(best: int, per_class: int, folds: int, pool: bool) -> Piece:
     """The classifier on layer `best`, with fewer pictures per class. per_class: of the smallest class that trains."""
-    counts = [k for k in LEARNING if 2 <= k < per_class]
+    counts = [k for k in LEARNING if folds <= k < per_class]
     return Piece(
         f"linear classifiers with {', '.join(map(str, counts))} pictures per class",
         {f"A{best}B@{k}": SEEDS if pool else 1 for k in counts},
