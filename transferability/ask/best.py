@@ -127,7 +127,8 @@ def _write_readout(study: Study, network: Network, folder: StudyFolder, data: Pa
     weight, bias = _linear(study, network, folder, tasks)
     source = study.by_name[str(network.source_name)]
     weights, outputs = base_weights(study, network, folder, tasks), source.recipe.classes  # type: ignore[union-attr]
-    layers, named = [], {}
+    layers: list[nn.Module] = []
+    named: dict[str, Tensor] = {}
     for _, (name, layer) in zip(range(sheet.n), build(study.architecture, outputs), strict=False):
         copy(name, layer, weights)
         named |= {key: value.detach().clone() for key, value in tensors(name, layer).items()}

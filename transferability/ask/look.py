@@ -32,9 +32,11 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Pictures:
-    """What was found. counts: pictures per class that can be read, without those of a validation part. side: median of the shorter sides, in pixels. pool: whether no part
-    of the pictures is meant to judge. unreadable, near, conflicts: lines; near: pairs that look the same; conflicts:
-    those of them whose classes differ. hashed: whether near-duplicates were looked for.
+    """What was found.
+
+    counts: pictures per class that can be read, without those of a validation part. side: median of the shorter sides,
+    in pixels. pool: whether no part of the pictures is meant to judge. unreadable, near, conflicts: lines; near: pairs
+    that look the same; conflicts: those of them whose classes differ. hashed: whether near-duplicates were looked for.
     """
 
     source: str

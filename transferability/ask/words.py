@@ -112,7 +112,7 @@ def learning_lines(answer: Answer) -> list[str]:
 def rule_rows(answer: Answer, costs: Sequence[Cost]) -> list[tuple[str, ...]]:
     """One row per rule, below a head."""
     head = ("", "network", "n", "top-1 %", "seeds", "minus best", "verdict", "train s", "MB", "ms")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for rule, cost in zip(answer.rules, costs, strict=True):
         one, gap = rule.candidate, rule.gap
         difference = (
@@ -139,7 +139,7 @@ def layer_rows(answer: Answer, study: str) -> list[tuple[str, ...]]:
     """Accuracy over n for each rule, below a head; every layer that was tried of the study's network."""
     cells = {(one.rule, one.n): value for one, value in answer.over_n if one.study == study and one.n}
     rules = [rule for rule in SHORT if any(key[0] == rule for key in cells)]
-    rows = [("n", *(SHORT[rule] for rule in rules))]
+    rows: list[tuple[str, ...]] = [("n", *(SHORT[rule] for rule in rules))]
     for n in sorted({n for _, n in cells}):
         rows.append((str(n), *(cells[rule, n].text if (rule, n) in cells else "" for rule in rules)))
     return rows
