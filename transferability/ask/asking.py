@@ -72,7 +72,7 @@ class Asking:
     say: Callable[[str], None]
     console: Console
     spent: float
-    studies: tuple[Study, ...] = ()
+    studies: tuple[Study, ...]
     begun: float = field(default_factory=time.monotonic)
     left_out: list[str] = field(default_factory=list)
 
@@ -116,7 +116,8 @@ def ask(question: Question, say: Callable[[str], None], console: Console) -> Ask
     speed = plan.Speed(notes.get("operations") or _measured(question, pictures), question.workers)
     if asked is None:
         asked = _begin(question, pictures, speed)
-    asking = Asking(question, pictures, asked, speed, say, console, float(notes.get("seconds", 0.0)))
+    studies, spent = experiments.write(question.file, asked), float(notes.get("seconds", 0.0))
+    asking = Asking(question, pictures, asked, speed, say, console, spent, studies)
     _pack(asking)
     try:
         _work(asking)
