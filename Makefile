@@ -48,6 +48,7 @@ test: check ## run check, then the tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 torture: setup ## try every fault on purpose, for half an hour; prints what became of each
+	$(BIN)/python -m pytest -m torture
 	PYTHONPATH=tests/helpers $(BIN)/python tests/torture.py
 
 lowest: ## try the lowest versions that pyproject.toml allows, in .lowest: 6 GB, six minutes

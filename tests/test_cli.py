@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import Command
+from forked import fork_workers
 from tiny import write_experiment
 from waiting import LIMIT
 
@@ -29,7 +31,10 @@ def call(*words: object, **environment: str) -> subprocess.CompletedProcess[str]
 def test_shells_complete_commands(shell: str) -> None:
     script = call("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert script.returncode == 0 and "_TRANSFERABILITY_COMPLETE=complete_" in script.stdout, script.stderr
-    help_text = call("--help").stdout
+
+
+def test_the_help_says_how_to_complete(command: Command) -> None:
+    _, help_text, _ = command("--help")
     assert "--install-completion" in help_text and "--show-completion" in help_text
 
 
@@ -40,19 +45,22 @@ def test_bash_completes_a_command_and_an_option() -> None:
     assert {"--keep", "--keep-weights"} <= set(options)
 
 
-def test_what_is_kept_can_be_exported(packed: PackedImages, roots: Path) -> None:
+def test_what_is_kept_can_be_exported(
+    packed: PackedImages, roots: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_workers(monkeypatch)
     experiment = write_experiment(roots / "tiny_experiment.py", ["baseA", "baseB", "A2B", "B1B"], steps=2)
-    wrong = call("run", experiment, "--keep", "random-0/A9B")
-    assert wrong.returncode == 2 and "has no network like 'random-0/A9B'" in wrong.stderr
-    done = call("run", experiment, "--accelerator", "cpu", "--workers", "1", "--keep", "random-0/A2B")
-    assert done.returncode == 0, done.stderr
-    status = call("status", experiment).stdout
-    assert "can be exported: 3 of 4: random-0/baseA/seed-0; random-0/baseB/seed-0; random-0/A2B/seed-0;" in status
-    lines = call("status", experiment, "--csv").stdout.splitlines()
+    code, _, errors = command("run", experiment, "--keep", "random-0/A9B")
+    assert code == 2 and "has no network like 'random-0/A9B'" in errors
+    code, _, errors = command("run", experiment, "--accelerator", "cpu", "--workers", 1, "--keep", "random-0/A2B")
+    assert code == 0, errors
+    _, output, _ = command("status", experiment)
+    assert "can be exported: 3 of 4: random-0/baseA/seed-0; random-0/baseB/seed-0; random-0/A2B/seed-0;" in output
+    lines = command("status", experiment, "--csv")[1].splitlines()
     assert lines[0] == "network,state,detail,weights" and "random-0/B1B/seed-0,done,," in lines
     file = roots / "a2b.safetensors"
-    written = call("export", experiment, "random-0/A2B", file)
-    assert written.returncode == 0 and written.stdout.startswith(f"{file}: random-0/A2B/seed-0, 6 classes"), written
-    refused = call("export", experiment, "random-0/B1B", file)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
-    assert "the weights of random-0/B1B/seed-0 were not kept" in refused.stderr
+    code, output, errors = command("export", experiment, "random-0/A2B", file)
+    assert code == 0 and output.startswith(f"{file}: random-0/A2B/seed-0, 6 classes"), errors
+    code, _, errors = command("export", experiment, "random-0/B1B", file)
+    assert code == 2 and errors.count("\n") == 1
+    assert "the weights of random-0/B1B/seed-0 were not kept" in errors

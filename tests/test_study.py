@@ -70,7 +70,7 @@ def test_variants_and_images_are_in_the_name() -> None:
     assert (few.images_per_class, few.treatment, few.seed) == (20, parse("A3B"), 1)
 
 
-@pytest.mark.parametrize("name", ["random-0", "random-0/A3B@x", "random-0/A3B/1", "random-0/A3B/seed-", "A3B"])
+@pytest.mark.parametrize("name", ["random-0", "random-0/A3B@9@x@y", "random-0/A3B/1", "random-0/A3B/seed-", "A3B"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(Refused):
         network(name, RECIPE)

@@ -24,6 +24,7 @@ from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
 from transferability.plots.rules import FULL, beside_full
 from transferability.published import Published
+from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.benefits import benefits, summary
 from transferability.results.paper import paper_results
@@ -35,6 +36,7 @@ from transferability.results.statistics import (
     mean_over_units,
     networks,
     pooled_mean,
+    treatment_order,
     verdict,
 )
 from transferability.results.table import read_curves, read_results
@@ -266,6 +268,17 @@ def rules() -> list[str]:
     return markdown(["rule", "", *(f"n = {n}" for n in layers)], lines, left=2)
 
 
+def accuracies(name: str) -> list[str]:
+    """Accuracy over n of every treatment of a study with one target, with the interval over units."""
+    rows = study(name)
+    layers, lines = sorted({*rows["n"]}), []
+    for treatment in sorted(set(rows["treatment"]) - {"published"}, key=treatment_order):
+        of = rows[rows["treatment"] == treatment]
+        means = [mean_of(of[of["n"] == n], "accuracy") for n in layers]
+        lines.append([treatment, *(cell(mean, False).lstrip("+–") for mean in means)])
+    return markdown(["", *(f"n = {n}" for n in layers)], lines, left=1)
+
+
 def three_benefits() -> list[str]:
     """Of the same study: how training goes."""
     rows = study("rules")
@@ -425,17 +438,19 @@ def prefixes() -> list[str]:
 
 
 def documented(kind: Any) -> dict[str, str]:
-    """Field → what the docstring of a dataclass says about it: lines `field: text`, continued by indented ones."""
+    """Field → what the docstring of a dataclass says of it: lines `field: text`, or `field, field: text`, continued by
+    indented ones."""
     texts: dict[str, str] = {}
-    current = ""
+    current: list[str] = []
     for line in (kind.__doc__ or "").splitlines():
-        match = re.fullmatch(r"    (\w+): (.*)", line)
+        match = re.fullmatch(r"    (\w+(?:, \w+)*): (.*)", line)
         if match:
-            current, texts[match[1]] = match[1], match[2]
+            current = match[1].split(", ")
+            texts |= dict.fromkeys(current, match[2])
         elif current and line.startswith(" " * 8):
-            texts[current] += " " + line.strip()
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in current}
         else:
-            current = ""
+            current = []
     return texts
 
 
@@ -488,6 +503,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "demo-controls": lambda: controls("demo_seeds"),
     "residual": residual,
     "rules": rules,
+    "flowers17-lite0": lambda: accuracies("flowers17_lite0"),
+    "flowers17-squeezenet": lambda: accuracies("flowers17_squeezenet"),
     "benefits": three_benefits,
     "published-boosts": published_boosts,
     "published-bases": published_bases,
@@ -504,6 +521,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "readout": lambda: field_table(Readout),
     "commands": commands,
     "submit": lambda: options("submit"),
     "pack": lambda: options("pack"),

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from transferability.trained.network import TrainedNetwork
 
 # Figures of a results table, and those that need the study's own files.
-OF_A_TABLE = ("figure1", "figure2", "figure3", "table1", "paired", "trained_twice", "preserved", "reduced_data")
+OF_A_TABLE = (
+    *("figure1", "figure2", "figure3", "table1", "paired", "trained_twice", "preserved", "reduced_data"),
+    *("readout_by_layer", "readout_against_retraining"),
+)
 FIGURES = (*OF_A_TABLE, "training_curves", "filters")
 
 

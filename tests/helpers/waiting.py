@@ -17,12 +17,15 @@ LIMIT = float(os.environ.get("TEST_LIMIT", "600"))
 T = TypeVar("T")
 
 
-def wait_for(what: str, condition: Callable[[], T], said: Callable[[], object] = lambda: "") -> T:
-    """The first value of `condition` that is true. said: what a failure shows, such as the log of a process."""
+def wait_for(what: str, condition: Callable[[], T], said: Callable[[], object] = lambda: "", pause: float = 0.02) -> T:
+    """The first value of `condition` that is true.
+
+    said: what a failure shows, such as the log of a process. pause: seconds until it is asked again.
+    """
     end = time.monotonic() + LIMIT
     while not (value := condition()):
         assert time.monotonic() < end, f"{what}: not within {LIMIT:.0f} s\n{said()}"
-        time.sleep(0.02)
+        time.sleep(pause)
     return value
 
 

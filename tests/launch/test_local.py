@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from forked import fork_workers
-from project import HELPERS
 from rich.console import Console
-from tiny import RECIPE, tiny_study
+from tiny import RECIPE, tiny_study, write_experiment
 from waiting import LIMIT
 
 from transferability.data.packed import PackedImages
@@ -160,16 +159,11 @@ def test_a_reader_that_leaves_ends_what_prints_and_not_what_trains(
     roots: Path, packed: PackedImages, command: str
 ) -> None:
     """As in `transferability run … | head -0`."""
-    file = roots / "mine.py"
-    file.write_text(
-        f"import sys\nsys.path.insert(0, {str(HELPERS)!r})\nfrom tiny import tiny_study\n"
-        f"names = [f'random-{{i}}/base{{t}}' for i in range({2 if command == 'run' else 400}) for t in 'AB']\n"
-        "study = tiny_study(names)\n"
-    )
+    splits = 2 if command == "run" else 400
+    file = write_experiment(roots / "mine.py", [f"random-{i}/base{t}" for i in range(splits) for t in "AB"])
     reading, writing = os.pipe()
     os.close(reading)
-    options = ["--accelerator", "cpu", "--workers", "1"] if command == "run" else []
-    options += ["--all"] if command == "status" else []
+    options = {"plan": (), "status": ("--all",), "run": ("--accelerator", "cpu", "--workers", "1")}[command]
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN, command, str(file), *options], stdout=writing, stderr=subprocess.PIPE, text=True
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from handmade import frame, row
 from invented import curves_of, study
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -190,6 +191,17 @@ def test_a_group_of_splits_that_the_paper_does_not_have_is_drawn_by_its_name() -
     assert {"photo-sketch", "clipart-photo"} < {axes.get_title() for axes in figures["figure3"].axes}
     label = "own mean AnB, photo-sketch"
     assert len(drawn(figures["figure3"], label)[0]) == 8
+
+
+def test_figure2_of_a_pair_shows_random_features_and_expects_one_target() -> None:
+    names = [f"{name}/seed-{seed}" for name in ("baseB", "B3B", "A3B", "R3B", "A3B+0.1") for seed in range(3)]
+    rows = [row(f"photo-mine/{name}", 0.5 + 0.01 * i) for i, name in enumerate(names)]
+    table = frame(row("photo-mine/baseA/seed-0", 0.9, steps=0), *rows)
+    (drawing,) = figure2.draw(table_of(table))
+    assert isinstance(drawing, Drawn)
+    base, random = np.mean([0.5, 0.51, 0.52]), np.mean([0.59, 0.6, 0.61])
+    assert np.allclose(drawn(drawing.figure, "own RnB line"), [[0, 3], [base, random]])
+    assert drawing.lines == (f"{drawing.name}: in the table, but not in this figure: published (1), AnB+0.1 (3)",)
 
 
 def test_every_treatment_has_a_look_of_its_own() -> None:

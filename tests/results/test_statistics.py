@@ -278,3 +278,17 @@ def test_a_group_of_splits_that_the_paper_does_not_have_keeps_its_name_and_its_r
 
 def test_a_table_without_a_row_has_a_summary_without_a_line() -> None:
     assert len(networks(frame())) == len(summary(frame())) == 0
+
+
+def test_a_published_base_is_in_no_mean_with_those_trained_here() -> None:
+    """It was judged on other images: in a pair split, on A's."""
+    rows = networks(
+        frame(
+            row("photo-mine/baseA/seed-0", 0.9, steps=0),
+            row("photo-mine/baseB/seed-0", 0.5),
+            row("photo-mine/A3B/seed-0", 0.6),
+        )
+    )
+    shown = summary(rows).set_index("treatment")
+    assert shown.loc["base", "accuracy"] == pytest.approx(0.5) and shown.loc["published", "accuracy"] == 0.9
+    assert one(rows, "photo-mine/A3B/seed-0")["difference"] == pytest.approx(0.1)

@@ -14,6 +14,8 @@ from transferability.plots import (
     figure3,
     paired,
     preserved,
+    readout_against_retraining,
+    readout_by_layer,
     reduced_data,
     rules,
     table1,
@@ -22,7 +24,10 @@ from transferability.plots import (
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
-OF_A_TABLE = (figure2, figure3, table1, reduced_data, preserved, paired, rules, trained_twice)
+OF_A_TABLE = (
+    *(figure2, figure3, table1, reduced_data, preserved, paired, rules, trained_twice),
+    *(readout_by_layer, readout_against_retraining),
+)
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",

@@ -27,6 +27,7 @@ from transferability.results.statistics import MARGIN, MIN_UNITS, Mean, mean_of
 from transferability.splits import group_title
 
 TREATMENTS = ("base", "BnB", "BnB+", "AnB", "AnB+")
+HALVES = ("random", "manmade-natural", "whole")  # whose random features are in Figure 3, as in the paper
 SHADES = (("base", "AnB+", "#ffeeee"), ("base", "BnB", "#eeeeff"), ("BnB", "AnB", "#ffcccc"))
 ANNOTATED = (
     "Annotations: where the mean over n of the paired difference is beyond half a point and its interval excludes 0; "
@@ -179,9 +180,14 @@ def side_by_side(wishes: Sequence[float], widths: Sequence[float]) -> list[float
 # ------------------------------------------------------------------------------------------ the two panels
 
 
+def treatments_of(rows: pd.DataFrame) -> tuple[str, ...]:
+    """What the figure shows of one group of splits: of pairs and domains random features too."""
+    return TREATMENTS if rows["group"].isin(HALVES).any() else (*TREATMENTS, "RnB")
+
+
 def draw_networks(axes: Axes, rows: pd.DataFrame, owner: str, alpha: float) -> None:
     """Top panel: every network a marker, the treatments of one n side by side."""
-    for treatment in TREATMENTS:
+    for treatment in treatments_of(rows):
         look = LOOKS[treatment]
         networks = rows[rows["treatment"] == treatment]
         gid = f"{owner} {treatment}"
@@ -200,7 +206,7 @@ def draw_shades(axes: Axes, lines: Mapping[str, "pd.Series[float]"]) -> None:
 
 def draw_means(axes: Axes, rows: pd.DataFrame, depth: int) -> None:
     """Bottom panel: lines through the means, all from the base's mean at n = 0; shaded effects; intervals."""
-    lines = {treatment: own for treatment in TREATMENTS if len(own := line(rows, treatment))}
+    lines = {treatment: own for treatment in treatments_of(rows) if len(own := line(rows, treatment))}
     draw_shades(axes, lines)
     if "base" in lines:
         axes.plot([0, depth], [lines["base"].iloc[0]] * 2, "--", color="black", lw=0.9, zorder=1)
@@ -225,7 +231,8 @@ def draw_paper(axes: Axes, published: pd.DataFrame, depth: int) -> None:
 
 def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page: Page) -> Figure:
     """Figure 2 of networks of one group of splits; those of `published` are faint and dotted."""
-    rows = rows[rows["treatment"].isin(TREATMENTS)]
+    treatments = treatments_of(rows)
+    rows = rows[rows["treatment"].isin(treatments)]
     depth = int(max(table["n"].max() for table in (rows, published) if table is not None))
     figure = style.new_figure(page, 7.0)
     top, bottom = figure.subplots(2, 1)
@@ -242,8 +249,8 @@ def panels(rows: pd.DataFrame, published: pd.DataFrame | None, title: str, page:
         axes.yaxis.set_major_locator(MaxNLocator(8))
         style.accuracy_axis(axes)
     annotate(bottom, annotations(rows))
-    style.counts(bottom, page, [(treatment, means(rows, "accuracy", treatment)) for treatment in TREATMENTS])
-    present = [treatment for treatment in TREATMENTS if (rows["treatment"] == treatment).any()]
+    style.counts(bottom, page, [(treatment, means(rows, "accuracy", treatment)) for treatment in treatments])
+    present = [treatment for treatment in treatments if (rows["treatment"] == treatment).any()]
     style.legend(figure, figure.get_figwidth(), [style.handle(LOOKS[treatment]) for treatment in present], title)
     return figure
 
@@ -260,7 +267,7 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
         figure = panels(rows, published, title, page)
         notes = [style.counted(page), ANNOTATED, table.note if published is not None else ""]
         style.caption(figure, page, rows["study"], notes)
-        lines = not_shown(file_name("figure2", group), rows, TREATMENTS)
+        lines = not_shown(file_name("figure2", group), rows, treatments_of(rows))
         drawings.append(Drawn("figure2", figure, group, tuple(lines)))
     return drawings or [NotDrawn("figure2", "the table has no selffer and no transfer network")]
 

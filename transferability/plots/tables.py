@@ -191,16 +191,22 @@ def missing(rows: pd.DataFrame, treatments: Sequence[str]) -> list[str]:
     """Full names of the networks that a figure would show and the table lacks.
 
     Expected is, for each split and seed of the table, each of `treatments` for each task as target, at each n of the
-    table at which something is left to train.
+    table at which something is left to train. Where networks copy to one task alone, as from a published base, only
+    that task is a target, and only the treatments that it has are expected.
     """
     if rows.empty:
         return []
+    targets = set(rows[rows["kind"] != "base"]["target"])
+    if len(targets) == 1 and "W" not in targets:
+        treatments = [treatment for treatment in treatments if (rows["treatment"] == treatment).any()]
+    else:
+        targets = {"A", "B"}
     ns = sorted({int(n) for n in rows[(rows["n"] > 0) & (rows["plus"] == "")]["n"]})
     depth = int((rows["n"] + rows["preserved"]).max())
     names = []
     for split, seed in sorted(set(zip(rows["split"], rows["seed"], strict=True))):
         for treatment in treatments:
-            for target in "W" if split == "whole" else "AB":
+            for target in "W" if split == "whole" else sorted(targets):
                 networks = [f"base{target}"] if treatment == "base" else _networks(treatment, target, ns, depth)
                 names += [f"{split}/{network}/seed-{seed}" for network in networks]
     present = set(full_names(rows))

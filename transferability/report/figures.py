@@ -14,6 +14,8 @@ from transferability.plots import (
     filters,
     paired,
     preserved,
+    readout_against_retraining,
+    readout_by_layer,
     reduced_data,
     style,
     table1,
@@ -62,6 +64,14 @@ FIGURES: Mapping[str, tuple[str, Draw]] = {
     "paired": (
         "The same networks paired with the base of their own split, target and seed",
         lambda sources: paired.draw(sources.table),
+    ),
+    "readout_by_layer": (
+        "What the features of each layer are worth as they are: classifiers on layer n",
+        lambda sources: readout_by_layer.draw(sources.table),
+    ),
+    "readout_against_retraining": (
+        "A classifier on layer n against the rest of the network trained anew",
+        lambda sources: readout_against_retraining.draw(sources.table),
     ),
     "figure3": (
         "Transfer from similar and dissimilar tasks, and random features (Figure 3 of the paper)",

@@ -67,7 +67,8 @@ def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     Returns the rows of `results` without the diverged networks (`diverged` names those), with these columns added:
       group          'random' (all random splits), else the split: 'manmade-natural', 'whole'
       treatment      in the paper's letters, whatever the direction: 'base', 'BnB', 'BnB+', 'AnB', 'AnB+',
-                     'RnB', 'BnBp1', 'AnB+0.1', 'base@250' (images per class), 'base@long' (variant)
+                     'RnB', 'BnBp1', 'AnB+0.1', 'base@250' (images per class), 'base@long' (variant); 'published': a
+                     base that was trained elsewhere
       unit           split and seed, 'random-0/seed-1'
       accuracy       the statistic; in place of the final accuracy the mean average precision, where images have
                      several labels
@@ -96,7 +97,9 @@ def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
 
     letters = {name: in_letters(name) for name in rows["network"].unique()}
     rows["group"] = rows["split"].map(split_group)
-    rows["treatment"] = rows["network"].map(letters)
+    # A published base is no base of these images: it is in no mean with those that were trained on them.
+    is_published = (rows["kind"] == "base") & (rows["steps"] == 0)
+    rows["treatment"] = rows["network"].map(letters).mask(is_published, "published")
     rows["unit"] = rows["split"] + "/seed-" + rows["seed"].astype(str)
     rows["accuracy"] = rows[statistic] if statistic == BEST else rows["val_map"].fillna(rows[statistic])
     base, selffer = _bases(rows), _selffers(rows)
@@ -349,6 +352,6 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
 
 def treatment_order(treatment: str) -> tuple[int, list[tuple[bool, float, str]]]:
     """The place of a treatment, in the paper's letters, in the order of the paper."""
-    kind = next(i for i, name in enumerate(("base", "BnB", "AnB", "RnB")) if treatment.startswith(name))
+    kind = next(i for i, name in enumerate(("base", "published", "BnB", "AnB", "RnB")) if treatment.startswith(name))
     parts = re.findall(r"[\d.]+|[^\d.]+", treatment)
     return kind, [(True, float(p), "") if p[0].isdigit() else (False, 0.0, p) for p in parts]

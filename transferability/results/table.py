@@ -55,6 +55,8 @@ COLUMNS: dict[str, type] = {
     "val_loss": float,
     "train_loss": float,
     "train_top1": float,
+    "classes": float,  # of the target
+    "chance": float,  # accuracy of always naming the target's largest class
     "numbers": float,  # per image, of a readout
     "penalty": float,  # of a readout, or its number of neighbours: chosen on inner folds
     "validations": int,
@@ -69,13 +71,13 @@ COLUMNS: dict[str, type] = {
 # Columns that tables of earlier versions lack: they are empty then.
 LATER = (
     *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
-    *("val_map_eleven", "val_precision_ten", "numbers", "penalty"),
+    *("val_map_eleven", "val_precision_ten", "classes", "chance", "numbers", "penalty"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
 ACCURACIES = (
     *("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "val_auc", "train_top1"),
-    *("val_map_eleven", "val_precision_ten"),
+    *("val_map_eleven", "val_precision_ten", "chance"),
 )
 
 # The columns of curves.csv: one row per validation.

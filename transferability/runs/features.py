@@ -6,8 +6,9 @@ sees them; it is written whole or not at all, and so a kill costs a block at mos
 """
 
 import hashlib
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from transferability.data.packed import PackedImages, human_bytes
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Missing, Refused, refusing_damage, write_atomically
 from transferability.networks.facts import layer_facts
+from transferability.published import Published
 from transferability.readout import PENALISED, VIEWS, Readout
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
@@ -85,13 +87,21 @@ def sheet_of(network: Network) -> Sheet:
     return Sheet(0, recipe.pooling if recipe.handmade == "pixels" else "flat", handmade=recipe.handmade)
 
 
-def read_network(network: Network) -> str:
-    """A name for whose features a readout reads: its source's, random layers', or `images` for n = 0."""
+def read_network(study: Study, network: Network) -> str:
+    """A name for whose features a readout reads: its source's, random layers', or `images` for n = 0.
+
+    A published network is the same in every split, and so are the images of a packed set.
+    """
+    data = study.part(network.split, network.treatment.target).data
     if not network.treatment.n:
-        return f"{network.split}/{network.treatment.target}/images"
-    if network.source_name is not None:
-        return network.source_name
-    return f"{network.split}/R-{network.treatment.target}/seed-{network.seed}"
+        return f"{data}/images-{readout_of(network).shrink}"
+    if network.source_name is None:
+        return f"{network.split}/R-{network.treatment.target}/seed-{network.seed}"
+    source = study.by_name[network.source_name].recipe
+    if isinstance(source, Published):
+        word = re.sub(r"[^A-Za-z0-9_.-]", "-", source.place.rpartition("/")[2])
+        return f"{data}/{word}-{_digest(source.record)}"
+    return f"{network.source_name}/{data}"
 
 
 def training_images(network: Network, tasks: Tasks) -> ChosenImages:
@@ -116,12 +126,12 @@ def part_of(packed: PackedImages, chosen: ChosenImages) -> str:
 
 def wanted(study: Study, tasks: Tasks, networks: Iterable[Network] | None = None) -> dict[str, Wanted]:
     """What is asked of each network, by its name in `read_network`; of those alone that any of `networks` reads."""
-    names = None if networks is None else {read_network(n) for n in networks if isinstance(n.recipe, Readout)}
+    names = None if networks is None else {read_network(study, n) for n in networks if isinstance(n.recipe, Readout)}
     asked: dict[str, Wanted] = {}
     chosen: dict[tuple[Any, ...], tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]]] = {}
     for network in study.networks:
         recipe = network.recipe
-        if not isinstance(recipe, Readout) or (names is not None and read_network(network) not in names):
+        if not isinstance(recipe, Readout) or (names is not None and read_network(study, network) not in names):
             continue
         key = (network.stream, recipe.trained_on, recipe.target_images, network.treatment.source)
         if key not in chosen:
@@ -129,7 +139,7 @@ def wanted(study: Study, tasks: Tasks, networks: Iterable[Network] | None = None
             images, judged = training_images(network, tasks), task.validation_images()
             parts = [part_of(task.packed, images), part_of(task.packed, judged)]
             chosen[key] = (parts[0], images.rows), (parts[1], judged.rows)
-        entry = asked.setdefault(read_network(network), Wanted(network))
+        entry = asked.setdefault(read_network(study, network), Wanted(network))
         for (part, rows), views in zip(chosen[key], (recipe.train_views, recipe.test_views), strict=True):
             for view in VIEWS[views]:
                 entry.add(Place(part, view, sheet_of(network)), rows)
@@ -156,10 +166,14 @@ def dependence(study: Study, network: Network, folder: StudyFolder, tasks: Tasks
     return content | {"random": random, "mean": mean, "architecture": study.architecture_record}
 
 
-def features_folder(network: Network, folder: StudyFolder, depends: dict[str, Any]) -> Path:
+def features_folder(study: Study, network: Network, folder: StudyFolder, depends: dict[str, Any]) -> Path:
     """Where the features lie that a readout reads."""
-    text = orjson.dumps(depends, option=orjson.OPT_SORT_KEYS)
-    return folder.features(read_network(network), hashlib.blake2b(text, digest_size=6).hexdigest())
+    return folder.features(read_network(study, network), _digest(depends))
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = orjson.dumps(dict(content), option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=6).hexdigest()
 
 
 # ------------------------------------------------------------------------------------------ blocks
@@ -230,10 +244,12 @@ def numbers_of(study: Study, network: Network) -> int:
 def missing_bytes(study: Study, asked: Wanted, folder: StudyFolder, tasks: Tasks) -> tuple[int, int]:
     """(bytes of all features of one network that are asked for, bytes of those that are not computed yet)."""
     shapes = {
-        sheet_of(network): numbers_of(study, network) for network in study.networks if _reads(network, asked.reader)
+        sheet_of(network): numbers_of(study, network)
+        for network in study.networks
+        if isinstance(network.recipe, Readout) and read_network(study, network) == read_network(study, asked.reader)
     }
     try:
-        place = features_folder(asked.reader, folder, dependence(study, asked.reader, folder, tasks))
+        place = features_folder(study, asked.reader, folder, dependence(study, asked.reader, folder, tasks))
     except Missing:
         place = None
     total = missing = 0
@@ -244,10 +260,6 @@ def missing_bytes(study: Study, asked: Wanted, folder: StudyFolder, tasks: Tasks
             is_there = place is not None and where.file(place, number).exists()
             missing += 0 if is_there else size * len(here)
     return total, missing
-
-
-def _reads(network: Network, reader: Network) -> bool:
-    return isinstance(network.recipe, Readout) and read_network(network) == read_network(reader)
 
 
 def room(study: Study, folder: StudyFolder, networks: Sequence[Network], tasks: Tasks) -> str:
@@ -296,7 +308,7 @@ def reading_operations(study: Study, networks: Sequence[Network], tasks: Tasks) 
         task = tasks.target(network)
         images = len(VIEWS[recipe.train_views]) * len(training_images(network, tasks).rows)
         rank = min(images, numbers_of(study, network))
-        key = (read_network(network), network.stream, sheet_of(network), recipe.transforms, recipe.train_views)
+        key = (read_network(study, network), network.stream, sheet_of(network), recipe.transforms, recipe.train_views)
         if key not in factored:
             factored.add(key)
             fits += 2 * images * numbers_of(study, network) * rank + EIGEN * rank**3

@@ -137,20 +137,23 @@ def _fleets(folder: StudyFolder) -> tuple[dict[str, dict[str, float]], dict[str,
 
 
 def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
-    """A line for each of `networks` that learned nothing, or is published and was trained on other images.
+    """A line for each of `networks` that learned nothing, or is published and was trained on other images; and for each
+    value at the end of those that readouts chose from.
 
     A base is at chance if it is no better than the majority-class baseline, within three standard deviations of that
     baseline's accuracy on so many validation images, by the binomial distribution; told where others copy from it.
     Any network is stuck if its training loss ends above that of equal scores for all classes, ln(classes).
     """
     copies = Counter(network.source_name for network in study.networks)
-    lines = []
+    lines, at_an_end = [], dict[str, list[str]]()
     for network in networks:
         if not is_done(folder, network.name):
             continue
         result = read_result(folder.result(network.name))
         lines += result.provenance.get("published", {}).get("other_images", [])
-        if result.diverged_at is not None or result.val_top1 is None:
+        if note := result.provenance.get("readout", {}).get("note"):
+            at_an_end.setdefault(note, []).append(network.name)
+        if result.diverged_at is not None or result.val_top1 is None or isinstance(network.recipe, Readout):
             continue
         if result.chance is not None and network.stage == 0 and copies[network.name]:
             spread = 3 * math.sqrt(result.chance * (1 - result.chance) / result.val_images)
@@ -167,18 +170,9 @@ def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> l
                 f"stuck: {network.name} ends with a training loss of {result.train_loss:.2f}, equal scores for all "
                 f"{result.classes} classes have {math.log(result.classes):.2f}; the recipe's rate may be too high"
             )
+    for note, names in at_an_end.items():
+        lines.append(f"chosen at an end: {', '.join(in_spans(names))}: {note}")
     return lines
-
-
-def at_an_end(folder: StudyFolder, networks: Sequence[Network]) -> list[str]:
-    """A line for each value that is the smallest or largest of those that readouts among `networks` chose from."""
-    found: dict[str, list[str]] = {}
-    for network in networks:
-        if isinstance(network.recipe, Readout) and is_done(folder, network.name):
-            note = read_result(folder.result(network.name)).provenance.get("readout", {}).get("note")
-            if note:
-                found.setdefault(note, []).append(network.name)
-    return [f"chosen at the end of its range: {', '.join(in_spans(names))}: {note}" for note, names in found.items()]
 
 
 def time_left(statuses: Sequence[NetworkStatus]) -> float | None:

@@ -96,8 +96,8 @@ def make_features(
     Returns the folder of its features. report: called with the blocks that are done, and how many there are.
     """
     depends = dependence(study, network, folder, tasks)
-    place = features_folder(network, folder, depends)
-    asked = wanted(study, tasks, [network])[name_of(network)]
+    place = features_folder(study, network, folder, depends)
+    asked = wanted(study, tasks, [network])[name_of(study, network)]
     left = _missing(place, asked)
     if not left:
         return place

@@ -28,6 +28,8 @@ from transferability.trained.published import Origin, fitted, read_origin, resiz
 from transferability.training.losses import hits
 from transferability.training.outcome import majority_class_accuracy, named, provenance
 
+MOST_AROUND = 1.5  # side of an image over that of its central crop, for a validation that is worth its name
+
 
 class Scores(NamedTuple):
     """Of a network on validation images. loss: in nats."""
@@ -110,6 +112,11 @@ def images_at_hand(study: Study, network: Network, data: Path) -> tuple[Task | N
         return None, f"{folder.name} has images of several classes"
     if task.packed.size < study.architecture.crop:
         return None, f"{folder.name} has images of {task.packed.size} pixels, it sees {study.architecture.crop}"
+    if task.packed.size > MOST_AROUND * study.architecture.crop:
+        return (
+            None,
+            f"{folder.name} has images of {task.packed.size} pixels, of which it sees {study.architecture.crop}",
+        )
     if outputs_of(task.packed, task.classes, published.classes) is None:
         return None, f"{folder.name} has {len(task.classes)} classes, it has {published.classes} outputs"
     return task, ""

@@ -39,12 +39,17 @@ NEAREST = 10  # images of a retrieval, whose precision is told
 
 
 class Sets(NamedTuple):
-    """What a readout is fitted to and judged on. training, judged: (n, k), (m, k) float32 vectors, and their labels."""
+    """What a readout is fitted to and judged on. training, judged: (n, k), (m, k) float32 vectors, and their labels.
+
+    judged_rows: (m,) places of the judged images in a part of the packed set, train or val.
+    """
 
     training: np.ndarray
     labels: np.ndarray
     judged: np.ndarray
     judged_labels: np.ndarray
+    judged_rows: np.ndarray
+    part: str
 
 
 def read_out(
@@ -150,7 +155,8 @@ def _sets(study: Study, network: Network, place: Path, tasks: Tasks) -> Sets:
     if sheet.handmade == "words":
         rows, others = bags_of_words(rows, others)
     rows, others = transformed(rows, others, recipe.transforms)
-    return Sets(rows, np.repeat(training.labels, count, axis=0), others, judged.labels)
+    labels, part = np.repeat(training.labels, count, axis=0), part_of(task.packed, judged)
+    return Sets(rows, labels, others, judged.labels, judged.rows, part)
 
 
 def _shared(recipe: Readout, sets: Sets, classes: int, device: torch.device) -> Shared:
@@ -185,7 +191,7 @@ def _result(study: Study, network: Network, folder: StudyFolder, on: tuple[Sets,
         if labels.ndim > 1:
             more["val_map_eleven"] = mean_average_precision(scores.numpy(), sets.judged_labels, eleven=True)
         more["penalty"], about = choice.candidate, _about(choice)
-        _write_predictions(folder.predictions(network.name), scores, sets.judged_labels)
+        _write_predictions(folder.predictions(network.name), scores, sets)
     row["seconds"] = 0.0
     shown = ("val_top1", "val_top5", "val_loss", "val_images", "train_loss", "train_top1", "val_class_top1", "val_map")
     fields: dict[str, Any] = {key: row.get(key) for key in shown} | more
@@ -248,10 +254,12 @@ def _relevant(asked: np.ndarray, known: np.ndarray) -> np.ndarray:
     return asked[:, None] == known[None, :]
 
 
-def _write_predictions(file: Path, scores: Tensor, labels: np.ndarray) -> None:
-    """labels; predicted: the class of the highest score; scores where images have several labels."""
-    content: dict[str, np.ndarray] = {"labels": labels, "predicted": scores.argmax(1).numpy()}
-    if labels.ndim > 1:
+def _write_predictions(file: Path, scores: Tensor, sets: Sets) -> None:
+    """For each validation image: row, its place in the packed set; labels; predicted, the class of the highest score;
+    and all scores where images have several labels. part: train or val, where the rows are."""
+    content: dict[str, np.ndarray] = {"part": np.array(sets.part), "rows": sets.judged_rows}
+    content |= {"labels": sets.judged_labels, "predicted": scores.argmax(1).numpy()}
+    if sets.judged_labels.ndim > 1:
         content["scores"] = scores.numpy().astype(np.float32)
     with write_atomically(file) as handle:
         np.savez_compressed(handle, **content)  # type: ignore[arg-type]

@@ -1,0 +1,294 @@
+"""Readouts end to end: features once, classifiers fitted to training images alone, results like any network's."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from disturbed import Killed
+from several import write_several
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import KNeighborsClassifier
+from tiny import RECIPE, TINY, full_name, write_tiny
+from trained import pending, statuses, train
+
+from transferability.data.packed import ImageSet, open_packed, write_packed
+from transferability.data.tasks import Tasks
+from transferability.files import Refused, read_json
+from transferability.readout import Readout
+from transferability.recipe import Recipe
+from transferability.results.collect import collect
+from transferability.results.table import read_results
+from transferability.runs.features import Place, Sheet, dependence, features_folder, read_features, wanted
+from transferability.runs.fit import refuse_unfit
+from transferability.runs.paths import data_root, study_folder
+from transferability.splits import domains
+from transferability.study import Study, network
+from transferability.trained.network import load_network
+from transferability.training import features
+from transferability.training.precision import average_precision, mean_average_precision, retrieved
+
+torch.set_num_threads(1)
+
+SVM = Readout("svm", 14, penalties=(0.01, 1.0, 100.0), folds=3)
+READOUTS: dict[str, Recipe | Readout] = {
+    "A1B@svm": SVM,
+    "A3B@svm": SVM,
+    "A4B@svm": SVM,
+    "A3B@softmax": replace(SVM, classifier="softmax"),
+    "A3B@nearest": replace(SVM, classifier="nearest", transforms=("l2",)),
+    "A3B@neighbours": replace(SVM, classifier="neighbours", neighbours=(1, 3)),
+    "A3B@retrieval": replace(SVM, classifier="retrieval", transforms=("whiten",)),
+    "A2B@views": replace(SVM, train_views="mirror", test_views="ten", pooled="max", transforms=("root", "l2")),
+    "R2B@svm": SVM,
+    "R0B@pixels": SVM,
+    "R0B@hog": replace(SVM, handmade="hog"),
+    "B2B@tuned": replace(SVM, of="A2B+"),
+}
+STUDY: dict[str, Recipe | Readout] = {"baseA": RECIPE, "A2B+": RECIPE, **READOUTS}
+
+
+def study_of(names: dict[str, Recipe | Readout], name: str = "readouts", data: str = "tiny") -> Study:
+    return Study(name, data, TINY, tuple(network(full_name(short), kind) for short, kind in names.items()))
+
+
+@pytest.fixture(scope="module")
+def trained_study(module_roots: Path, tiny_set: Path) -> Study:
+    shutil.copytree(tiny_set, module_roots / "data" / "tiny")
+    study = study_of(STUDY)
+    train(study)
+    return study
+
+
+def result(study: Study, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = read_json(study_folder(study.name).result(full_name(name)))
+    return content
+
+
+def place_of(study: Study, name: str) -> Path:
+    """Where the features lie that a readout reads."""
+    member, folder = study.by_name[full_name(name)], study_folder(study.name)
+    return features_folder(study, member, folder, dependence(study, member, folder, Tasks(study, data_root())))
+
+
+def test_each_is_in_the_results_table_with_its_numbers(trained_study: Study) -> None:
+    folder = study_folder("readouts")
+    assert collect(trained_study, folder) == []
+    table = read_results(folder.results).set_index("network")
+    told_apart = [name for name in READOUTS if name != "R0B@hog"]  # by their colours, which HOG does not see
+    assert (table.loc[told_apart, "val_top1"] > 2 / 6).all()  # six classes
+    assert table.loc["A1B@svm", "numbers"] == 8 * 7 * 7 and table.loc["A4B@svm", "numbers"] == 6
+    assert table.loc["A3B@svm", "layer"] == "fc3" and table.loc["A3B@svm", "penalty"] in SVM.penalties
+    assert 0 < table.loc["A3B@retrieval", "val_precision_ten"] <= 1 and table.loc["A3B@retrieval", "val_map"] > 0
+    assert {state.state for state in statuses(trained_study, trained_study.networks)} == {"done"}
+
+
+def test_features_are_those_of_the_network(trained_study: Study) -> None:
+    folder, task = study_folder("readouts"), Tasks(trained_study, data_root()).task("random-0", "B")
+    chosen, place = task.validation_images(), place_of(trained_study, "A1B@svm")
+    base = load_network(trained_study, "random-0/baseA", folder, data_root())
+    images = chosen.images[chosen.rows]
+    assert {place_of(trained_study, name) for name in ("A3B@svm", "A4B@svm", "A2B@views")} == {place}
+    for n in (1, 2, 3, 4):
+        view = "centre" if n != 2 else "top-left"
+        read = read_features(place, Place("val", view, Sheet(n, "square")), chosen.rows)
+        if n == 2:  # the upper left crop, minus the same part of the mean image
+            mean = np.load(folder.mean("random-0-A", 16))["mean"][:14, :14]
+            x = torch.from_numpy((images[:, :14, :14] - mean) * np.float32(RECIPE.scale)).permute(0, 3, 1, 2)
+            expected = base.features(x.contiguous(memory_format=torch.channels_last), n)
+        else:
+            expected = base.features(images, n)
+        np.testing.assert_allclose(read, expected.flatten(1).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_features_do_not_depend_on_what_else_is_asked_for(trained_study: Study, module_roots: Path) -> None:
+    alone = study_of({"baseA": RECIPE, "A3B@svm": SVM}, "alone")
+    shutil.copytree(study_folder("readouts").network("random-0/baseA"), study_folder("alone").network("random-0/baseA"))
+    train(alone)
+    for name in ("train", "val"):
+        place = Place(name, "centre", Sheet(3, "square"))
+        files = [place.file(place_of(study, "A3B@svm"), 0).read_bytes() for study in (trained_study, alone)]
+        assert files[0] == files[1]
+    for key in ("val_top1", "penalty", "series", "record"):
+        ignored = {"seconds"}
+        one, other = (result(study, "A3B@svm")[key] for study in (trained_study, alone))
+        assert one == other or (
+            key == "series" and {**one, **dict.fromkeys(ignored)} == {**other, **dict.fromkeys(ignored)}
+        )
+
+
+def test_a_kill_costs_what_was_not_written(trained_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"baseA": RECIPE, "A1B@svm": SVM, "A3B@svm": SVM}
+    study = study_of(names, "killed")
+    shutil.copytree(
+        study_folder("readouts").network("random-0/baseA"), study_folder("killed").network("random-0/baseA")
+    )
+    written: list[Path] = []
+    original = features.write_block
+
+    def write(file: Path, *content: Any) -> None:
+        if len(written) == 1:
+            raise Killed
+        original(file, *content)
+        written.append(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "write_block", write)
+        with pytest.raises(Killed):
+            train(study)
+    before = written[0].stat().st_mtime_ns
+    train(study)
+    assert written[0].stat().st_mtime_ns == before
+    assert result(study, "A3B@svm")["val_top1"] == result(trained_study, "A3B@svm")["val_top1"]
+    assert not pending(study)
+
+
+def test_nothing_of_the_validation_images_reaches_a_fit(trained_study: Study, module_roots: Path) -> None:
+    """Where validation images change their labels, nothing changes but how they are judged."""
+    tiny = open_packed(module_roots / "data" / "tiny")
+    order = np.random.default_rng(0).permutation(len(tiny.val.labels))
+    write_packed(
+        module_roots / "data" / "scrambled", "tiny", tiny.classes,
+        ImageSet(tiny.train.images, tiny.train.labels), ImageSet(tiny.val.images[order], tiny.val.labels),
+    )  # fmt: skip
+    study = study_of(STUDY, "scrambled", "scrambled")
+    train(study)
+    task = Tasks(study, data_root()).task("random-0", "B")
+    rows = task.validation_images().rows  # all of B's classes: the same images only if none came from A
+    known = {image: place for place, image in enumerate(order[rows].tolist())}
+    first = Tasks(trained_study, data_root()).task("random-0", "B").validation_images().rows
+    both = [image for image in first.tolist() if image in known]
+    assert len(both) > 5
+    for name in READOUTS:
+        scrambled, plain = result(study, name), result(trained_study, name)
+        for key in ("penalty", "train_top1", "train_loss", "numbers"):
+            assert scrambled[key] == plain[key], (name, key)
+        assert scrambled["provenance"]["readout"] == plain["provenance"]["readout"], name
+        if "retrieval" in name:
+            continue
+        said = [np.load(study_folder(s).predictions(full_name(name)))["predicted"] for s in ("scrambled", "readouts")]
+        places = {image: place for place, image in enumerate(first.tolist())}
+        assert all(said[0][known[image]] == said[1][places[image]] for image in both), name
+    accuracy = [np.mean([result(s, name)["val_top1"] for name in READOUTS]) for s in (study, trained_study)]
+    assert accuracy[0] < 0.3 < accuracy[1]
+
+
+def test_neighbours_are_scikit_learns(trained_study: Study) -> None:
+    tasks, member = Tasks(trained_study, data_root()), trained_study.by_name["random-0/A3B@neighbours/seed-0"]
+    training, judged = tasks.target(member).training(), tasks.target(member).validation_images()
+    place = place_of(trained_study, "A3B@neighbours")
+    x, others = (
+        read_features(place, Place(part, "centre", Sheet(3, "square")), chosen.rows)
+        for part, chosen in (("train", training), ("val", judged))
+    )
+    mean, std = x.mean(0), x.std(0)
+    factor = np.where(std > 0, 1 / np.where(std > 0, std, 1), 0)
+    k = int(result(trained_study, "A3B@neighbours")["penalty"])
+    model = KNeighborsClassifier(k).fit((x - mean) * factor, training.labels)
+    share = np.sort(model.predict_proba((others - mean) * factor), 1)
+    clear = share[:, -1] > share[:, -2]
+    said = np.load(study_folder("readouts").predictions("random-0/A3B@neighbours/seed-0"))["predicted"]
+    assert (said == model.predict((others - mean) * factor))[clear].all() and clear.sum() > 10
+
+
+def test_features_are_written_for_users(trained_study: Study, tmp_path: Path) -> None:
+    member, file = trained_study.by_name["random-0/A2B@views/seed-0"], tmp_path / "out.npz"
+    line = features.write_features(trained_study, member, study_folder("readouts"), data_root(), file)
+    with np.load(file) as content:
+        assert content["train_features"].shape == (len(content["train_labels"]), 2, 72)
+        assert content["val_features"].shape == (len(content["val_rows"]), 10, 72)
+        assert len(content["classes"]) == 6
+    assert "random-0/A2B@views" in line
+    with pytest.raises(Refused, match="no readout"):
+        base = trained_study.by_name["random-0/baseA/seed-0"]
+        features.write_features(trained_study, base, study_folder("readouts"), data_root(), file)
+
+
+def test_what_cannot_be_fitted_is_refused_by_name(trained_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = Tasks(trained_study, data_root())
+    few = study_of({"baseA": RECIPE, "A3B@3@svm": replace(SVM, folds=4)})
+    with pytest.raises(Refused, match="has 3 training images, fewer than the 4 folds"):
+        refuse_unfit(few, few.networks, tasks)
+    study = study_of({"baseA": RECIPE, "A1B@svm": SVM, "A3B@svm": SVM}, "zero")
+    shutil.copytree(study_folder("readouts").network("random-0/baseA"), study_folder("zero").network("random-0/baseA"))
+    original = features.vectors
+    monkeypatch.setattr(features, "vectors", lambda x, sheet: original(x, sheet) * (sheet.n != 1))
+    with pytest.raises(Refused, match=r"A1B@svm.* layer conv1 are zero for every training image"):
+        train(study)
+    assert study_folder("zero").result("random-0/A3B@svm/seed-0").exists()  # what can be fitted, is
+
+
+def test_no_room_is_refused_beforehand(trained_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transferability.runs import features as runs_features
+
+    folder, tasks = study_folder("room"), Tasks(trained_study, data_root())
+    assert "are still" not in runs_features.room(trained_study, folder, trained_study.networks, tasks)
+    monkeypatch.setattr(runs_features.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(9, 9, 0))  # type: ignore[attr-defined]
+    with pytest.raises(Refused, match="make room"):
+        runs_features.room(trained_study, folder, trained_study.networks, tasks)
+
+
+def test_several_labels_are_judged_by_average_precision(roots: Path) -> None:
+    packed = write_several(roots / "data" / "several")
+    names = {
+        "baseA": replace(RECIPE, loss="sigmoid"),
+        "A3B@sigmoid": replace(SVM, classifier="sigmoid"),
+        "A3B@svm": SVM,
+    }
+    study = study_of(names, "several", "several")
+    train(study)
+    labels = Tasks(study, data_root()).task("random-0", "B").validation_images().labels
+    for name in ("A3B@sigmoid", "A3B@svm"):
+        scores = np.load(study_folder("several").predictions(full_name(name)))["scores"]
+        known = [labels[:, k] >= 0 for k in range(labels.shape[1])]
+        by_class = [average_precision_score(labels[on, k] == 1, scores[on, k]) for k, on in enumerate(known)]
+        assert result(study, name)["val_map"] == pytest.approx(np.mean(by_class), abs=1e-6)
+        assert 0 < result(study, name)["val_map_eleven"] <= 1
+    assert packed.train.several is not None
+    with pytest.raises(Refused, match="which takes one"):
+        wrong = study_of({**names, "A3B@softmax": replace(SVM, classifier="softmax")}, "several", "several")
+        refuse_unfit(wrong, wrong.networks, Tasks(wrong, data_root()))
+
+
+def test_a_domain_split_trains_on_either_domain(roots: Path) -> None:
+    tiny = write_tiny(roots / "data" / "other", classes=4, train=8, val=6)
+    parts = [np.arange(len(part.labels)) % 2 for part in (tiny.train, tiny.val)]
+    images = [
+        ImageSet(part.images, part.labels, domains=where)
+        for part, where in zip((tiny.train, tiny.val), parts, strict=True)
+    ]
+    write_packed(roots / "data" / "tiny", "tiny", tiny.classes, *images, domains=("photo", "sketch"))
+    trained_on = {word: replace(SVM, trained_on=word, folds=2) for word in ("target", "source", "both")}
+    names: dict[str, Recipe | Readout] = {"photo-sketch/baseA": RECIPE}
+    names |= {f"photo-sketch/A3B@{word}": recipe for word, recipe in trained_on.items()}
+    networks = tuple(network(name, kind) for name, kind in names.items())
+    study = Study("domains", "tiny", TINY, networks, {"photo-sketch": domains("photo", "sketch")})
+    train(study)
+    images_of = {word: result(study, f"photo-sketch/A3B@{word}")["training_images"] for word in trained_on}
+    counts = [int((parts[0] == domain).sum()) for domain in (0, 1)]
+    assert images_of == {"target": counts[1], "source": counts[0], "both": counts[0] + 3 * 4}
+    assert result(study, "photo-sketch/A3B@source")["record"]["trained_domain"] == "photo"
+
+
+def test_eleven_points_are_vocs() -> None:
+    """By hand: present at ranks 1, 3 and 4 of 5; precisions 1, 2/3, 3/4, so 1 up to recall 1/3, then 3/4."""
+    scores, present = np.array([5.0, 4, 3, 2, 1]), np.array([True, False, True, True, False])
+    assert average_precision(scores, present) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert average_precision(scores, present, eleven=True) == pytest.approx((4 * 1 + 7 * 0.75) / 11)
+    assert mean_average_precision(scores[:, None], np.array([[1], [-1], [1], [1], [0]])) == 1
+
+
+def test_retrieval_by_hand() -> None:
+    distances = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [1.0, 2, 3]])
+    relevant = np.array([[True, False, True], [True, False, False], [False, False, False]])
+    precision, first, ten = retrieved(distances, relevant, 2)
+    assert precision == pytest.approx(((1 + 2 / 3) / 2 + 1 / 3) / 2) and first == 0.5 and ten == 0.25
+
+
+def test_one_pass_is_for_all_that_read_a_network(trained_study: Study) -> None:
+    asked = wanted(trained_study, Tasks(trained_study, data_root()))
+    sheets = {place.sheet.name for place in asked["random-0/baseA/seed-0/tiny"].rows}
+    assert sheets == {"1-square", "2-square", "3-square", "4-square"}
