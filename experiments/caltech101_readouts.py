@@ -35,7 +35,7 @@ SPLIT = "imagenet-caltech101"
 SEEDS = (0, 1, 2, 3, 4)
 HANDMADE = ("pixels", "hog", "words")
 svm = Readout("svm", crop=224, classifier="svm", penalties=(0.01, 0.1, 1, 10), folds=3)
-softmax = Readout("softmax", crop=224, classifier="softmax", penalties=(0.1, 1, 10, 100, 1000), folds=3)
+softmax = Readout("softmax", crop=224, classifier="softmax", penalties=(0.1, 1, 10, 100), folds=3)
 
 
 def study(name: str, architecture: Chain, published: Published) -> Study:

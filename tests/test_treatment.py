@@ -10,7 +10,7 @@ from transferability.treatment import LayerPlan, Treatment, in_letters, parse
 
 HALVES = {"A": 500, "B": 500}
 NONSENSE = (
-    "A03B A0B AB 3B A3 A3R C3B A3C a3b A3Bp A3Bp0 A3Bp02 A3B+p2 A3B++ A3B+-1 A3B+.1 A3B+1. A3B+1e-3 "
+    "A03B AB 3B A3 A3R C3B A3C a3b A3Bp A3Bp0 A3Bp02 A3B+p2 A3B++ A3B+-1 A3B+.1 A3B+1. A3B+1e-3 "
     "base baseR baseC BaseA baseA+ baseAB A-3B A3B+X A3B. A3B@250"
 )
 MIXED = "baseA baseB baseW A1A A2A A10A B2B A2A+ A2B B1A B2A W1A W3B A1B+ A3B+0.1 A3Bp2 R1A R2A R1B"
@@ -50,6 +50,8 @@ def test_what_is_printed_is_parsed_and_means_the_same() -> None:
         ("R3B", Treatment("B", "R", 3), "random", ""),
         ("W8W+", Treatment("W", "W", 8, 0, 1.0), "selffer", "1"),
         ("A12B", Treatment("B", "A", 12), "transfer", ""),
+        ("At3B", Treatment("B", "A", 3, top=True), "transfer", "top"),
+        ("Bt3B", Treatment("B", "B", 3, top=True), "selffer", "top"),
     ],
 )
 def test_meaning_of_a_text(text: str, treatment: Treatment, kind: str, plus: str) -> None:
@@ -71,6 +73,10 @@ def test_meaning_of_a_text(text: str, treatment: Treatment, kind: str, plus: str
         ("", "no treatment"),
         (" A3B", "no treatment"),
         ("A3B\n", "no treatment"),
+        *[
+            (text, "the last layers are copied from A or B and frozen; write At3B")
+            for text in ("At3B+", "At3Bp1", "Rt3B")
+        ],
     ],
 )
 def test_other_texts_are_refused(text: str, why: str) -> None:
@@ -86,7 +92,9 @@ def test_other_texts_are_refused(text: str, why: str) -> None:
         ("A9B", "A9B: 9 layers cannot be copied, the network has 8"),
         ("A7Bp2", "A7Bp2: 9 layers"),
         ("B8B", "B8B: all 8 layers are frozen"),
-        ("A8B", "A8B: all 8 layers are frozen"),
+        ("A8B", "A8B: all 8 layers are frozen, nothing is left to train; the source's network is judged as it is only"),
+        ("W8B", "W8B: all 8 layers are frozen, nothing is left to train"),
+        ("At3B", "At3B: the last layers of one task fit another only where A and B share classes"),
         ("R8B", "R8B: all 8 layers are frozen"),
         ("A3W", "A3W: the split has no task W, only A, B"),
         ("baseW", "baseW: the split has no task W"),
@@ -122,6 +130,8 @@ def test_what_can_be_built_is_not_refused(text: str) -> None:
         ("R2B", [(RANDOM, 0)] * 2 + [(FRESH, 1)] * 3),
         ("R2Bp1+0.5", [(RANDOM, 0.5)] * 2 + [(RANDOM, 1)] + [(FRESH, 1)] * 2),
         ("B5B+", [(COPIED, 1)] * 5),
+        ("At2B", [(FRESH, 1)] * 3 + [(COPIED, 0)] * 2),
+        ("A5B", [(COPIED, 0)] * 5),
     ],
 )
 def test_what_each_layer_starts_from_and_how_fast_it_learns(text: str, plans: list[tuple[str, float]]) -> None:

@@ -11,7 +11,7 @@ import csv
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from typing import Any
 import pandas as pd
 from typer.main import get_command
 
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
+from transferability.aligned import Aligned
 from transferability.cli import app
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
@@ -40,6 +43,7 @@ from transferability.results.statistics import (
     networks,
     networks_of_several,
     pooled_mean,
+    treatment_order,
     verdict,
 )
 from transferability.results.strategies import WAYS, crossings
@@ -272,6 +276,17 @@ def rules() -> list[str]:
                 means = (mean_of(of_rule[of_rule["n"] == n], column) for n in layers)
                 lines.append([treatment, f"minus {heading}", *(cell(mean, counted=False) for mean in means)])
     return markdown(["rule", "", *(f"n = {n}" for n in layers)], lines, left=2)
+
+
+def accuracies(name: str) -> list[str]:
+    """Accuracy over n of every treatment of a study with one target, with the interval over units."""
+    rows = study(name)
+    layers, lines = sorted({*rows["n"]}), []
+    for treatment in sorted(set(rows["treatment"]) - {"published"}, key=treatment_order):
+        of = rows[rows["treatment"] == treatment]
+        means = [mean_of(of[of["n"] == n], "accuracy") for n in layers]
+        lines.append([treatment, *(cell(mean, False).lstrip("+–") for mean in means)])
+    return markdown(["", *(f"n = {n}" for n in layers)], lines, left=1)
 
 
 def three_benefits() -> list[str]:
@@ -537,11 +552,12 @@ def documented(kind: Any) -> dict[str, str]:
 
 
 def field_table(*kinds: Any) -> list[str]:
-    """The fields of dataclasses, with their types, defaults and docstrings."""
+    """The fields of dataclasses, with their types, defaults and docstrings; without those that they inherit."""
     lines = []
     for kind in kinds:
         texts = documented(kind)
-        for field in fields(kind):
+        inherited = {f.name for base in kind.__bases__ if is_dataclass(base) for f in fields(base)}
+        for field in (field for field in fields(kind) if field.name not in inherited):
             kind_of = field.type.__name__ if isinstance(field.type, type) else str(field.type)
             kind_of = re.sub(r"(transferability\.[\w.]+|collections\.abc|typing)\.", "", kind_of).replace("|", "or")
             default = "" if field.default is MISSING else f"`{field.default!r}`"
@@ -585,6 +601,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "demo-controls": lambda: controls("demo_seeds"),
     "residual": residual,
     "rules": rules,
+    "flowers17-lite0": lambda: accuracies("flowers17_lite0"),
+    "flowers17-squeezenet": lambda: accuracies("flowers17_squeezenet"),
     "benefits": three_benefits,
     "taught": taught_sentences,
     "regimes-tiny": lambda: regimes_table("regimes"),
@@ -609,6 +627,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,
     "submit": lambda: options("submit"),

@@ -226,7 +226,7 @@ def pack(
         typer.Argument(
             help="A folder, zip or tar with one folder per class, perhaps within train/ and val/ or within one folder "
             "per domain; a CSV table of paths and labels; Caltech-101, CIFAR, Flowers, ILSVRC 2012, MNIST, Office, "
-            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the word demo."
+            "PACS, PASCAL VOC, SVHN, Tiny ImageNet or USPS as it is downloaded; or the words demo or demo-domains."
         ),
     ],
     destination: Annotated[
@@ -252,6 +252,10 @@ def pack(
         str | None,
         typer.Option(help="What the outer of nested folders are: classes or domains.", show_default="as they look"),
     ] = None,
+    over: Annotated[
+        Path | None,
+        typer.Option(help="Folder or zip of photographs: each picture is laid over a patch of one (MNIST-M)."),
+    ] = None,
     network: Annotated[
         str | None,
         typer.Option(
@@ -268,7 +272,7 @@ def pack(
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout)
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over=over)
     if network is not None:
         from transferability.trained.published import images_for
 
@@ -756,6 +760,120 @@ def dashboard(
     if file is None:
         ready_for_dashboard()
     print(save_dashboard(study, file))
+
+
+# ------------------------------------------------------------------------------------------ ask
+
+
+@app.command()
+def ask(
+    pictures: Annotated[str, typer.Argument(metavar="PICTURES", help="What `pack` takes: a folder per class, a zip.")],
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="torchvision:NAME or timm:NAME; may be repeated.", show_default="torchvision:resnet18"),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of each network: a file, package:NAME, or an entry of torchvision or timm.", show_default="usual"
+        ),
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="With weights from a file: of each channel, 0 to 255, as 123,117,104.")
+    ] = "",
+    std: Annotated[str, typer.Option(help="Likewise.")] = "",
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="The file has other names, and the tensors in the same order.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=0.1, help="All together; more of them go on from what is there.")] = 30,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Side that the networks see, in pixels.", show_default="as time allows")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Of the experiment file.", show_default="the pictures'")] = "",
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write best.onnx.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Networks at once.", show_default="one per core or GPU")
+    ] = None,
+    accelerator: Annotated[str, typer.Option(help="cpu, gpu or auto.")] = "auto",
+) -> None:
+    """How many layers of a published network serve these pictures? Tries it, and hands over the best."""
+    set_thread_defaults()  # before torch loads
+    from transferability.ask.asking import Question, slug
+    from transferability.ask.asking import ask as ask_about
+    from transferability.ask.conclusion import conclude
+    from transferability.training.trainer import quiet
+
+    quiet()
+    called = slug(name or Path(pictures).stem)
+    machine = Machine(accelerator=accelerator, keep=("*/seed-0",), checkpoint_minutes=1.0)
+    question = Question(
+        pictures,
+        called,
+        _asked_networks(network or ["torchvision:resnet18"], weights or [], (mean, std), in_order),
+        minutes,
+        size,
+        Path("experiments") / "asked" / f"{called.replace('-', '_')}.py",
+        study_folder,
+        data_root(),
+        machine,
+        workers or default_workers(accelerator, 1),
+    )
+    console = _Console(highlight=False, stderr=True)
+    try:
+        asking = ask_about(question, _say(console), console)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        raise
+    print(conclude(asking, onnx))
+
+
+def _asked_networks(
+    networks: Sequence[str], weights: Sequence[str], normalisation: tuple[str, str], in_order: bool
+) -> list[tuple[str, Any]]:
+    """Each network with what its weights are. Refused: another number of weights, no numbers."""
+    from transferability.launch.layers import network_of
+    from transferability.published import Published
+
+    if weights and len(weights) != len(networks):
+        raise Refused(f"{len(networks)} --network and {len(weights)} --weights: write one of each for every network")
+    try:
+        mean, std = (tuple(float(part) for part in text.split(",") if part) for text in normalisation)
+    except ValueError:
+        raise Refused(
+            f"--mean {normalisation[0]} --std {normalisation[1]}: write three numbers, as 123,117,104"
+        ) from None
+    names = "order" if in_order else "names"
+    asked = []
+    for network, where in zip(networks, weights or networks, strict=True):
+        if ":" not in network:
+            network_of(network, 64, False)  # refused, with the nearest names
+            raise Refused(f"--network {network}: write torchvision:NAME or timm:NAME, of which there are weights")
+        asked.append((network, Published(where, mean=mean, std=std, names=names)))
+    return asked
+
+
+@app.command()
+def predict(
+    best: Annotated[Path, typer.Argument(metavar="BEST", help="best.safetensors, as `ask` or `export` writes it.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="Pictures of any size.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes.")] = 3,
+    csv: Csv = False,
+) -> None:
+    """The likeliest classes of pictures, each with its probability."""
+    set_thread_defaults()  # before torch loads
+    from transferability.ask.best import load
+
+    predictor, rows = load(best), []
+    for picture in pictures:
+        (likeliest,) = predictor.likeliest([picture], top)
+        rows.append((str(picture), *(value for name, share in likeliest for value in (name, f"{share:.3f}"))))
+    if csv:
+        width = max(len(row) for row in rows) // 2
+        _print_csv(("picture", *(head for i in range(width) for head in (f"class_{i + 1}", f"share_{i + 1}"))), rows)
+        return
+    for picture_name, *shares in rows:
+        pairs = zip(shares[::2], shares[1::2], strict=True)
+        print(f"{picture_name}: {', '.join(f'{name} {100 * float(share):.0f} %' for name, share in pairs)}")
 
 
 # ------------------------------------------------------------------------------------------ a cluster

@@ -10,7 +10,7 @@ def in_spans(names: Iterable[str]) -> list[str]:
 
     Written with a shell's braces, random-{0..3}/A{1..7}B+/seed-0, and in the order of the first name of each line.
     """
-    for pattern in (r"(.*/[A-Z])(\d+)([A-Z].*)", r"(.*/seed-)(\d+)()", r"(random-)(\d+)(/.*)"):  # n, seed, split
+    for pattern in (r"(.*/[A-Z]t?)(\d+)([A-Z].*)", r"(.*/seed-)(\d+)()", r"(random-)(\d+)(/.*)"):  # n, seed, split
         spans: dict[tuple[str, str], list[str]] = {}  # (text to the number, text from it on) → the numbers
         for name in names:
             match = re.fullmatch(pattern, name)

@@ -17,7 +17,7 @@ class Recipe:
     """How a network is trained. docs/study.md has these fields as a table (`tools/doc_tables.py`).
 
     name: a word for people; it changes no result.
-    steps: steps of the optimiser.
+    steps: steps of the optimiser. 0: nothing is trained; the study writes it where all layers are copied and frozen.
     batch: images per step, over all processes.
     rate: learning rate of the weights.
     crop: side of the square that the network sees, in pixels; random in training, central in validation.
@@ -25,7 +25,8 @@ class Recipe:
     validate_start: also judge the validation images before the first step. That validation is in the curves alone: it
         is no reason to stop, and not among the ten highest.
     schedule: "cosine": linear growth for `warmup` steps, then half a cosine to 0, with PyTorch's momentum; "step":
-        divided by 10 every `drop_every` steps, with Caffe's momentum.
+        divided by 10 every `drop_every` steps, with Caffe's momentum; "inverse": divided by (1 + 10 p)^0.75 at share p
+        of the course (Ganin and Lempitsky 2015), with PyTorch's momentum.
     drop_every: steps between two drops of the rate; needed by schedule "step".
     warmup: steps of linear growth of the rate, for schedule "cosine".
     optimiser: "sgd" or "adamw" (Loshchilov and Hutter 2019: the decay apart from the gradient).
@@ -121,13 +122,13 @@ class Recipe:
         for field in ("least_area", "held_out", "probe", "gradual"):
             if not 0 < getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a share below 1")
-        for field in ("steps", "batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
+        for field in ("batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
         if not 1 <= self.fall < math.inf:
             raise Refused(f"recipe {self.name!r}: fall is {self.fall!r}; write a number from 1 up")
         choices = {
-            "schedule": ("step", "cosine"),
+            "schedule": ("step", "cosine", "inverse"),
             "initialisation": ("paper", "variance-preserving"),
             "random_layers": ("", "paper", "variance-preserving"),
             "optimiser": ("sgd", "adamw"),
@@ -173,8 +174,12 @@ class Recipe:
         """The learning rate of the weights in step number `step`, from 0."""
         if self.schedule == "step":
             return self.rate * 0.1 ** (step // self.drop_every)
+        if self.schedule == "inverse":
+            return self.rate / (1 + 10 * step / max(1, self.steps)) ** 0.75
         if step < self.warmup:
             return self.rate * (step + 1) / self.warmup
+        if not self.steps:
+            return 0.0
         return self.rate * 0.5 * (1 + math.cos(math.pi * (step - self.warmup) / (self.steps - self.warmup)))
 
 

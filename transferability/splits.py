@@ -67,6 +67,15 @@ def check_own_splits(splits: Mapping[str, Mapping[str, Part]]) -> None:
             raise Refused(f"split {name!r}: A and B are the same; name two different ones")
 
 
+def have_same_classes(split: str, own: Mapping[str, Mapping[str, Part]]) -> bool:
+    """Whether A and B of a split are other images of the same classes: two domains of one packed set, or two sets.
+
+    Of two sets, whether their classes are the same has to be asked of the images (`runs/fit.py`).
+    """
+    parts = own.get(split)
+    return parts is not None and parts["A"].group == parts["B"].group
+
+
 def split_tasks(split: str, own: Mapping[str, Mapping[str, Part]] | None = None) -> tuple[str, ...]:
     """The tasks of a split: ("A", "B"), or ("W",) for `whole`. own: the study's own splits.
 

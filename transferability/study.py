@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from transferability import treatment as treatments
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
+from transferability.aligned import Aligned
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
-from transferability.splits import Part, check_own_splits, split_tasks
-from transferability.treatment import Treatment
+from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
+from transferability.treatment import LayerPlan, Treatment
 
 RECORD_FORMAT = 1
 # How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
@@ -81,6 +84,22 @@ class Network:
         return self.recipe
 
     @property
+    def aligns_domains(self) -> bool:
+        """Whether it is trained on images of both tasks, and no labels of its target: another domain, same classes."""
+        return isinstance(self.recipe, (Adversarial, Adda, Aligned))
+
+    @property
+    def labelled(self) -> str:
+        """The task whose labelled images it is trained on: the target; the source, where domains are made alike."""
+        return self.treatment.source if self.aligns_domains else self.treatment.target
+
+    def layers(self, depth: int) -> tuple[LayerPlan, ...]:
+        """What each of `depth` layers starts from, and how fast it learns: as its method says, or its treatment."""
+        if isinstance(self.recipe, (Adversarial, Adda)):
+            return self.recipe.layers(self.treatment, depth)
+        return self.treatment.layers(depth)
+
+    @property
     def stage(self) -> int:
         """0 for bases, 1 for what copies from them or has random features, 2 for readouts of such networks."""
         if isinstance(self.recipe, Readout) and self.recipe.of:
@@ -97,6 +116,8 @@ class Network:
         """
         if self.treatment.kind in ("base", "random") or not self.treatment.n:
             return None
+        if isinstance(self.recipe, (Adversarial, Adda)) and not self.recipe.needs_base:
+            return None
         if isinstance(self.recipe, Readout) and self.recipe.of:
             return f"{self.split}/{self.recipe.of}/seed-{self.seed}"
         images = self.images_per_class if self.treatment.kind == "selffer" else None
@@ -110,9 +131,9 @@ class Network:
 
     @cached_property
     def stream(self) -> str:
-        """Owner of the stream of images that this network is trained on."""
+        """Owner of the stream of labelled images that this network is trained on."""
         images = "all" if self.images_per_class is None else f"{self.images_per_class}{' drawn' * self.drawn}"
-        return f"{self.split}/{self.treatment.target}@{images}/seed-{self.seed}"
+        return f"{self.split}/{self.labelled}@{images}/seed-{self.seed}"
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -162,7 +183,7 @@ class Study:
         check_own_splits(self.splits)
         if self.validation is not None:
             _refuse_validation(self.name, self.validation)
-        object.__setattr__(self, "networks", _with_published_sources(self.networks))
+        object.__setattr__(self, "networks", self._without_training(_with_published_sources(self.networks)))
         names: set[str] = set()
         for network in self.networks:
             if network.name in names:
@@ -177,6 +198,16 @@ class Study:
             self._check(network)
         if isinstance(self.architecture, Architecture):
             shapes(self.architecture)
+
+    def _without_training(self, networks: Iterable[Network]) -> tuple[Network, ...]:
+        """The networks, the recipes of those of which all layers are frozen without a step."""
+        depth = self.architecture.depth
+        return tuple(
+            replace(network, recipe=replace(network.recipe, steps=0))
+            if network.treatment.is_whole(depth) and isinstance(network.recipe, Recipe) and network.recipe.steps
+            else network
+            for network in networks
+        )
 
     def _check(self, network: Network) -> None:
         """Refuses a network that does not go with the architecture and the splits."""
@@ -201,8 +232,37 @@ class Study:
             raise Refused(f"{network.name}: images per class have to be 1 or more")
         # How many classes each task has is only known with the data; equal halves are assumed until then.
         tasks = split_tasks(network.split, self.splits)
-        trains = not isinstance(recipe, Readout)
-        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains)
+        same_classes, trains = have_same_classes(network.split, self.splits), not isinstance(recipe, Readout)
+        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains, same_classes)
+        if network.aligns_domains:
+            self._check_aligned(network, same_classes)
+        if isinstance(recipe, Recipe):
+            self._check_steps(network, recipe)
+
+    def _check_steps(self, network: Network, recipe: Recipe) -> None:
+        """Refuses images per class where nothing is trained on them, and a recipe of no steps where something is."""
+        is_whole = network.treatment.is_whole(self.architecture.depth) or isinstance(recipe, Aligned)
+        if is_whole and network.images_per_class is not None:
+            raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
+        if not is_whole and not recipe.steps:
+            raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
+
+    def _check_aligned(self, network: Network, same_classes: bool) -> None:
+        """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
+        treatment, plus = network.treatment, "" if isinstance(network.recipe, Aligned) else "+"
+        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0 if plus else 0.0)
+        if treatment.kind != "transfer" or treatment.source == "W" or treatment != plain:
+            raise Refused(
+                f"{network.name}: recipe {network.recipe.name!r} makes two domains alike at layer n; write "
+                f"A{max(1, treatment.n)}B{plus} or B{max(1, treatment.n)}A{plus}"
+            )
+        if not same_classes:
+            raise Refused(f"{network.name}: recipe {network.recipe.name!r} makes two domains alike; A and B are none")
+        if network.images_per_class is not None:
+            raise Refused(
+                f"{network.name}: images per class are told by labels, which recipe {network.recipe.name!r} does not "
+                "see; leave them out"
+            )
 
     def _unreadable(self, network: Network, recipe: Readout) -> str:
         """Why a readout cannot be: what it reads is another network than its name says, or sees other images; or ""."""
@@ -210,7 +270,7 @@ class Study:
         source = self.by_name.get(network.source_name or "")
         if recipe.of and (source is None or source.treatment.target != treatment.source):
             return f"it reads {recipe.of}, so its source is that network's target; write that letter"
-        if source is not None and isinstance(source.recipe, Readout):
+        if source is not None and isinstance(source.recipe, (Readout, Aligned)):
             return f"it reads {recipe.of}, which is a readout itself; name a network that was trained"
         if source is not None and isinstance(source.recipe, Recipe):
             for field in ("shrink", "scale"):
@@ -245,7 +305,8 @@ class Study:
     def data_sets(self) -> tuple[str, ...]:
         """Names of the packed sets that the networks are trained on; the study's own first."""
         trained = (n for n in self.networks if not isinstance(n.recipe, Published))
-        names = {self.part(network.split, network.treatment.target).data for network in trained}
+        parts = [(n.split, letter) for n in trained for letter in (n.treatment.target, n.labelled)]
+        names = {self.part(split, letter).data for split, letter in parts}
         return tuple(sorted(names, key=lambda name: (name != self.data, name)))
 
     @cached_property
@@ -318,7 +379,8 @@ class Fleet:
     @property
     def trains(self) -> bool:
         """Whether layers are trained, in steps."""
-        return isinstance(self.networks[0].recipe, Recipe)
+        recipe = self.networks[0].recipe
+        return isinstance(recipe, Recipe) and recipe.steps > 0
 
     @property
     def split(self) -> str:
@@ -345,11 +407,23 @@ class Fleet:
         return self.networks[0].stream
 
     @property
+    def aligns_domains(self) -> bool:
+        return self.networks[0].aligns_domains
+
+    @property
+    def labelled(self) -> str:
+        return self.networks[0].labelled
+
+    @property
     def prefixes(self) -> dict[str, int]:
         """Each source of frozen layers → how many of its layers the fleet needs."""
         depths: dict[str, int] = {}
-        for treatment in (network.treatment for network in self.networks if network.treatment.frozen):
-            depths[treatment.source] = max(treatment.frozen, depths.get(treatment.source, 0))
+        for network in self.networks:
+            treatment = network.treatment
+            # Under ADDA the source's own layers see A's images, beside the copy that sees B's.
+            needed = treatment.n if isinstance(network.recipe, Adda) else treatment.frozen
+            if needed:
+                depths[treatment.source] = max(needed, depths.get(treatment.source, 0))
         return depths
 
 
@@ -411,9 +485,9 @@ def grid(
 ) -> list[Network]:
     """The usual product: for each split, seed and target the bases and the treatments at every n.
 
-    `kinds`: any of base, BnB, AnB and RnB, with `+` or a rule (AnB+0.1, AnB+chain), and B8B+ (all layers copied and
-    trained on, whatever the depth). They are spelled for target B and mean the same for target A. `cuts`: the n; None:
-    1 … depth - 1.
+    `kinds`: any of base, BnB, AnB and RnB, with `+` or a rule (AnB+0.1, AnB+chain), AtnB and BtnB, and, whatever the
+    depth, B8B+ (all layers copied and trained on) and A8B (all as they are). They are spelled for target B and mean
+    the same for target A. `cuts`: the n; None: 1 … depth - 1.
     """
     networks = []
     for split in splits:
@@ -425,7 +499,7 @@ def grid(
                         raise Refused(f"grid: split whole has one task, so there is no {kind}")
                     other = {"A": "B", "B": "A", "W": "W"}[target]
                     source = {"A": other, "B": target}.get(pattern.source, pattern.source)
-                    whole = (0,) if kind == "base" else (depth,) if kind == "B8B+" else None
+                    whole = (0,) if kind == "base" else (depth,) if kind in ("B8B+", "A8B") else None
                     networks += [
                         Network(split, replace(pattern, target=target, source=source, n=n), recipe, seed)
                         for n in whole or (range(1, depth) if cuts is None else cuts)
@@ -435,10 +509,12 @@ def grid(
 
 def _of_kind(kind: str) -> Treatment:
     """The treatment that a kind of `grid` stands for, at n = 1 and for target B."""
-    if kind in ("base", "B8B+"):
-        return treatments.parse("baseB" if kind == "base" else "B8B+")
-    if not re.fullmatch(r"[ABR]nB(\+.*)?", kind):
-        raise Refused(f"grid: {kind!r} is no kind; write base, BnB, AnB, RnB, with + or a rule behind them, or B8B+")
+    if kind in ("base", "B8B+", "A8B"):
+        return treatments.parse("baseB" if kind == "base" else kind)
+    if not re.fullmatch(r"[ABR]nB(\+.*)?|[AB]tnB", kind):
+        raise Refused(
+            f"grid: {kind!r} is no kind; write base, BnB, AnB, RnB, with + or a rule behind them, AtnB, B8B+, A8B"
+        )
     return treatments.parse(kind.replace("n", "1", 1))
 
 
@@ -477,15 +553,16 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
         "treatment": str(chosen.treatment),
         "seed": chosen.seed,
         # Its name is a word for people: what it stands for is here.
-        "recipe": {name: value for name, value in _fields(chosen.recipe) if name != "name"},
+        "recipe": _method(chosen.recipe) | {name: value for name, value in _fields(chosen.recipe) if name != "name"},
         "architecture": study.architecture_record,
         "data": checksums[part.data],
     }
     if draws is not None:
         content["draws"] = draws
-    for name in ("group", "domain"):
-        if getattr(part, name):
-            content[name] = getattr(part, name)
+    content |= _chosen_classes(part)
+    if chosen.aligns_domains:
+        labelled = study.part(chosen.split, chosen.labelled)
+        content["labelled"] = {"data": checksums[labelled.data], **_chosen_classes(labelled)}
     if study.validation is not None:
         content["validation"] = study.validation
     if chosen.drawn:
@@ -500,11 +577,23 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
     return content
 
 
+def _method(recipe: Recipe | Readout) -> dict[str, str]:
+    """The type of a recipe, as its record says it; a plain one says nothing."""
+    return {} if type(recipe) in (Recipe, Readout) else {"method": type(recipe).__name__}
+
+
+def _chosen_classes(part: Part) -> dict[str, str]:
+    """What a record says of the group and the domain that a letter stands for, where it stands for one."""
+    return {name: value for name in ("group", "domain") if (value := getattr(part, name))}
+
+
 def recorded_checksums(study: Study, chosen: Network, then: Mapping[str, Any]) -> dict[str, str]:
     """Name of each packed set that a network's record speaks of → its checksum there. KeyError if it lacks one."""
     if isinstance(chosen.recipe, Published):
         return {}
     checksums = {study.part(chosen.split, chosen.treatment.target).data: then["data"]}
+    if chosen.aligns_domains:
+        checksums[study.part(chosen.split, chosen.labelled).data] = then["labelled"]["data"]
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
         checksums = recorded_checksums(study, source, then["source"]) | checksums
@@ -548,7 +637,11 @@ def _allowed_fields(error: BaseException) -> str:
     """For an argument that a recipe, study or layer does not take: what it takes; else ""."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     classes = {
-        kind.__name__: kind for kind in (Recipe, Published, Readout, Study, Network, Architecture, Chain, Conv, Linear)
+        kind.__name__: kind
+        for kind in (
+            *(Recipe, Adversarial, Adda, Aligned, Published, Readout),
+            *(Study, Network, Architecture, Chain, Conv, Linear),
+        )
     }
     if match is None or match[1] not in classes:
         return ""

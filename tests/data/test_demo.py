@@ -8,7 +8,11 @@ import pytest
 from PIL import Image
 
 from transferability.data import demo
+from transferability.data.pack import load
+from transferability.data.readers import list_images
+from transferability.files import Refused
 
+DRAWN = "8e575c4d9a622f052147548c6a5332ee24c25fad17ce41195c11e069651a009e"
 PINNED = "4cbd0f2e70cb788110b3df7000537fe5c304ef3037720b4649ccdc8c538b03c5"
 
 
@@ -119,3 +123,45 @@ def test_contact_sheet_shows_every_class(tmp_path: Path) -> None:
         picture = demo.paint(k, 0).repeat(2, axis=0).repeat(2, axis=1)
         corners = np.argwhere((pixels[:-63, :-63] == picture[0, 0]).all(axis=2))
         assert any(np.array_equal(pixels[y : y + 64, x : x + 64], picture) for y, x in corners)
+
+
+def test_drawings_are_the_same_bytes_on_every_machine() -> None:
+    digest = hashlib.sha256()
+    for k in range(40):
+        digest.update(demo.paint_many(k, [0, 100_000], 1.0).tobytes() + demo.paint(k, 1, distance=0.5).tobytes())
+    assert digest.hexdigest() == DRAWN, "the demo's drawings have changed: results of older runs no longer compare"
+
+
+def test_the_demos_domains_are_as_far_apart_as_is_asked() -> None:
+    """At 0 drawings are painted images, with numbers of their own; further away a domain is told from its image."""
+    train, val = demo.DOMAINS["drawn"]
+    assert not ({*train} | {*val}) & {*demo.DOMAINS["painted"][0], *demo.DOMAINS["painted"][1]}
+    assert np.array_equal(demo.paint_many(3, train[:4], 0.0), demo.paint_many(3, train[:4]))
+    painted = np.concatenate([demo.paint_many(k, range(5)) for k in range(40)])
+    found = []
+    for distance in (0.0, 0.5, 1.0):
+        drawn = np.concatenate([demo.paint_many(k, train[:5], distance) for k in range(40)])
+        images = np.concatenate([painted, drawn]) / 255.0
+        colourful = np.abs(images - images.mean(axis=3, keepdims=True)).mean(axis=(1, 2, 3))
+        rough = np.abs(np.diff(images, axis=1)).mean(axis=(1, 2, 3))
+        features = np.stack([colourful, rough, images.std(axis=(1, 2, 3))], axis=1)
+        found.append(held_out_accuracy(features, np.repeat([0, 1], len(painted))))
+    assert 0.4 < found[0] < 0.6 < found[1] < found[2] and found[2] > 0.75, found
+
+
+@pytest.mark.parametrize("source", ["demo-domains", "demo-domains:0.25"])
+def test_two_domains_of_the_same_classes_are_listed(source: str) -> None:
+    lists = list_images(source)
+    assert set(lists.domains.values()) == {"drawn", "painted"}
+    counts = {part: sum(map(len, images.values())) for part, images in lists.sets.items()}
+    assert counts == {"train": 40 * 250, "val": 40 * 200} and len(lists.domains) == sum(counts.values())
+    distance = 1.0 if source == "demo-domains" else 0.25
+    for domain, away in (("drawn", distance), ("painted", 0.0)):
+        image = next(image for image in lists.train[demo.CLASSES[7].id] if lists.domains[image] == domain)
+        assert np.array_equal(np.asarray(load(image)), demo.paint(7, image.offset, distance=away))
+
+
+@pytest.mark.parametrize("text", ["2", "-0.1", "far", "nan"])
+def test_a_distance_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="from 0 to 1"):
+        list_images(f"demo-domains:{text}")

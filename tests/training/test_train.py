@@ -17,7 +17,7 @@ from comparing import outcome
 from disturbed import Killed, kill_at, killed_at, poison
 from forked import start, start_together
 from project import HELPERS
-from tiny import RECIPE, tiny_study, write_experiment, write_tiny
+from tiny import RECIPE, full_name, tiny_study, write_experiment, write_tiny
 from trained import PLAIN, pending, train, train_fleet
 from waiting import LIMIT, wait_for
 
@@ -489,7 +489,7 @@ stay_in_training({step}, place / ("{step}-" + os.environ.get("LOCAL_RANK", "0"))
 
 def words_of(file: Path, *names: str, devices: int = 2) -> list[str]:
     """The words of the command that trains networks of an experiment file, each fleet in several processes."""
-    chosen = [word for name in names for word in ("--network", f"random-0/{name}")]
+    chosen = [word for name in names for word in ("--network", full_name(name))]
     return ["train", str(file), *chosen, "--devices", str(devices), "--accelerator", "cpu", "--keep-weights"]
 
 

@@ -11,6 +11,10 @@ bytes once, at the end, so last-bit differences between processors' sines do not
 How one is painted: a pose (rotation, scale, shear, position) makes a `Canvas`; the painter of the class (painters.py)
 returns layers; `paint` lays them in the colours of a palette over a background, adds clutter, light, blur and noise,
 and reduces the fine grid to 32x32.
+
+The demo's second domain, `drawn`, shows the same classes as drawings on paper: outlines in one ink, which is darker or
+lighter than the paper, over its grain. How far it is from the first, `painted`, is one number (`DISTANCE`): at 0 the
+two have one distribution, and whatever a method of adaptation gains there is no gain of adaptation.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,6 +50,10 @@ TRAIN_PER_CLASS = 250
 VAL_PER_CLASS = 200  # times 20 classes of a half: 4,000 validation images
 TRAIN_NUMBERS = range(TRAIN_PER_CLASS)
 VAL_NUMBERS = range(1_000_000, 1_000_000 + VAL_PER_CLASS)  # larger than any number of training images
+
+# The two domains of `pack demo-domains`, each with these numbers of images per class; no number is in both.
+DOMAINS = {"drawn": (range(100_000, 100_125), range(1_100_000, 1_100_100)), "painted": (range(125), VAL_NUMBERS[:100])}
+DISTANCE = 1.0  # of the drawn domain from the painted one: 0 none, 1 nothing but outlines is left
 
 # What makes the classes harder to tell apart. `hardness` multiplies the first three.
 NOISE = 0.022  # amplitude of the pixel noise, as a part of full scale
@@ -305,6 +313,18 @@ def _with_nuisance(image: Array, d: Dice, group: str) -> Array:
     return image + strength * (0.7 * noise(d, 10) + 0.7 * noise(d, 20))
 
 
+def _drawn(image: Array, d: Dice, distance: float) -> Array:
+    """The image, (3, 64, 64), blended with a drawing of it: `distance` of the drawing, the rest of the image."""
+    grey = image.mean(axis=0)
+    slope = np.hypot(*np.gradient(grey)) * FINE  # per half a side of the image
+    paper = d.between(0.15, 0.85)
+    ink = paper - 0.6 if paper > 0.5 else paper + 0.6
+    line = np.clip(slope / (d.between(0.5, 0.8) * np.sqrt(np.mean(slope**2)) * 3.0 + 1e-9), 0.0, 1.0)
+    tint = d.many(3, -0.06, 0.06)
+    drawing = paper + tint[:, None, None] + 0.08 * noise(d, 20) + line * (ink - paper)
+    return (1.0 - distance) * image + distance * drawing
+
+
 def _exposed(image: Array, d: Dice, hardness: float) -> NDArray[np.uint8]:
     """(32, 32, 3) uint8: the image, (3, 64, 64), lit from one side, blurred, reduced and with pixel noise."""
     light = d.between(0.0, TAU)
@@ -321,30 +341,43 @@ def _exposed(image: Array, d: Dice, hardness: float) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.floor(small * 255.0 + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 
-def paint(class_index: int, number: int, hardness: float = 1.0) -> NDArray[np.uint8]:
+def paint(class_index: int, number: int, hardness: float = 1.0, distance: float = 0.0) -> NDArray[np.uint8]:
     """Image `number` of a class, (32, 32, 3) uint8 RGB: a pure function of its arguments.
 
-    `hardness` multiplies pixel noise, clutter and occluders; 0 gives clean images. Raises IndexError for a class that
-    does not exist.
+    `hardness` multiplies pixel noise, clutter and occluders; 0 gives clean images. `distance`, from 0 to 1: how far it
+    is on the way to a drawing. Raises IndexError for a class that does not exist.
     """
     if not 0 <= class_index < len(_SUBJECTS):
         raise IndexError(f"there are {len(_SUBJECTS)} demo classes, no class {class_index}")
     subject = _SUBJECTS[class_index]
     d = Dice(class_index, number)
     image = _with_nuisance(_painted(d, subject, hardness), d, subject.group)
+    if distance:
+        image = _drawn(image, Dice(class_index + len(_SUBJECTS), number), distance)
     return _exposed(image, d, hardness)
 
 
-def paint_many(class_index: int, numbers: Sequence[int]) -> NDArray[np.uint8]:
+def paint_many(class_index: int, numbers: Sequence[int], distance: float = 0.0) -> NDArray[np.uint8]:
     """Several images of a class, (len(numbers), 32, 32, 3) uint8, each the same as from `paint`."""
     images = np.empty((len(numbers), SIZE, SIZE, 3), dtype=np.uint8)
     for i, number in enumerate(numbers):
-        images[i] = paint(class_index, number)
+        images[i] = paint(class_index, number, distance=distance)
     return images
 
 
-def contact_sheet(path: Path, images_per_class: int = 8) -> None:
-    """Writes a PNG with a labelled row of training images for each class: man-made left, natural right."""
+def contact_sheet(path: Path, distance: float | None = None, images_per_class: int = 8) -> None:
+    """Writes a PNG with a labelled row of training images for each class: man-made left, natural right.
+
+    distance: of the demo's second domain, whose images are the second half of each row; None: there is one domain.
+    """
+
+    def shown_images(index: int) -> NDArray[np.uint8]:
+        if distance is None:
+            return paint_many(index, range(images_per_class))
+        half = images_per_class // 2
+        drawn = paint_many(index, DOMAINS["drawn"][0][:half], distance)
+        return np.concatenate([paint_many(index, range(half)), drawn])
+
     zoom, gap, label, margin, head = 2, 4, 132, 24, 64
     cell = SIZE * zoom + gap
     column = label + images_per_class * cell + margin
@@ -359,7 +392,7 @@ def contact_sheet(path: Path, images_per_class: int = 8) -> None:
             top = head + row * cell
             middle = top + SIZE * zoom // 2
             pen.text((left + label - 12, middle), shown.name, fill=(70, 70, 70), font=text, anchor="rm")
-            for i, image in enumerate(paint_many(shown.index, range(images_per_class))):
+            for i, image in enumerate(shown_images(shown.index)):
                 enlarged = Image.fromarray(image).resize((SIZE * zoom, SIZE * zoom), Image.Resampling.NEAREST)
                 sheet.paste(enlarged, (left + label + i * cell, top))
     with write_atomically(Path(path)) as file:

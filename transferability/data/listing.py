@@ -49,16 +49,18 @@ class ImageRef(NamedTuple):
     """Where one image is: a file, a zip's member, a tar's slice, a row of CIFAR, a number of the demo."""
 
     storage: str  # 'file', 'zip', 'slice', 'cifar', 'demo'
-    container: str  # folder, archive or pickle; for the demo, the class index
+    container: str  # folder, archive or pickle; for the demo, the class index, and a distance
     name: str
     offset: int = 0  # slice: first byte; cifar: row; demo: number
     length: int = 0  # bytes of the encoded image (negative: no regular file); cifar: of the pickle
     changed: int = 0  # time of the file in ns, or CRC in the zip: tells an image from its later version
+    over: "ImageRef | None" = None  # the photograph that it is laid over (`patches.py`)
 
     @property
-    def key(self) -> tuple[str, str, int, int, int]:
+    def key(self) -> tuple[object, ...]:
         """What is packed, wherever the data set lies. Written into journals and manifests: must not change."""
-        return (self.storage, self.name, self.offset, self.length, self.changed)
+        own = (self.storage, self.name, self.offset, self.length, self.changed)
+        return own if self.over is None else (*own, self.over.key)
 
     @property
     def place(self) -> str:

@@ -14,6 +14,7 @@ from transferability import available_cores
 from transferability.data.stream import (
     BLOCK,
     Batch,
+    DomainBatches,
     FleetImages,
     ResidentImages,
     TaskImages,
@@ -41,7 +42,7 @@ class Prefetched:
     step's stream waits for its batch; the host never waits.
     """
 
-    batches: TrainingBatches | ValidationBatches
+    batches: TrainingBatches | DomainBatches | ValidationBatches
     device: torch.device
     threads: int = 1
     ahead: int = 3
@@ -86,11 +87,11 @@ def prefetch_threads(images: TaskImages | ResidentImages) -> int:
 
 
 class ImagesModule(L.LightningDataModule):
-    """The training and validation images of one task, for one fleet.
+    """The training and validation images of one fleet.
 
-    `owner`: of the stream of training images. `position()` gives (first step, end step) of the next stretch of
-    training: up to the next validation. `keep`: whether images are held in the device's memory: "yes", "no", or
-    "auto": on a GPU that has room for them beside `needed` bytes.
+    `owner`: of the stream of training images; that of unlabelled ones is called after it. `position()` gives (first
+    step, end step) of the next stretch of training: up to the next validation. `keep`: whether images are held in the
+    device's memory: "yes", "no", or "auto": on a GPU that has room for them beside `needed` bytes.
     """
 
     def __init__(
@@ -106,18 +107,21 @@ class ImagesModule(L.LightningDataModule):
         self.training: TaskImages | ResidentImages = images.training
         self.validation: TaskImages | ResidentImages = images.validation
         self.inner = images.inner
+        self.unlabelled: TaskImages | ResidentImages | None = images.unlabelled
         self.recipe, self.owner, self.position, self.keep, self.needed = recipe, owner, position, keep, needed
 
     def setup(self, stage: str) -> None:
         """Lightning calls this once the device is known: moves the images there, or pins the memory of crops."""
         training, validation = self.training, self.validation
+        more = self.unlabelled
         if isinstance(training, ResidentImages) or isinstance(validation, ResidentImages):
             return
+        assert not isinstance(more, ResidentImages)
         trainer = self.trainer
         assert trainer is not None
         device = trainer.strategy.root_device
         gpu = device.type == "cuda"
-        size = training.bytes + validation.bytes
+        size = training.bytes + validation.bytes + (more.bytes if more else 0)
         room = torch.cuda.mem_get_info(device)[0] if gpu else 0
         if self.keep == "yes" or (self.keep == "auto" and size + self.needed <= room):
             if gpu and size > room:
@@ -126,14 +130,16 @@ class ImagesModule(L.LightningDataModule):
                     "memory are free; leave it out, and they are prefetched"
                 )
             self.training, self.validation = resident(training, device), resident(validation, device)
+            self.unlabelled = more and resident(more, device)
         elif gpu:
             self.training, self.validation = replace(training, pinned=True), replace(validation, pinned=True)
+            self.unlabelled = more and replace(more, pinned=True)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches are made on the device: Lightning has nothing to move."""
         return batch
 
-    def _prefetched(self, batches: TrainingBatches | ValidationBatches) -> Any:
+    def _prefetched(self, batches: TrainingBatches | DomainBatches | ValidationBatches) -> Any:
         trainer = self.trainer
         assert trainer is not None
         if (device := trainer.strategy.root_device).type != "cuda":
@@ -146,7 +152,12 @@ class ImagesModule(L.LightningDataModule):
         assert trainer is not None
         start, stop = self.position()
         rank, world = trainer.global_rank, trainer.world_size
-        return self._prefetched(TrainingBatches(self.training, self.recipe, self.owner, start, stop, rank, world))
+        batches = TrainingBatches(self.training, self.recipe, self.owner, start, stop, rank, world)
+        if self.unlabelled is None:
+            return self._prefetched(batches)
+        owner = f"{self.owner} unlabelled"
+        others = TrainingBatches(self.unlabelled, self.recipe, owner, start, stop, rank, world)
+        return self._prefetched(DomainBatches(batches, others))
 
     def val_dataloader(self) -> Any:
         """All validation images once, then all that are held out, if there are any; for a GPU, in its memory."""

@@ -54,8 +54,9 @@ from transferability.data.packed import (
     write_manifest,
     write_small_files,
 )
+from transferability.data.patches import laid_over, over_patch
 from transferability.data.pools import LAYOUTS
-from transferability.data.readers import list_images, read
+from transferability.data.readers import demo_distance, list_images, read
 from transferability.data.several import first_of
 from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
 from transferability.interrupts import without_ctrl_c
@@ -78,6 +79,7 @@ class Options:
     workers: processes; None: one per core.
     groups: CSV file with the columns id, group and perhaps name, for classes that have no WordNet ids.
     layout: what the outer folders of nested folders are, 'classes' or 'domains' (`readers.list_images`).
+    over: folder or zip of photographs; each image becomes its absolute difference from a patch of one (`patches.py`).
     resampling: the filter of Pillow with which images are resized: one of RESAMPLINGS.
     """
 
@@ -87,13 +89,14 @@ class Options:
     workers: int | None = None
     groups: Path | None = None
     layout: str | None = None
+    over: Path | None = None
     resampling: str = "bicubic"
 
 
 def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
     """Packs `source` into the folder `destination` and opens it.
 
-    source: what `readers.list_images` takes: a folder, a zip, a tar, a table, or the word demo.
+    source: what `readers.list_images` takes: a folder, a zip, a tar, a table, or the words demo or demo-domains.
 
     A destination that holds the same data set already is opened at once. Raises Refused where anything is wrong, and
     KeyboardInterrupt after a line that says how much is packed; neither leaves anything at the destination.
@@ -105,6 +108,8 @@ def pack(source: str, destination: Path, options: Options = Options()) -> Packed
     refuse_options(options)
     refuse_destination(destination)
     lists = list_images(source, options.layout)
+    if options.over is not None:
+        lists = laid_over(lists, options.over.expanduser())
     check_classes(source, lists)
     for note in (*lists.notes, *domains_without_classes(lists)):
         say(note)
@@ -120,10 +125,10 @@ def pack(source: str, destination: Path, options: Options = Options()) -> Packed
         try:
             images = write_images(partial, lists, classes, rule, options)
             write_small_files(partial, classes, images.arrays)
-            if lists.arrangement == "demo":
+            if lists.arrangement.startswith("demo"):
                 from transferability.data import demo
 
-                demo.contact_sheet(partial / "contact-sheet.png")
+                demo.contact_sheet(partial / "contact-sheet.png", demo_distance(lists))
             about = {"source": lists.arrangement, "resize": rule.text, "skipped": images.skipped, "identity": identity}
             about |= optional_entries(domain_names(lists), lists.pool)
             counts = {subset: len(arrays["labels"]) for subset, arrays in images.arrays.items()}
@@ -181,6 +186,8 @@ def refuse_options(options: Options) -> None:
         raise Refused(f"--size {options.size}: the size must be between 1 and {MAX_SIZE} pixels")
     if options.workers is not None and options.workers < 1:
         raise Refused(f"--workers {options.workers}: at least one is needed")
+    if options.over is not None and not options.over.expanduser().exists():
+        raise Refused(f"--over {shown(options.over)} does not exist: give a folder or a zip of photographs")
     if options.layout not in (None, *LAYOUTS):
         raise Refused(f"--layout {shown(options.layout)}: it must be {' or '.join(LAYOUTS)}")
     if options.resampling not in RESAMPLINGS:
@@ -607,6 +614,8 @@ def pack_block(block: Block) -> PackedBlock:
     for i, image in enumerate(block.images):
         try:
             pixels[i] = np.asarray(fit(load(image), rule, image))
+            if image.over is not None:
+                pixels[i] = over_patch(pixels[i], image)
         except Unreadable as error:
             unreadable_images.append((image, str(error)))
             if not block.skip:
@@ -631,7 +640,8 @@ def load(image: ImageRef) -> Image.Image:
     if image.storage == "demo":
         from transferability.data import demo
 
-        return Image.fromarray(demo.paint(int(image.container), image.offset))
+        index, _, distance = image.container.partition(" ")
+        return Image.fromarray(demo.paint(int(index), image.offset, distance=float(distance or 0)))
     try:
         content = read(image)
     except (Unreadable, Refused, MemoryError):

@@ -132,12 +132,12 @@ def refuse_few(images_per_class: int | None, largest: int, subject: str = "") ->
 def known_classes(folder: Path) -> tuple[ImageClass, ...] | None:
     """The classes of the data set that is packed in `folder`, or will be: None where they are not known beforehand.
 
-    Before packing, the classes of the demo and of ILSVRC 2012 are known. They go by the folder's name: `demo`, or a
-    name that begins with ilsvrc or imagenet.
+    Before packing, the classes of the demo and of ILSVRC 2012 are known. They go by the folder's name: `demo`,
+    `demo-domains`, or a name that begins with ilsvrc or imagenet.
     """
     if (folder / "manifest.json").exists():
         return open_packed(folder).classes
-    if folder.name == "demo":
+    if folder.name in ("demo", "demo-domains"):
         from transferability.data.demo import CLASSES  # imported only here: it needs Pillow
 
         return CLASSES
@@ -216,7 +216,8 @@ def _mapped(path: Path) -> np.ndarray:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of the packed set in `folder`. Raises Refused when there is none or its format is unknown."""
     if not folder.is_dir():
-        place, source = folder.absolute(), "demo" if folder.name == "demo" else "SOURCE"
+        place, name = folder.absolute(), folder.name
+        source = name if name in ("demo", "demo-domains") else "SOURCE"
         raise Refused(
             f"{place} does not exist: make it with 'transferability pack {source} {place}', or set TRANSFERABILITY_DATA"
             " to the folder that holds it"

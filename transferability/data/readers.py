@@ -3,7 +3,8 @@
 `list_images` finds out what it was given and lists the images of every class, without unpacking or copying anything;
 `read` fetches one of them. Arrangements, in a folder, a zip or an uncompressed tar where they are made of folders:
 
-    demo                the demo images, painted by the package itself
+    demo                the demo images, painted by the package itself; demo-domains: the same classes in two domains,
+                        painted and drawn, demo-domains:0.5: half as far from each other
     train/ and val/     (or training/, validation/, valid/; test/ where there is no other), each of one folder per class
     class folders       alone: a pool, of which each seed draws the images to train on (pools.py)
     domain folders      each of one folder per class, a pool or with train/ and val/: Office-31, Office-Caltech, PACS
@@ -56,17 +57,20 @@ from transferability.data.pools import (
 )
 from transferability.files import Refused, shown
 
+DEMO_DOMAINS = "demo-domains"
 PREFERRED = "/Data/CLS-LOC"  # Kaggle's ILSVRC has a train/ of images here, and one of XML as deep
 
 
 def list_images(source: str, layout: str | None = None) -> ImageLists:
-    """Lists the images of `source`: the word `demo`, a folder, a zip, a tar or a table.
+    """Lists the images of `source`: the words `demo` or `demo-domains`, a folder, a zip, a tar or a table.
 
     layout: `classes` or `domains` says what the outer folders of class folders are that have no train/ and val/ around
     them; None leaves that to their look. Raises Refused where `source` is nothing of the kind.
     """
     if source == "demo":
         return demo_images()
+    if source.partition(":")[0] == DEMO_DOMAINS:
+        return demo_domains(source.partition(":")[2])
     path = Path(source).expanduser()
     if not path.exists():
         raise Refused(f"{shown(path)} does not exist: give a folder, a zip, a table, or the word demo")
@@ -269,3 +273,36 @@ def demo_images() -> ImageLists:
         painted.update(demo.paint_many(c.index, range(2)).tobytes())
     names, groups = {c.id: c.name for c in demo.CLASSES}, {c.id: c.group for c in demo.CLASSES}
     return ImageLists("demo", sets["train"], sets["val"], names, groups, stamp=painted.hexdigest())
+
+
+def demo_distance(lists: ImageLists) -> float | None:
+    """How far apart the demo's domains are; None where there is one domain."""
+    distances = [float(image.container.partition(" ")[2]) for image in lists.domains]
+    return max(distances, default=None)
+
+
+def demo_domains(text: str) -> ImageLists:
+    """The demo's classes in two domains, painted and drawn. text: how far apart they are, from 0 to 1; "": 1."""
+    from transferability.data import demo  # not needed for other data sets
+
+    try:
+        distance = float(text or demo.DISTANCE)
+        if not 0 <= distance <= 1:
+            raise ValueError
+    except ValueError:
+        raise Refused(f"{DEMO_DOMAINS}:{text}: write the distance of the domains as a number from 0 to 1") from None
+    sets: dict[str, dict[str, list[ImageRef]]] = {"train": {}, "val": {}}
+    domains: dict[ImageRef, str] = {}
+    painted = hashlib.sha256()
+    for c in demo.CLASSES:
+        for domain, ranges in demo.DOMAINS.items():
+            away = distance if domain == "drawn" else 0.0
+            for subset, numbers in zip(("train", "val"), ranges, strict=True):
+                images = [ImageRef("demo", f"{c.index} {away:g}", f"{domain}/{c.id}/{n}", n) for n in numbers]
+                sets[subset].setdefault(c.id, []).extend(images)
+                domains |= dict.fromkeys(images, domain)
+            painted.update(demo.paint_many(c.index, ranges[0][:1], away).tobytes())
+    names, groups = {c.id: c.name for c in demo.CLASSES}, {c.id: c.group for c in demo.CLASSES}
+    about = f"demo in two domains, {distance:g} apart"
+    stamp = painted.hexdigest()
+    return ImageLists(about, sets["train"], sets["val"], names, groups, stamp=stamp, domains=domains)

@@ -106,11 +106,17 @@ class ResidentImages:
 
 
 class FleetImages(NamedTuple):
-    """The images of a fleet's target. inner: those that are held out of the training images; None: there are none."""
+    """The images that a fleet sees.
+
+    training: with labels; the target's, or, where domains are made alike, the other domain's. validation: the target's.
+    inner: those that are held out of the training images. unlabelled: the target's training images, where they are seen
+    without labels. None: there are none.
+    """
 
     training: TaskImages
     validation: TaskImages
     inner: TaskImages | None = None
+    unlabelled: TaskImages | None = None
 
 
 def task_sets(task: Task, of: Network | Fleet) -> tuple[TaskImages, TaskImages]:
@@ -244,6 +250,28 @@ class TrainingBatches:
             torch.from_numpy(mirror[rows]),
             torch.from_numpy(draw_changes(self.recipe, self.images.size, self.owner, step)[rows]),
         )
+
+
+@dataclass(frozen=True)
+class DomainBatches:
+    """Batches of labelled images of one domain, and behind them as many of the other, whose labels are -1.
+
+    The places of the others in the global batch follow those of all labelled ones. An iterable for Lightning.
+    """
+
+    labelled: TrainingBatches
+    unlabelled: TrainingBatches
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    def __getitem__(self, index: int) -> Batch:
+        first, second = self.labelled[index], self.unlabelled[index]
+        second = second._replace(rows=second.rows + self.labelled.recipe.batch)
+        return Batch(*(torch.cat(parts) for parts in zip(first, second, strict=True)))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[index] for index in range(len(self)))
 
 
 @dataclass(frozen=True)

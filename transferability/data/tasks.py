@@ -5,6 +5,7 @@ among the more. A set with its own validation part gives its first k per class, 
 says `drawn`.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +82,22 @@ class Task:
         parts = [rows for _, rows in self._training_rows(drawn)]
         refuse_few(images_per_class, max(len(rows) for rows in parts))
         return self._chosen(self.packed.train, [rows[:images_per_class] for rows in parts])
+
+    def unlabelled(self) -> ChosenImages:
+        """Its training images without their labels, all of which are -1. Their order tells no class either.
+
+        A packed set is ordered by class, so images are put in the order of the SHA-256 of their pixels. No label is
+        read, except of a pool, where the images that validate are drawn class by class.
+        """
+        images = self.packed.train
+        if self.packed.pool:
+            rows = np.concatenate([rows for _, rows in self._training_rows(False)])
+        elif self.domain:
+            rows = np.flatnonzero(np.asarray(images.domains) == self.packed.domains.index(self.domain))
+        else:
+            rows = np.arange(len(images.images))
+        order = sorted(rows.tolist(), key=lambda row: hashlib.sha256(images.images[row].tobytes()).digest())
+        return ChosenImages(images.images, np.array(order, np.int64), np.full(len(order), -1))
 
     def training_counts(self) -> np.ndarray:
         """(k,) int64: training images of each class."""
@@ -190,6 +207,10 @@ class Tasks:
         """The task that a network, or a fleet, is trained on."""
         letter = of.treatment.target if isinstance(of, Network) else of.target
         return self.task(of.split, letter, of.seed)
+
+    def labelled(self, of: Network | Fleet) -> Task:
+        """The task whose labelled images a network, or a fleet, is trained on: its target, or another domain."""
+        return self.task(of.split, of.labelled, of.seed)
 
 
 def _refuse_domain(packed: PackedImages, domain: str, classes: np.ndarray) -> None:

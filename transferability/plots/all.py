@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from transferability.plots import (
     command,
+    domains,
     figure1,
     figure2,
     figure3,
@@ -27,11 +28,12 @@ from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
 OF_A_TABLE = (
     *(figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice),
-    *(readout_by_layer, readout_against_retraining),
+    *(readout_by_layer, readout_against_retraining, domains),
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",
     "backbones": "python plots/backbones.py runs/STUDY-*/results.csv",
+    "aligned_layers": "python plots/aligned_layers.py runs/STUDY/curves.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",
     "filters": "python plots/filters.py runs/STUDY",
 }

@@ -120,7 +120,7 @@ def last_cut(rows: pd.DataFrame) -> int:
 
     BnB+ may have one n more, at which all layers are copied and trained (B8B+).
     """
-    copied = rows[rows["kind"].isin(("selffer", "transfer"))]
+    copied = rows[rows["kind"].isin(("selffer", "transfer")) & ~is_as_it_was(rows)]
     for networks in (
         copied[(copied["plus"] == "") & (copied["preserved"] == 0)],
         copied[copied["treatment"] == "AnB+"],
@@ -128,6 +128,11 @@ def last_cut(rows: pd.DataFrame) -> int:
         if len(networks):
             return int(networks["n"].max())
     return int(rows["n"].max())
+
+
+def is_as_it_was(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether nothing of a network was trained, all layers being frozen (A8B): no n at which others could be cut."""
+    return (rows["n"] > 0) & (rows["steps"] == 0) & (rows["variant"] == "") & rows["numbers"].isna()  # no readout
 
 
 def span(first: int, last: int, dash: str = " to ") -> str:
@@ -201,7 +206,7 @@ def missing(rows: pd.DataFrame, treatments: Sequence[str]) -> list[str]:
         treatments = [treatment for treatment in treatments if (rows["treatment"] == treatment).any()]
     else:
         targets = {"A", "B"}
-    ns = sorted({int(n) for n in rows[(rows["n"] > 0) & (rows["plus"] == "")]["n"]})
+    ns = sorted({int(n) for n in rows[(rows["n"] > 0) & (rows["plus"] == "") & ~is_as_it_was(rows)]["n"]})
     depth = int((rows["n"] + rows["preserved"]).max())
     names = []
     for split, seed in sorted(set(zip(rows["split"], rows["seed"], strict=True))):

@@ -63,7 +63,9 @@ def write_page(report: Report) -> Path:
 
 def page(report: Report) -> str:
     """The whole page as HTML."""
+    answer = report.folder.answer
     contents = {
+        "Answer": answer.read_text("utf-8") if answer.exists() else "",
         "Findings": findings(report),
         "Figures": figures(report),
         "Results": results(report),

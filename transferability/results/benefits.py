@@ -57,6 +57,7 @@ class Course:
 
 def courses(curves: pd.DataFrame, rows: pd.DataFrame) -> dict[tuple[str, str, int], Course]:
     """(split, network, seed) → its course. curves: of curves.csv. rows: of `statistics.networks`."""
+    rows = rows[rows["steps"] > 0]  # the others have no course: nothing was trained
     numbers = dict(zip(_keys(rows), rows["training_images"].tolist(), strict=True))
     made = {}
     for (split, network, seed), validations in curves.groupby(["split", "network", "seed"], sort=False):

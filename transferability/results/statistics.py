@@ -359,6 +359,6 @@ def _sorted(frame: pd.DataFrame) -> pd.DataFrame:
 
 def treatment_order(treatment: str) -> tuple[int, list[tuple[bool, float, str]]]:
     """The place of a treatment, in the paper's letters, in the order of the paper."""
-    kind = next(i for i, name in enumerate(("base", "published", "BnB", "AnB", "RnB")) if treatment.startswith(name))
+    kind = next(i for i, name in enumerate(("base", "published", "B", "A", "R")) if treatment.startswith(name))
     parts = re.findall(r"[\d.]+|[^\d.]+", treatment)
     return kind, [(True, float(p), "") if p[0].isdigit() else (False, 0.0, p) for p in parts]

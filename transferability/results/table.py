@@ -72,6 +72,7 @@ COLUMNS: dict[str, type] = {
 LATER = (
     *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
     *("val_map_eleven", "val_precision_ten", "classes", "chance", "numbers", "penalty"),
+    *("domain_loss", "domain_top1"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
@@ -83,10 +84,12 @@ ACCURACIES = (
 # The columns of curves.csv: one row per validation.
 CURVES = ["study", "split", "network", "seed"]
 CURVES += ["step", "images_seen", "rate", "val_top1", "val_top5", "val_loss", "train_loss", "train_top1", "seconds"]
+CURVES += ["domain_loss", "domain_top1"]  # of the domain classifier, in training; empty where there is none
 # Those of them that are drawn.
 DRAWN: dict[str, type] = {
     **{"study": str, "split": str, "network": str, "seed": int},
     **{"step": int, "images_seen": float, "val_top1": float, "val_loss": float, "train_loss": float},
+    **{"domain_loss": float, "domain_top1": float},
 }
 
 # ---------------------------------------------------------------------------------------------- names

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from transferability.adda import Adda
+from transferability.adversarial import Adversarial
 from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
@@ -15,7 +17,7 @@ from transferability.recipe import Recipe
 from transferability.runs.ledger import refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
-from transferability.splits import split_tasks
+from transferability.splits import have_same_classes, split_tasks
 from transferability.study import Network, Study, record
 
 
@@ -50,13 +52,36 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
         for letter in letters:
             if (split, letter) not in sizes:
                 sizes[split, letter] = _outputs(study, split, letter, tasks)
+        same_classes = have_same_classes(split, study.splits)
+        counts = {letter: sizes[split, letter] for letter in letters}
         trains = not isinstance(recipe, Readout)
-        network.treatment.check(study.architecture.depth, {letter: sizes[split, letter] for letter in letters}, trains)
-        task = tasks.target(network)
+        network.treatment.check(study.architecture.depth, counts, trains, same_classes)
+        if isinstance(recipe, Recipe) and same_classes:
+            _refuse_other_classes(network, study.architecture.depth, counts, tasks)
+        task = tasks.labelled(network)
         key = (task.name, network.images_per_class, recipe)
-        if key not in checked:
+        if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
             checked.add(key)
             _refuse_images(network, task)
+
+
+def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, int], tasks: Tasks) -> None:
+    """Refuses a network that needs the same classes in A and B, where there are others. outputs: of each base."""
+    if not (network.treatment.top or network.treatment.is_whole(depth) or network.aligns_domains):
+        return
+    is_copied = isinstance(network.recipe, (Adversarial, Adda)) and network.layers(depth)[-1].origin == "copied"
+    if is_copied and outputs["A"] != outputs["B"]:
+        raise Refused(
+            f"{network.name}: the last layer of {network.source_name} has {outputs[network.labelled]} outputs, and "
+            f"there are {outputs[network.treatment.target]} classes; start='body' draws it afresh"
+        )
+    both = {letter: tasks.task(network.split, letter, network.seed) for letter in "AB"}
+    a, b = ([task.packed.classes[index].id for index in task.classes] for task in both.values())
+    if odd := [name for name in a if name not in b] or [name for name in b if name not in a]:
+        raise Refused(
+            f"{network.name}: class {odd[0]!r} is in one of {both['A'].packed.folder} and {both['B'].packed.folder} "
+            "alone; it is a network for A and B of the same classes"
+        )
 
 
 def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:
@@ -131,7 +156,7 @@ def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
     counts: dict[Task, int] = {}  # of the largest class
 
     def short(network: Network) -> Network:
-        if not isinstance(network.recipe, Recipe):
+        if not isinstance(network.recipe, Recipe) or not network.recipe.steps:
             return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
         task, wanted = tasks.target(network), network.images_per_class

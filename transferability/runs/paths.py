@@ -5,6 +5,8 @@
         results.csv                           one row per network
         curves.csv                            one row per validation
         report.html  figures/                 the page about the study, and its figures as files
+        answer.html  asked.json               the page's section on what `ask` found; the time that it took
+        best.safetensors  best.py             the network that `ask` hands over, and how to load it
         wandb/                                the W&B run of the study itself
         <split>/<treatment>/seed-<s>/
             result.json                       written last: a network is done if and only if this file exists
@@ -129,6 +131,11 @@ class StudyFolder:
     @property
     def page(self) -> Path:
         return self.root / "report.html"
+
+    @property
+    def answer(self) -> Path:
+        """The section of the page that `ask` writes."""
+        return self.root / "answer.html"
 
     @property
     def figures(self) -> Path:

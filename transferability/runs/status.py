@@ -165,7 +165,8 @@ def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> l
                     "it and will show nothing"
                 )
                 continue
-        if result.classes and result.train_loss is not None and result.train_loss > STUCK * math.log(result.classes):
+        of_labels = result.train_top1 is not None  # and not of a domain classifier
+        if result.classes and of_labels and (result.train_loss or 0.0) > STUCK * math.log(result.classes):
             lines.append(
                 f"stuck: {network.name} ends with a training loss of {result.train_loss:.2f}, equal scores for all "
                 f"{result.classes} classes have {math.log(result.classes):.2f}; the recipe's rate may be too high"

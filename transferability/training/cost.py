@@ -21,12 +21,18 @@ SAFETY = 1.5  # memory is calculated, or measured without a validation, and the 
 def operations(study: Study, network: Network, classes: int = 100) -> tuple[float, float]:
     """(frozen, trained): floating-point operations per training image in a network's frozen and trained layers.
 
-    The backward pass costs twice the forward pass, except in the first trained layer, whose input needs no gradient.
+    The backward pass costs twice the forward pass, except in the first trained layer, whose input needs no gradient,
+    and in frozen layers above trained ones, whose weights need none: they are counted among the trained.
     """
-    plans = network.treatment.layers(study.architecture.depth)
+    plans = network.layers(study.architecture.depth)
     costs = [layer.operations for layer in layer_facts(study.architecture, classes)]
     trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
-    return float(sum(costs) - sum(trained)), float(3 * sum(trained) - trained[0])
+    frozen, first = sum(costs) - sum(trained), trained[0] if trained else 0
+    if network.treatment.top:
+        return 0.0, float(3 * sum(trained) - first + 2 * frozen)
+    if network.aligns_domains:  # as many images of the other domain are seen beside each
+        return 0.0, 2 * float(3 * sum(trained) - first)
+    return float(frozen), float(3 * sum(trained) - first)
 
 
 def fleet_operations(study: Study, fleet: Fleet, classes: int = 100) -> float:
@@ -73,15 +79,14 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     """
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
-    images = recipe.batch / devices
+    images = recipe.batch / devices * (1 + fleet.aligns_domains)
     layers = layer_facts(architecture, CLASSES)
     weights = activations = 0.0
     for network in fleet.networks:
-        plans = network.treatment.layers(architecture.depth)
-        for layer, plan in zip(layers, plans, strict=True):
-            if plan.rate:
-                weights += 4 * TRAINED_COPIES[recipe.optimiser] * layer.parameters
-                activations += images * (width * layer.kept + layer.kept_bytes)
+        plans = network.layers(architecture.depth)
+        for layer, plan in list(zip(layers, plans, strict=True))[network.treatment.frozen :]:
+            weights += 4 * (TRAINED_COPIES[recipe.optimiser] if plan.rate else 1) * layer.parameters
+            activations += images * (width * layer.kept + layer.kept_bytes)
     for n in fleet.prefixes.values():
         activations += images * width * sum(prod(layer.shape) for layer in layers[:n])
     return weights + activations + images * 3 * architecture.crop**2 * 4 * 2
@@ -92,7 +97,7 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
     parameters = [layer.parameters for layer in layer_facts(study.architecture, CLASSES)]
     trained = 0.0
     for network in fleet.networks:
-        plans = network.treatment.layers(study.architecture.depth)
+        plans = network.layers(study.architecture.depth)
         trained += sum(count for count, plan in zip(parameters, plans, strict=True) if plan.rate)
     copies = TRAINED_COPIES[fleet.recipe.optimiser] - 1 + (fleet.recipe.stop == "inner")  # no gradient; the best state
     return 4 * copies * trained
@@ -101,7 +106,7 @@ def checkpoint_bytes(study: Study, fleet: Fleet) -> float:
 def sizes_that_fit(study: Study, chosen: Sequence[Network], devices: int = 1) -> str:
     """A line for people: what the largest fleet takes, and which --fleet-size fits into GPUs of the usual sizes."""
     # Splits and seeds repeat each other: one of each kind of group is enough.
-    trained = [network for network in chosen if isinstance(network.recipe, Recipe)]
+    trained = [network for network in chosen if isinstance(network.recipe, Recipe) and network.recipe.steps]
     if not trained:
         return "no layer is trained"
     groups = {

@@ -203,6 +203,11 @@ def vectors(output: Tensor, sheet: Sheet) -> np.ndarray:
     """(b, numbers) float32: what a layer puts out, (b, …), as one vector per image."""
     if sheet.handmade in ("hog", "words"):
         return hog(output, sheet.handmade == "words")
+    return np.array(pooled(output, sheet).cpu().numpy(), np.float32)  # a copy: the next layer may write into its input
+
+
+def pooled(output: Tensor, sheet: Sheet) -> Tensor:
+    """(b, numbers): the output of a layer, (b, …), pooled as the sheet says."""
     recipe = Readout("", 1, pooling=sheet.pooling, tokens=sheet.tokens)
     shape = tuple(output.shape[1:])
     if len(shape) == 2 and sheet.pooling != "flat":
@@ -212,7 +217,7 @@ def vectors(output: Tensor, sheet: Sheet) -> np.ndarray:
         output = output.permute(0, 3, 1, 2) if is_channels_last(shape) else output
         if sheet.pooling != "flat":
             output = F.adaptive_avg_pool2d(output, recipe.pooled_shape(shape)[1])
-    return np.array(output.flatten(1).cpu().numpy(), np.float32)  # a copy: the next layer may write into its input
+    return output.flatten(1)
 
 
 # ------------------------------------------------------------------------------------------ for users

@@ -18,7 +18,7 @@ from torchmetrics.classification import MulticlassAUROC, MultilabelAUROC, Multil
 
 from transferability import rules
 from transferability.data.augment import recoloured, resized
-from transferability.data.stream import Batch, TaskImages, ValidationBatches, to_device
+from transferability.data.stream import Batch, FleetImages, TaskImages, ValidationBatches, to_device
 from transferability.data.tasks import Normalisation
 from transferability.draws import dropout, mask_key
 from transferability.networks.addressed import AddressedDraws
@@ -102,7 +102,7 @@ class Stopwatch:
 class Best:
     """A network at its best validation on images that are held out.
 
-    accuracy: on them. row: of its series. state: its trained layers' parameters and buffers, on the host.
+    accuracy: on them. row: of its series. state: its own layers' parameters and buffers, on the host.
     """
 
     accuracy: float
@@ -113,9 +113,10 @@ class Best:
 class FleetModule(L.LightningModule):
     """Networks that share target, recipe, images and seed, each with its own weights, loss, rates and metrics.
 
-    Frozen layers are not copied: networks that freeze layers of the same source share one *prefix*, which runs once
+    Frozen first layers are not copied: networks that freeze layers of one source share one *prefix*, which runs once
     per batch, without gradient, with its dropout active in training, and puts out the features at every n that a
-    network needs. Each network sees images minus the mean image of its source (of its own task where it has none).
+    network needs. Frozen layers above trained ones are each network's own: the gradient flows through them. Each
+    network sees images minus the mean image of its source (of its own task where it has none).
 
     sources: for each source letter, the weights of its base. inputs: for each letter, how its networks see images.
     form: how the training step is computed on the device (`forms.py`). several_labels: images may have several.
@@ -164,7 +165,7 @@ class FleetModule(L.LightningModule):
         self.prefixes = nn.ModuleDict({name: self._prefix(name, n, sources) for name, n in fleet.prefixes.items()})
         # What runs in place of the prefixes, once their norms are final (`fold`).
         self.folded: nn.ModuleDict | None = None
-        self.networks = nn.ModuleList(self._trained_layers(network, sources) for network in fleet.networks)
+        self.networks = nn.ModuleList(self._own_layers(network, sources) for network in fleet.networks)
         # For each network under a rule by word: the multiples of its layers in the current phase.
         self.multiples: dict[int, tuple[float, ...]] = {}
         self.several = False  # processes that train the fleet together
@@ -207,26 +208,24 @@ class FleetModule(L.LightningModule):
                 self._draw_random(name, layer)
             else:
                 copy(name, layer, sources[source])
-            if isinstance(layer, CutLayer):
-                layer.frozen = True
-            prefix[_place(name)] = layer
-        return prefix.requires_grad_(False)
+            prefix[_place(name)] = _freeze(layer)
+        return prefix
 
-    def _trained_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
-        """The layers that a network trains: what each starts from is the treatment's (`Treatment.layers`)."""
-        trained = nn.ModuleDict()
-        plans = network.treatment.layers(self.architecture.depth)
-        for (name, layer), plan in zip(self._layers(), plans, strict=True):
-            if not plan.rate:
-                continue
+    def _own_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+        """The layers that a network does not share, each from where its plan says (`Network.layers`)."""
+        own = nn.ModuleDict()
+        plans = network.layers(self.architecture.depth)
+        for (name, layer), plan in list(zip(self._layers(), plans, strict=True))[network.treatment.frozen :]:
             if plan.origin == "copied":
                 copy(name, layer, sources[network.treatment.source])
             elif plan.origin == "random":
                 self._draw_random(name, layer)
             else:
                 draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, "weights", network.name)
-            trained[_place(name)] = layer
-        return trained
+            if not plan.rate:
+                _freeze(layer)
+            own[_place(name)] = layer
+        return own
 
     def _pulled(self) -> list[tuple[nn.Parameter, Tensor]]:
         """The weights that rule `sp` pulls, each with what it is pulled towards: what it was copied as."""
@@ -258,7 +257,7 @@ class FleetModule(L.LightningModule):
         return self._weights(index)
 
     def _state(self, index: int) -> dict[str, Tensor]:
-        """Parameters and buffers of a network's trained layers."""
+        """Parameters and buffers of a network's own layers."""
         network = self.networks[index]
         return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
@@ -287,6 +286,13 @@ class FleetModule(L.LightningModule):
         if self.several:
             refuse_no_statistics(self)
             share_statistics(self.networks)
+
+    def prepare(self, images: FleetImages) -> None:
+        """What has to be known of the images before the first step: statistics, weights of classes."""
+        if self.recipe.frozen_norms == "target":
+            self.use_statistics(images.training)
+        if self.recipe.class_weights == "balanced":
+            self.weigh_classes(images.training.labels)
 
     def use_statistics(self, images: TaskImages) -> None:
         """Gives the norms of the frozen prefixes the statistics of the target's training images, central crops."""
@@ -377,7 +383,7 @@ class FleetModule(L.LightningModule):
     def forward(self, batch: Batch, lanes: Lanes | None = None) -> list[Tensor]:
         """The logits (b, classes) of each network, in the fleet's order. lanes: the networks run beside each other."""
         tasks = dict.fromkeys(network.treatment.mean_of for network in self.fleet.networks)
-        inputs = {task: _as_autocast(self.normalised(batch, task)) for task in tasks}
+        inputs = {task: as_autocast(self.normalised(batch, task)) for task in tasks}
         features = self.features(batch, inputs)
         logits = []
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
@@ -532,12 +538,13 @@ class FleetModule(L.LightningModule):
         groups: dict[tuple[float, bool, tuple[int, int] | None], list[nn.Parameter]] = {}
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
             treatment = network.treatment
-            plans = treatment.layers(self.architecture.depth)
+            plans = network.layers(self.architecture.depth)
             rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
             for place, layer in layers.items():  # type: ignore[operator]
-                for name, parameter in layer.named_parameters():
+                rate = rates.get(place, 1.0)  # of a part that is no layer of the network, such as a domain classifier
+                for name, parameter in layer.named_parameters() if rate else ():
                     is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
-                    multiple = rates[place] * (self.recipe.bias_rate if is_bias else 1)
+                    multiple = rate * (self.recipe.bias_rate if is_bias else 1)
                     ruled = (index, list(rates).index(place)) if treatment.word else None
                     decays = decays and not (treatment.word == "sp" and ruled is not None and ruled[1] < treatment.n)
                     groups.setdefault((multiple, decays, ruled), []).append(parameter)
@@ -551,6 +558,7 @@ class FleetModule(L.LightningModule):
             for (multiple, decays, ruled), parameters in groups.items()
         ]
         # The rate is set before every step.
+        chosen = chosen or [{"params": [nn.Parameter(torch.zeros(0))]}]  # of a fleet of which nothing is trained
         if self.recipe.optimiser == "adamw":
             betas = (self.recipe.momentum, self.recipe.beta2)
             return torch.optim.AdamW(chosen, lr=0.0, betas=betas, fused=True, capturable="graph" in self.form)
@@ -587,7 +595,7 @@ class FleetModule(L.LightningModule):
         training_rows, validation_rows = training.tolist(), validation.tolist()
         inner_rows = self.inner_tally.compute().tolist() if self.recipe.stop else []
         self.inner_tally.reset()
-        others = self._other_accuracies()
+        others = self._other_measures()
         self.stopwatch.lap()  # now: the numbers were waited for, and with them the device
         for index in self.active:
             (_, train_loss, train_top1, _), (images, val_loss, val_top1, val_top5) = (
@@ -614,8 +622,8 @@ class FleetModule(L.LightningModule):
         if active != self.active:
             self.active, self.captured = active, None  # a captured step goes on training all networks
 
-    def _other_accuracies(self) -> dict[str, list[float]]:
-        """By its name in the series, beside top-1 and top-5: an accuracy of each network."""
+    def _other_measures(self) -> dict[str, list[float]]:
+        """By its name in the series, beside the losses, top-1 and top-5: a measure of each network."""
         accuracies = {}
         metrics: dict[str, Any] = {}
         if self.several_labels:
@@ -711,10 +719,17 @@ class FleetModule(L.LightningModule):
         self.stopwatch.seconds = checkpoint["seconds"]
 
 
-def _as_autocast(x: Tensor) -> Tensor:
+def as_autocast(x: Tensor) -> Tensor:
     """`x` in the type that autocast computes in: once, and not in the first layer of each network."""
     kind = x.device.type
     return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+
+
+def _freeze(layer: Layer) -> Layer:
+    """The layer, from now on without gradients of its own and with its norms in evaluation mode."""
+    if isinstance(layer, CutLayer):
+        layer.frozen = True
+    return layer.requires_grad_(False)
 
 
 def _place(name: str) -> str:

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from transferability.data.loader import Prefetched, prefetch_threads, resident
-from transferability.data.stream import ResidentImages, TaskImages, TrainingBatches, task_images
+from transferability.data.stream import DomainBatches, ResidentImages, TaskImages, TrainingBatches, task_images
 from transferability.data.tasks import Normalisation, Tasks
 from transferability.files import Refused, in_words
 from transferability.networks.caffenet import Architecture, Conv
@@ -40,6 +40,7 @@ from transferability.study import Fleet, Study
 from transferability.training.cost import SAFETY, fleet_memory
 from transferability.training.device import free_memory, gpu_arithmetic, most_memory, release_memory, start_memory
 from transferability.training.fleet import FleetModule
+from transferability.training.methods import fleet_module
 from transferability.training.trainer import bare_trainer, on_sigterm
 
 PROBE_PAYS = 2_000  # steps of a recipe from which it pays to try each form for 60
@@ -86,6 +87,10 @@ def choose_form(
     """
     gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
     refuse_form(machine.form, gpu, machine.processes)
+    if fleet.aligns_domains:  # a graph would keep the first step's weight of the domains
+        if machine.form not in ("auto", "plain"):
+            raise Refused(f"--form {machine.form}: networks that make domains alike have none; write auto or plain")
+        return FormChoice("plain")
     if machine.form != "auto" and machine.form not in forms_of(study.architecture):
         raise Refused(
             f"--form {machine.form}: {study.architecture.name} has none; write auto or "
@@ -218,7 +223,7 @@ def target_images(study: Study, fleet: Fleet, classes: int, data: Path) -> TaskI
     """The target's images; random ones of the right size if the set is not packed."""
     recipe = fleet.recipe
     if (data / study.part(fleet.split, fleet.target).data / "manifest.json").exists():
-        task = Tasks(study, data).target(fleet)
+        task = Tasks(study, data).labelled(fleet)
         recipe.refuse_size(task.packed.size, str(task.packed.folder))
         return task_images(task.training(fleet.images_per_class, fleet.drawn), recipe.shrink)
     side = recipe.crop * 256 // 227
@@ -267,6 +272,8 @@ def measure(
     clock = clock or (Clock(20, 40) if gpu else Clock(1, 3))
     steps = clock.warm + clock.steps
     batches: Any = TrainingBatches(images, fleet.recipe, "measure", 0, steps)
+    if fleet.aligns_domains:
+        batches = DomainBatches(batches, batches)
     if gpu:
         batches = Prefetched(batches, device, prefetch_threads(images))
     bytes_at_start = start_memory(device)
@@ -299,8 +306,8 @@ def meaningless_module(probe: Probe, pixels: int, form: str) -> FleetModule:
         weights |= {key: value.detach() for key, value in tensors(name, layer).items()}
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
     grey = Normalisation(np.full((pixels, pixels, 3), 128, np.float32), fleet.recipe.scale)
-    inputs = dict.fromkeys({fleet.target, *sources}, grey)
-    module = FleetModule(study, fleet, classes, dict.fromkeys(sources, weights), inputs, form)
+    inputs = dict.fromkeys({fleet.target, fleet.labelled, *sources}, grey)
+    module = fleet_module(study, fleet, classes, dict.fromkeys(sources, weights), inputs, form)
     if form == "folded":
         module.fold()
     return module

@@ -631,6 +631,8 @@ LOGGED = (
     "val_map",
     "val_auc",
     "inner_top1",
+    "domain_loss",
+    "domain_top1",
 )
 
 

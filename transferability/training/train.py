@@ -12,9 +12,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from transferability.aligned import Aligned
 from transferability.data.loader import ImagesModule
 from transferability.data.packed import verify_at_first_use
-from transferability.data.stream import FleetImages, held_out, task_sets
+from transferability.data.stream import FleetImages, held_out, task_images, task_sets
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused, in_words, remove_unfinished, write_atomically, write_json
 from transferability.runs.fit import refuse_unfit
@@ -38,6 +39,7 @@ from transferability.training.cost import SAFETY, fleet_memory
 from transferability.training.device import gpu_arithmetic, keep_memory, release_memory
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice, choose_form, saved_choice
+from transferability.training.methods import fleet_module
 from transferability.training.outcome import majority_class_accuracy, network_result, provenance
 from transferability.training.published import fetch
 from transferability.training.readouts import read_out
@@ -136,7 +138,8 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
     # ---------------------------------------------------------------- what the results will depend on
     tasks = Tasks(training.study, training.data)
     task = tasks.target(fleet)
-    verify_at_first_use(task.packed)
+    for packed in (task.packed, tasks.labelled(fleet).packed):
+        verify_at_first_use(packed)
     refuse_unfit(training.study, fleet.networks, tasks)
     records = {network.name: record(training.study, network, tasks.checksums) for network in fleet.networks}
     start = _matching_start(training, records)
@@ -146,11 +149,8 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
     # 2. the source's base: copied layers, and frozen ones also after a checkpoint;
     # 3. the draw of source R for random layers, the network's own for the rest (`FleetModule`).
     module, choice = _module(training, tasks, start)
-    images = _images(training, task)
-    if fleet.recipe.frozen_norms == "target":
-        module.use_statistics(images.training)
-    if fleet.recipe.class_weights == "balanced":
-        module.weigh_classes(images.training.labels)
+    images = _images(training, tasks)
+    module.prepare(images)
     if choice.form == "folded":
         module.fold()
     checkpoint = folder.fleet(fleet.name).checkpoint
@@ -163,11 +163,11 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
         write_start(folder, fleet.name, Start(records, list(choice)))
 
     # ---------------------------------------------------------------- training
-    tracker = _tracker(training, task, choice)
+    tracker = _tracker(training, tasks.labelled(fleet), choice)
     try:
         if tracker is not None:
             tracker.start(module, tracked)
-        if not module.is_over:
+        if not module.is_over or not any(module.series.values()):
             _fit(training, images, module, choice, replace(listeners, tracker=tracker))
         if training.first:
             _write_results(training, tasks, module, choice, listeners.grip, tracker)
@@ -200,19 +200,24 @@ def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple
     classes = len(tasks.target(fleet).classes)
     copying = {network.treatment.source: network for network in fleet.networks if network.source_name is not None}
     sources = {source: base_weights(study, network, folder, tasks) for source, network in copying.items()}
-    splits = {fleet.target: fleet.split} | {source: network.source_split for source, network in copying.items()}
+    splits = dict.fromkeys((fleet.target, fleet.labelled), fleet.split)
+    splits |= {source: network.source_split for source, network in copying.items()}
     inputs = {letter: normalisation(fleet, split, letter, folder, tasks) for letter, split in splits.items()}
     release_memory()  # of the fleet before
     saved = None if start is None else saved_choice(start.form)
     choice = choose_form(study, fleet, classes, training.data, training.machine, saved)
     several = tasks.target(fleet).has_several_labels
-    return FleetModule(study, fleet, classes, sources, inputs, choice.form, several), choice
+    return fleet_module(study, fleet, classes, sources, inputs, choice.form, several), choice
 
 
-def _images(training: FleetTraining, task: Task) -> FleetImages:
-    """The target's training images, its validation images, and what the recipe holds out of the training images."""
+def _images(training: FleetTraining, tasks: Tasks) -> FleetImages:
+    """What a fleet sees: of its target, where it makes domains alike, no labels of training images."""
     fleet = training.fleet
-    recipe = fleet.recipe
+    recipe, task = fleet.recipe, tasks.target(fleet)
+    if fleet.aligns_domains:
+        sets = tasks.labelled(fleet).training(), task.validation_images(), task.unlabelled()
+        labelled, validation, unlabelled = (task_images(chosen, recipe.shrink) for chosen in sets)
+        return FleetImages(labelled, validation, unlabelled=unlabelled)
     images, validation = task_sets(task, fleet)
     if not recipe.stop:
         return FleetImages(images, validation)
@@ -272,7 +277,10 @@ def _fit(
     )
     keep_memory()
     with gpu_arithmetic():
-        trainer.fit(module, fed)
+        if recipe.steps:
+            trainer.fit(module, fed)
+        else:
+            trainer.validate(module, fed, verbose=False)
 
 
 def _write_results(
@@ -288,20 +296,22 @@ def _write_results(
     if grip is not None:
         grip.check()
     chance = majority_class_accuracy(tasks.target(fleet))
-    images = tasks.target(fleet).training(fleet.images_per_class, fleet.drawn)
+    images = tasks.labelled(fleet).training(fleet.images_per_class, fleet.drawn)
+    count = len(images.rows) if fleet.recipe.steps else 0
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
         is_kept = is_base or network.name in study.sources or machine.keep_weights
-        if is_kept or any(network.is_like(pattern) for pattern in machine.keep):
+        is_kept = is_kept or any(network.is_like(pattern) for pattern in machine.keep)
+        if is_kept and not isinstance(network.recipe, Aligned):  # which has no layers above its last
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
                 handle.write(weights)
         now = record(study, network, tasks.checksums)
         result = network_result(study.name, module, index, now, machine, choice)
-        results.append(replace(result, chance=chance, training_images=len(images.rows), weights_sha256=digest))
+        results.append(replace(result, chance=chance, training_images=count, weights_sha256=digest))
         artifacts.append(folder.weights(network.name) if machine.wandb_artifacts and is_base else None)
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)

@@ -1,0 +1,120 @@
+"""The statistics of `ask`, on results that nobody has trained."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from outcomes import result_of
+from tiny import tiny_study
+
+from transferability.ask.answer import Candidate, answer_of, estimate, holm, learning_of, seeds_needed
+from transferability.ask.words import learning_lines, sentence, what_would_tell
+from transferability.results.statistics import MIN_UNITS
+
+STUDY = tiny_study([f"random-0/{name}/seed-{seed}" for name in ("baseA", "A1B") for seed in range(10)])
+JUDGING, TRAINING = 100, 300
+
+
+def candidate(rule: str, n: int, inner: Mapping[int, float], judged: Mapping[int, float], each: int = 0) -> Candidate:
+    """Accuracies by seed. each: training pictures per class, where they are fewer."""
+    changes = {"val_images": JUDGING, "chance": 0.1, "classes": 10, "training_images": 10 * each or TRAINING}
+    results = {
+        seed: result_of(STUDY, f"random-0/A1B/seed-{seed}", val_top1=value, **changes) for seed, value in judged.items()
+    }
+    return Candidate("asked", "torchvision:alexnet", 8, rule, n, inner, results)
+
+
+def seeds(*values: float) -> dict[int, float]:
+    return dict(enumerate(values))
+
+
+def test_each_seed_takes_the_layer_that_its_own_inner_pictures_say() -> None:
+    low = candidate("linear", 1, seeds(0.5, 0.9, 0.5), seeds(0.1, 0.2, 0.3))
+    high = candidate("linear", 2, seeds(0.6, 0.8, 0.6), seeds(0.4, 0.9, 0.6))
+    answer = answer_of([low, high], {}, True)
+    assert answer is not None and answer.best.values == seeds(0.4, 0.2, 0.6)
+    assert answer.best.candidate is high
+
+
+def test_intervals_allow_for_draws_that_overlap_and_need_three_seeds() -> None:
+    values = [0.5, 0.52, 0.54]
+    drawn, apart = estimate(values, JUDGING / TRAINING, JUDGING), estimate(values, 0.0, JUDGING)
+    assert apart.half == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=1e-3)
+    assert drawn.half == pytest.approx(apart.half * math.sqrt((1 / 3 + 1 / 3) / (1 / 3)), rel=1e-6)
+    assert math.isnan(estimate(values[: MIN_UNITS - 1], 0.0, JUDGING).half)
+    same = estimate([0.5, 0.5, 0.5], 0.0, 2)  # of two pictures: no certainty
+    assert same.half > 0.5
+
+
+def test_several_comparisons_are_allowed_for() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    best = candidate("linear", 3, seeds(*[0.9] * 5), seeds(0.90, 0.91, 0.92, 0.90, 0.91))
+    near = candidate("tenth", 7, seeds(*[0.8] * 5), seeds(0.90, 0.90, 0.92, 0.91, 0.90))
+    far = candidate("scratch", 0, seeds(*[0.4] * 5), seeds(0.40, 0.42, 0.41, 0.40, 0.39))
+    answer = answer_of([far, near, best], {}, True)
+    assert answer is not None
+    assert [(rule.candidate.rule, rule.verdict) for rule in answer.rules] == [
+        ("linear", ""),
+        ("tenth", "cannot tell"),
+        ("scratch", "worse"),
+    ]
+    assert sentence(answer).startswith("Put a linear classifier on layer 3 of 8: 90.8 ± ")
+    assert "not distinguishable" in sentence(answer)
+    assert len(what_would_tell(answer, 60)) == 1
+    assert "40.4" in sentence(answer)
+
+
+def test_what_would_tell_is_seeds_only_where_seeds_can() -> None:
+    small = estimate([0.001, 0.03, -0.02], JUDGING / TRAINING, JUDGING)
+    assert seeds_needed(small, JUDGING / TRAINING) is None  # draws of one pool will not tell
+    large = estimate([0.05, 0.09, 0.03], JUDGING / TRAINING, JUDGING)
+    needed = seeds_needed(large, JUDGING / TRAINING)
+    assert needed is not None and 3 < needed < 20
+
+
+def test_without_three_seeds_it_cannot_tell() -> None:
+    answer = answer_of([candidate("linear", 3, seeds(0.9), seeds(0.9))], {}, True)
+    assert answer is not None and sentence(answer).startswith("Cannot tell") and "no interval" in sentence(answer)
+
+
+def test_of_random_labels_it_reports_chance_and_cannot_tell() -> None:
+    """Eight layers whose predictions are guesses, in 60 pools: the layer that is taken is at chance, too."""
+    draw, told, values = np.random.default_rng(0), 0, []
+    for _ in range(60):
+        right = draw.random((8, JUDGING + TRAINING)) < 0.1
+        parts = [draw.permutation(JUDGING + TRAINING) for _ in range(3)]
+        found = [
+            candidate(
+                "linear",
+                n + 1,
+                seeds(*(float(right[n, part[JUDGING:]].mean()) for part in parts)),
+                seeds(*(float(right[n, part[:JUDGING]].mean()) for part in parts)),
+            )
+            for n in range(8)
+        ]
+        answer = answer_of(found, {}, True)
+        assert answer is not None
+        told += answer.beats_chance
+        values.append(answer.best.estimate.value)
+        assert answer.beats_chance or sentence(answer).startswith("Cannot tell")
+    assert abs(np.mean(values) - 0.1) < 4 * 0.03 / math.sqrt(60)
+    assert told <= 0.07 * 60
+
+
+def test_the_learning_curve_is_extrapolated_by_a_power_law() -> None:
+    def accuracy(k: int) -> float:
+        return 1 - (0.05 + 0.8 * k**-0.7)
+
+    def at(k: int) -> Candidate:
+        return candidate("linear", 3, seeds(*[0.5] * 3), seeds(*(accuracy(k) + e for e in (-0.002, 0, 0.002))), k)
+
+    fewer = {k: [at(k)] for k in (2, 4, 8, 16)}
+    curve = learning_of(fewer, [at(30)], "asked", JUDGING / TRAINING)
+    assert curve is not None and list(curve.ahead) == [60, 120]
+    for k, ahead in curve.ahead.items():
+        assert ahead.value == pytest.approx(accuracy(k), abs=0.005) and ahead.half > 0
+    few = learning_of({8: [at(8)]}, [at(30)], "asked", 0.3)
+    assert few is not None and not few.ahead
+    answer = answer_of([at(30)], {"asked": fewer}, True)
+    assert answer is not None and "60: " in learning_lines(answer)[1]

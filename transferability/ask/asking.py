@@ -1,0 +1,337 @@
+"""From pictures and minutes to an answer: look, pack, plan, train piece by piece, judge. Safe to stop and run again."""
+
+import math
+import re
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from transferability.ask import file as experiments
+from transferability.ask import plan
+from transferability.ask.answer import Answer, Candidate, answer_of, best_layer, candidates
+from transferability.ask.file import LINEAR, SPLIT, Asked, Source
+from transferability.ask.look import Pictures, look
+from transferability.ask.words import SHORT
+from transferability.data.pack import Options, pack
+from transferability.data.tasks import Tasks
+from transferability.files import Missing, Refused, read_json, write_json
+from transferability.launch.local import Job, ThisProcess, run_study, train_pending
+from transferability.networks.cut import chain
+from transferability.published import Published
+from transferability.runs.features import room
+from transferability.runs.fit import refuse_mismatches
+from transferability.runs.ledger import fleet_size, is_done, pending, tidy, with_sources
+from transferability.runs.machine import Machine
+from transferability.runs.paths import StudyFolder
+from transferability.study import Study, fleets
+from transferability.trained.published import images_for
+from transferability.training.cost import fleet_operations
+from transferability.training.forms import FleetKind, Probe, measure, task_sample
+
+RESERVE = 15.0  # seconds for judging and writing
+MEASURED_CROP, MEASURED_BATCH = 96, 8
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked. networks: names, as torchvision:resnet18, each with its weights. crop: pixels; None: as time and
+    pictures allow. file: the experiment file. folder_of: a study's folder, by its name. data: of packed sets."""
+
+    pictures: str
+    name: str
+    networks: Sequence[tuple[str, Published]]
+    minutes: float
+    crop: int | None
+    file: Path
+    folder_of: Callable[[str], StudyFolder]
+    data: Path
+    machine: Machine
+    workers: int
+
+
+def slug(text: str) -> str:
+    """A word for a folder's name."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "pictures"
+
+
+@dataclass
+class Asking:
+    """A question while it is answered. spent: seconds of earlier calls. left_out: lines."""
+
+    question: Question
+    pictures: Pictures
+    asked: Asked
+    speed: plan.Speed
+    say: Callable[[str], None]
+    console: Console
+    spent: float
+    studies: tuple[Study, ...]
+    begun: float = field(default_factory=time.monotonic)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return 60 * self.question.minutes - self.spent - (time.monotonic() - self.begun) - RESERVE
+
+    def save(self) -> None:
+        """What the next call goes on from, beside the files of the study."""
+        spent = self.spent + time.monotonic() - self.begun
+        write_json(_notes(self.question), {"seconds": spent, "operations": self.speed.operations})
+
+    def study(self, source: Source) -> Study:
+        return next(study for study in self.studies if study.name == source.study)
+
+    def source(self, name: str) -> Source:
+        return next(source for source in self.asked.sources if source.study == name)
+
+    def candidates(self, source: Source) -> tuple[list[Candidate], dict[int, list[Candidate]]]:
+        return candidates(self.study(source), self.question.folder_of(source.study))
+
+    def answer(self) -> Answer | None:
+        found, fewer = [], {}
+        for source in self.asked.sources:
+            every, fewer[source.study] = self.candidates(source)
+            found += every
+        return answer_of(found, fewer, self.pictures.pool)
+
+
+def ask(question: Question, say: Callable[[str], None], console: Console) -> Asking:
+    """Tries what the minutes allow; what is done already counts. Its `answer` is the answer so far."""
+    torch.set_num_threads(1)  # as `run` does: one process per core
+    pictures = look(question.pictures)
+    for line in pictures.lines:
+        say(line)
+    notes = _read_notes(question)
+    asked = experiments.read(question.file)
+    if asked is not None:
+        _refuse_other(question, asked)
+    speed = plan.Speed(notes.get("operations") or _measured(question, pictures), question.workers)
+    if asked is None:
+        asked = _begin(question, pictures, speed)
+    studies, spent = experiments.write(question.file, asked), float(notes.get("seconds", 0.0))
+    asking = Asking(question, pictures, asked, speed, say, console, spent, studies)
+    _pack(asking)
+    try:
+        _work(asking)
+    finally:
+        asking.save()
+    return asking
+
+
+# ------------------------------------------------------------------------------------------ before it starts
+
+
+def _notes(question: Question) -> Path:
+    return question.folder_of(_study_name(question, question.networks[0][0])).root / "asked.json"
+
+
+def _read_notes(question: Question) -> Mapping[str, Any]:
+    with suppress(Missing):
+        return dict(read_json(_notes(question)))
+    return {}
+
+
+def _study_name(question: Question, network: str) -> str:
+    return f"{question.name}-{slug(network.rpartition(':')[2])}"
+
+
+def _refuse_other(question: Question, asked: Asked) -> None:
+    """Refuses to go on with other networks, weights or sizes than an experiment file has."""
+    before = {source.network: source.published for source in asked.sources}
+    if before != dict(question.networks) or question.crop not in (None, asked.crop):
+        raise Refused(
+            f"{question.file} asks about {' and '.join(before)} at {asked.crop} pixels, or other weights; give --name "
+            "NAME for a question of its own, or remove that file"
+        )
+
+
+def _sources(question: Question, **names: Any) -> tuple[Source, ...]:
+    return tuple(Source(_study_name(question, n), n, published, **names) for n, published in question.networks)
+
+
+def _measured(question: Question, pictures: Pictures) -> float:
+    """Floating-point operations per second of one worker in training: of the slowest network, as a step shows."""
+    gpu = question.machine.accelerator != "cpu" and torch.cuda.is_available()
+    device, batch = torch.device("cuda", 0) if gpu else torch.device("cpu"), plan.BATCH if gpu else MEASURED_BATCH
+    speeds = []
+    with tempfile.TemporaryDirectory() as place:
+        for source in _sources(question):
+            crop = question.crop or MEASURED_CROP
+            top = chain(source.network, crop).depth - 1
+            source = source.more(trained={f"A{top}B+": 1})
+            asked = Asked(question.pictures, "none", crop, plan.STEPS, plan.BATCH, 2, None, (source,))
+            (study,) = experiments.write(Path(place) / "measured.py", asked)
+            fleet = fleets([study.by_name[f"{SPLIT}/A{top}B+/seed-0"]])[0]
+            probe = Probe(study, FleetKind((fleet,), len(pictures.counts)), "float32", batch)
+            seconds = measure(probe, device, task_sample(probe, Path(place), device)).seconds
+            per_image = fleet_operations(study, fleet, len(pictures.counts)) / fleet.recipe.steps / fleet.recipe.batch
+            speeds.append(per_image * batch / seconds)
+    return min(speeds)
+
+
+def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
+    """The side of the pictures and the steps: the largest that the minutes allow, and the pictures have."""
+    trained = _training(pictures)
+    steps, batch = plan.steps_for(sum(trained)), plan.batch_for(trained)
+    crops = [question.crop] if question.crop else [c for c in plan.CROPS if c * 8 / 7 <= pictures.side]
+    crops = crops or [plan.CROPS[-1]]
+    usable = [crop for crop in crops if crop >= 64] or crops[:1]
+    choices = [(crop, steps) for crop in usable] + [(usable[-1], max(plan.FEWEST_STEPS, steps // 2))]
+    choices.append((usable[-1], plan.FEWEST_STEPS))
+    side = usable[0]
+    per_step = _operations_per_step(question, side)
+    for crop, steps in choices:
+        seconds = per_step * (crop / side) ** 2 * steps * plan.BATCH * plan.SEEDS / speed.operations / speed.workers
+        if seconds <= 60 * plan.SHARE * question.minutes:
+            break
+    data = f"{question.name}-{math.ceil(crop * 8 / 7)}"
+    validation = experiments.VALIDATION if pictures.pool else None
+    folds = min(plan.FOLDS, min(trained))
+    return Asked(question.pictures, data, crop, steps, batch, folds, validation, _sources(question))
+
+
+def _training(pictures: Pictures) -> list[int]:
+    """Training pictures of each class."""
+    counts = list(pictures.counts.values())
+    return [count - max(1, round(experiments.VALIDATION * count)) for count in counts] if pictures.pool else counts
+
+
+def _operations_per_step(question: Question, crop: int) -> float:
+    """Of one image through what is usually trained for one seed: frozen, fine-tuned twice, from scratch; all networks.
+
+    One trained network counts three forward passes, the frozen one two.
+    """
+    from transferability.networks.facts import layer_facts
+
+    architectures = [chain(network, crop) for network, _ in question.networks]
+    return sum(11.0 * fact.operations for each in architectures for fact in layer_facts(each, 100))
+
+
+def _pack(asking: Asking) -> None:
+    asked, question = asking.asked, asking.question
+    if not (question.data / asked.data / "manifest.json").exists():
+        resampling = "bicubic"
+        with suppress(Refused):
+            resampling = images_for(asked.sources[0].published.weights).resampling
+        side = math.ceil(asked.crop * 8 / 7)
+        options = Options(side, squash=False, skip_unreadable=True, resampling=resampling)
+        pack(question.pictures, question.data / asked.data, options)
+    asking.say(f"the networks see {asked.crop} x {asked.crop} pixels and train for up to {asked.steps} steps")
+
+
+# ------------------------------------------------------------------------------------------ piece by piece
+
+
+def _work(asking: Asking) -> None:
+    """Everything that the minutes allow, the most telling first."""
+    pool, names = asking.pictures.pool, [source.study for source in asking.asked.sources]
+    depths = {source.study: chain(source.network, asking.asked.crop).depth for source in asking.asked.sources}
+    per_class = min(_training(asking.pictures))
+    for name in names:
+        _try(asking, name, plan.reading(depths[name], pool))
+    best = {name: best_layer(asking.candidates(asking.source(name))[0]) or depths[name] - 1 for name in names}
+    for name in names:
+        _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
+    courses = [plan.training(depths[name], best[name]) for name in names]
+    while pieces := [
+        (name, piece) for name, course in zip(names, courses, strict=True) if (piece := next(course, None))
+    ]:
+        for name, piece in pieces:
+            _try(asking, name, piece)
+    if asking.left_out:  # what is not there at all comes before more seeds of what is
+        return
+    for seeds in range(plan.SEEDS + 1, plan.MOST_SEEDS + 1):
+        for name in names:
+            if not _try(asking, name, plan.more_seeds(asking.source(name), seeds)):
+                return
+
+
+def _try(asking: Asking, name: str, piece: plan.Piece) -> bool:
+    """Trains a piece if there is time for it, else its first seed alone; whether all of it is done."""
+    expected = _expected(asking, name, piece)
+    if expected is None:
+        return True
+    if piece.trained and expected > asking.left:
+        one = replace(piece, trained=dict.fromkeys(piece.trained, 1))
+        again = max(piece.trained.values()) <= plan.SEEDS
+        seconds = _expected(asking, name, one) if again else expected
+        asking.left_out.append(f"{piece.what} ({_minutes(expected)})")
+        if seconds is None or seconds > asking.left:
+            return False
+        asking.left_out[-1] = f"all seeds but one of: {piece.what} ({_minutes(expected - seconds)})"
+        train_piece(asking, name, one, seconds)
+        return False
+    train_piece(asking, name, piece, expected)
+    return True
+
+
+def _minutes(seconds: float) -> str:
+    return f"about {max(1, round(seconds / 60))} min"
+
+
+def _with(asking: Asking, name: str, piece: plan.Piece) -> Asked:
+    return asking.asked.with_source(asking.source(name).more(piece.readouts, piece.trained))
+
+
+def _of_piece(study: Study, piece: plan.Piece) -> list[str]:
+    """Full names of a piece's networks."""
+    readouts = [f"{SPLIT}/{short}@{LINEAR}/seed-{s}" for short, seeds in piece.readouts.items() for s in range(seeds)]
+    return readouts + plan.full_names(piece)
+
+
+def _expected(asking: Asking, name: str, piece: plan.Piece) -> float | None:
+    """Seconds that a piece will take; None if it is done."""
+    with tempfile.TemporaryDirectory() as place:
+        studies = experiments.write(Path(place) / "tried.py", _with(asking, name, piece))
+    study = next(study for study in studies if study.name == name)
+    folder = asking.question.folder_of(name)
+    left = [full for full in _of_piece(study, piece) if not is_done(folder, full)]
+    if not left:
+        return None
+    trained = [full for full in left if full in set(plan.full_names(piece))]
+    return asking.speed.seconds(study, trained, len(asking.pictures.counts))
+
+
+def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: float) -> None:
+    """Adds a piece to the experiment file, and trains it."""
+    question = asking.question
+    asking.asked = _with(asking, name, piece)
+    asking.studies = experiments.write(question.file, asking.asked)
+    asking.say(_progress(asking, name, piece, expected))
+    study, folder = asking.study(asking.source(name)), question.folder_of(name)
+    needed = with_sources(study, [study.by_name[full] for full in _of_piece(study, piece)])
+    tasks = Tasks(study, question.data)
+    refuse_mismatches(study, folder, needed, tasks)
+    room(study, folder, needed, tasks)
+    tidy(folder)
+    job, began = Job(study, folder, question.data, question.machine), time.monotonic()
+    waiting = pending(study, folder, needed, fleet_size(needed, question.workers))
+    if question.workers == 1:
+        train_pending(job, waiting, ThisProcess(job, lambda line: None), asking.say)
+    else:
+        run_study(job, needed, waiting, question.workers, asking.console)
+    if piece.trained:
+        asking.speed.learn(expected, time.monotonic() - began)
+    asking.save()
+
+
+def _progress(asking: Asking, name: str, piece: plan.Piece, expected: float) -> str:
+    """What is being tried, the best so far, the time left."""
+    network = "" if len(asking.asked.sources) == 1 else f"{asking.source(name).network}: "
+    left = f"[{max(0, round(asking.left / 60))} min left] "
+    found = [one for source in asking.asked.sources for one in asking.candidates(source)[0]]
+    best = ""
+    if found:
+        one = max(found, key=lambda one: sum(one.inner.values()) / len(one.inner))
+        inner = sum(one.inner.values()) / len(one.inner)
+        best = f"; best so far: {SHORT[one.rule]}{f', n = {one.n}' * (one.n > 0)}, {100 * inner:.1f} % (inner)"
+    took = f", {_minutes(expected)}" if piece.trained else ""
+    return f"{left}{network}{piece.what}{took}{best}"

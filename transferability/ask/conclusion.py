@@ -1,0 +1,62 @@
+"""What an answer is made of beside accuracies: costs, the file that is handed over, confusions, the page, the text."""
+
+import torch
+
+from transferability.ask.answer import Answer, Candidate
+from transferability.ask.asking import Asking
+from transferability.ask.best import confusions, hand_over
+from transferability.ask.page import write_answer
+from transferability.ask.words import Cost, cost_of, text
+from transferability.files import Refused
+from transferability.launch.layers import timed_layers
+from transferability.report.gather import gather
+from transferability.report.page import write_page
+from transferability.study import Study
+
+TIMED_BATCH = 8
+
+
+def conclude(asking: Asking, onnx: bool = False) -> str:
+    """Writes best.safetensors and the pages of all studies; the answer for a terminal. Refused if nothing is done."""
+    answer = asking.answer()
+    if answer is None:
+        raise Refused("nothing was finished in this time; run the same command again, or give more --minutes")
+    question, studies = asking.question, {study.name: study for study in asking.studies}
+    classes = len(asking.pictures.counts)
+    times = {name: _times(study, classes) for name, study in studies.items()}
+    costs = [_cost(rule.candidate, studies, classes, times) for rule in answer.rules]
+    best = answer.best.candidate
+    study, folder = studies[best.study], question.folder_of(best.study)
+    file, predictor = hand_over(study, folder, question.data, best, onnx)
+    more = []
+    if asking.left_out:
+        more.append(f"left out for lack of time: {'; '.join(asking.left_out)}")
+    more += [
+        f"written: {file}, and best.py beside it; try `transferability predict {file} PICTURE`",
+        f"experiment: {question.file}",
+    ]
+    shown = confusions(study, question.data, best, predictor)
+    per_seed = _seconds_per_seed(answer, costs)
+    for name, each in studies.items():
+        write_answer(question.folder_of(name).answer, answer, costs, shown, per_seed, more)
+        page = write_page(gather(each, question.folder_of(name)))
+        more.append(f"page: {page}")
+    if shown[0]:
+        first = shown[0][0]
+        more.append(f"most confused: {len(first.rows)} of {first.is_class} are taken for {first.taken_for}")
+    return text(answer, costs, more, per_seed)
+
+
+def _times(study: Study, classes: int) -> list[float]:
+    """Milliseconds per picture of each layer here."""
+    torch.set_num_threads(1)
+    return [layer.milliseconds for layer in timed_layers(study.architecture, classes, TIMED_BATCH)]
+
+
+def _cost(candidate: Candidate, studies: dict[str, Study], classes: int, times: dict[str, list[float]]) -> Cost:
+    return cost_of(candidate, studies[candidate.study].architecture, classes, times[candidate.study])
+
+
+def _seconds_per_seed(answer: Answer, costs: list[Cost]) -> float:
+    """Of everything that is compared, one more seed of each rule."""
+    return sum(cost.seconds for cost in costs) * max(1.0, len(answer.over_n) / max(1, len(answer.rules)) / 4)

@@ -1,0 +1,110 @@
+"""What is tried within the minutes, in which order, and what each piece takes on this machine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from transferability.ask.file import HELD_OUT, SPLIT, Source
+from transferability.study import Study, fleets
+from transferability.training.cost import fleet_operations
+
+SEEDS = 3  # that give an interval
+MOST_SEEDS = 10
+CROPS = (224, 160, 128, 96, 64, 48, 32)
+STEPS, FEWEST_STEPS = 400, 60
+PASSES = 30  # over the training pictures
+BATCH = 32
+# Of the minutes: what the usual pieces may take when the side of the pictures is chosen.
+SHARE = 0.6
+START = 8.0  # seconds until workers can train
+FOLDS = 5
+LEARNING = (2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # pictures per class, of the learning curve
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is decided on at once: name → seeds."""
+
+    what: str
+    readouts: Mapping[str, int] = field(default_factory=dict)
+    trained: Mapping[str, int] = field(default_factory=dict)
+
+
+def steps_for(pictures: int) -> int:
+    """Steps for so many training pictures: PASSES over them, within bounds."""
+    return max(FEWEST_STEPS, min(STEPS, PASSES * pictures // BATCH))
+
+
+def batch_for(counts: Sequence[int]) -> int:
+    """Pictures per step: no more than are left of each class's once the inner ones are held out."""
+    left = sum(count - max(1, round(HELD_OUT * count)) for count in counts)
+    return max(1, min(BATCH, left))
+
+
+def reading(depth: int, pool: bool) -> Piece:
+    """A linear classifier on every layer. Where no seed draws the pictures, every seed would give the same."""
+    seeds = SEEDS if pool else 1
+    return Piece(f"linear classifiers on layers 1 to {depth - 1}", {f"A{n}B": seeds for n in range(1, depth)})
+
+
+def learning(best: int, per_class: int, folds: int, pool: bool) -> Piece:
+    """The classifier on layer `best`, with fewer pictures per class. per_class: of the smallest class that trains."""
+    counts = [k for k in LEARNING if folds <= k < per_class]
+    return Piece(
+        f"linear classifiers with {', '.join(map(str, counts))} pictures per class",
+        {f"A{best}B@{k}": SEEDS if pool else 1 for k in counts},
+    )
+
+
+def training(depth: int, best: int) -> Iterator[Piece]:
+    """What is trained, the most telling first. best: the layer that served readouts best on inner folds."""
+    top, low = depth - 1, max(1, best // 2)
+    rest = "and train the rest"
+    yield Piece(
+        f"freeze {best} layers {rest}; fine-tune all layers, at the full rate and a tenth",
+        trained={f"A{best}B": SEEDS, f"A{top}B+": SEEDS, f"A{top}B+0.1": SEEDS},
+    )
+    yield Piece("train from scratch", trained={"baseB": SEEDS})
+    if best != top:
+        yield Piece(
+            f"fine-tune the first {best} layers, new layers above them",
+            trained={f"A{best}B+": SEEDS, f"A{best}B+0.1": SEEDS},
+        )
+    if low not in (best, top):
+        yield Piece(f"freeze {low} layers {rest}", trained={f"A{low}B": SEEDS, f"A{low}B+": SEEDS})
+
+
+def more_seeds(source: Source, seeds: int) -> Piece:
+    """Of everything that is compared, so many seeds."""
+    readouts = {name: seeds for name in source.readouts if "@" not in name and source.readouts[name] >= SEEDS}
+    return Piece(f"seed {seeds - 1} of all", readouts, dict.fromkeys(source.trained, seeds))
+
+
+# ------------------------------------------------------------------------------------------ what it takes
+
+
+@dataclass
+class Speed:
+    """Floating-point operations per second of one worker, as measured here; corrected by what pieces took."""
+
+    operations: float
+    workers: int
+    factor: float = 1.0  # what pieces took, over what was expected
+
+    def seconds(self, study: Study, names: Sequence[str], classes: int) -> float:
+        """What these networks will take. names: full names, of networks that are trained."""
+        divided = fleets([study.by_name[name] for name in names])
+        work = sum(fleet_operations(study, fleet, classes) for fleet in divided)
+        most = max((fleet_operations(study, fleet, classes) for fleet in divided), default=0.0)
+        # Fleets of one seed are divided among the workers.
+        spread = max(work / self.workers, most / max(1, -(-self.workers // max(1, len(divided)))))
+        return START + self.factor * spread / self.operations
+
+    def learn(self, expected: float, took: float) -> None:
+        """Corrects the speed by a piece that took another time than expected."""
+        if expected > 2 * START:
+            self.factor *= min(4.0, max(0.25, (took - START) / (expected - START)))
+
+
+def full_names(piece: Piece) -> list[str]:
+    """Of the networks of a piece that are trained."""
+    return [f"{SPLIT}/{name}/seed-{seed}" for name, seeds in piece.trained.items() for seed in range(seeds)]
