@@ -25,24 +25,31 @@ from transferability.aligned import Aligned
 from transferability.cli import app
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
+from transferability.plots import backbones, regimes
 from transferability.plots.rules import FULL, beside_full
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.benefits import benefits, summary
 from transferability.results.paper import paper_results
+from transferability.results.sources import network_of, transferred
 from transferability.results.statistics import (
+    NO_MEAN,
     NOT_ENOUGH,
     Mean,
     boosts,
     mean_of,
     mean_over_units,
     networks,
+    networks_of_several,
     pooled_mean,
     treatment_order,
     verdict,
 )
+from transferability.results.strategies import WAYS, crossings
 from transferability.results.table import read_curves, read_results
+from transferability.results.taught import TAUGHT, taught, value_of
+from transferability.splits import sorted_groups
 from transferability.study import Network, Study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -320,6 +327,93 @@ def bases(name: str) -> list[str]:
     return markdown(["split", "seed", *(f"base{target}, top-1 %" for target in table.columns)], lines)
 
 
+# ------------------------------------------------------------------------------------------ regimes
+
+NOT_YET = "Not trained yet"
+
+
+def tables_of(*studies: str) -> list[Path]:
+    """The committed results of these studies, and of those whose names begin so and go on with `-`."""
+    names = (*studies, *(f"{study}-*" for study in studies))
+    return sorted({path for name in names for path in RESULTS.glob(f"{name}.csv")})
+
+
+@cache
+def several(*studies: str) -> pd.DataFrame:
+    return networks_of_several([read_results(path) for path in tables_of(*studies)])
+
+
+def not_yet(experiment: str) -> list[str]:
+    return [f"{NOT_YET}: `transferability run experiments/{experiment}.py`."]
+
+
+def taught_sentences() -> list[str]:
+    """What is taught, the rule, what was measured, and the verdict."""
+    studies = dict.fromkeys(each.study for each in TAUGHT)
+    lines = []
+    for judged in taught(several(*studies)):
+        each = judged.taught
+        counts = f" ({judged.measured.networks}, {judged.measured.units})" if judged.measured.networks else ""
+        measured = value_of(judged).replace("-", "−") + counts
+        lines.append([each.id, each.text, f"{each.source}: {each.stated}", each.rule_text, measured, judged.verdict])
+    return markdown(["", "what is taught", "by whom", "rule", "measured", "verdict"], lines, left=4)
+
+
+def percent(mean: Mean) -> str:
+    return "–" if not mean.networks else cell(mean, counted=False).lstrip("+")
+
+
+def regimes_table(study: str) -> list[str]:
+    """Accuracy of each way over images per class, near and far, and where ways cross."""
+    panels = {place: panel for place, panel in regimes.panels_of(several(study)).items() if place[0] == study}
+    if not panels:
+        return not_yet("regimes")
+    numbers = sorted({images for panel in panels.values() for images in panel["images"]})
+    lines, remarks = [], []
+    for (_, group), panel in panels.items():
+        where = regimes.DISTANCES.get(group, group)
+        of_ways = regimes.means(panel)
+        for way, of_way in of_ways.items():
+            means = (of_way.get(images, NO_MEAN) for images in numbers)
+            lines.append([where, WAYS[way], *(percent(mean) for mean in means)])
+        pairs = [(left, right) for left in of_ways for right in of_ways if left < right]
+        found = [str(crossing) for pair in pairs for crossing in crossings(panel, *pair)]
+        remarks += ["", f"Crossings, {where}, in images per class: {'; '.join(found) or 'none'}."]
+    heads = ["target", "top-1 %, images per class", *map(str, numbers)]
+    return [*markdown(heads, lines, left=2), *remarks, ""]
+
+
+def backbones_table(study: str) -> list[str]:
+    """Each source: its accuracy, what became of it on each target at the most images, and the rank correlations."""
+    found = [each for each in transferred(several(study)) if each.source == each.source] if tables_of(study) else []
+    if not found:
+        return not_yet(study)
+    lines, remarks = [], []
+    for group in sorted_groups(each.group for each in found):
+        chosen = backbones.most(found, group)
+        for each in sorted(chosen, key=lambda each: (each.way, each.source)):
+            gap = cell(each.gap) if each.way != "scratch" else ""
+            source = f"{100 * each.source:.1f}"
+            lines.append([network_of(each.study), group, backbones.NAMES[each.way], source, percent(each.mean), gap])
+        for way, correlation in backbones.correlations(chosen).items():
+            remarks += ["", f"Rank correlation, {group}, {backbones.NAMES[way]}: {backbones.said(correlation)}."]
+    heads = ["source", "target", "way", "its top-1 %", "on the target", "minus scratch"]
+    return [*markdown(heads, lines, left=3), *remarks, ""]
+
+
+def treatments_table(study: str, experiment: str) -> list[str]:
+    """Accuracy and the difference to scratch of each treatment of a study on Flowers-17, by n."""
+    if not tables_of(study):
+        return not_yet(experiment)
+    rows = several(study)
+    lines = []
+    for (treatment, n), members in rows.groupby(["treatment", "n"]):
+        if members["accuracy"].notna().any():
+            gap = mean_of(members)
+            lines.append([str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(gap)])
+    return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
+
+
 # ------------------------------------------------------------------------------------------ the published networks
 
 
@@ -510,6 +604,14 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "flowers17-lite0": lambda: accuracies("flowers17_lite0"),
     "flowers17-squeezenet": lambda: accuracies("flowers17_squeezenet"),
     "benefits": three_benefits,
+    "taught": taught_sentences,
+    "regimes-tiny": lambda: regimes_table("regimes"),
+    "regimes-flowers": lambda: regimes_table("regimes-flowers17"),
+    "backbones": lambda: backbones_table("backbones"),
+    "better-bases": lambda: backbones_table("better_bases"),
+    "four-models": lambda: treatments_table("four_models", "four_models"),
+    "rules-flowers-few": lambda: treatments_table("rules_flowers17-5", "rules_flowers17"),
+    "rules-flowers-many": lambda: treatments_table("rules_flowers17-40", "rules_flowers17"),
     "published-boosts": published_boosts,
     "published-bases": published_bases,
     "published-targets": published_targets,

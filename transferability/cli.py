@@ -916,18 +916,42 @@ def submit(
 
 @app.command()
 def claims(
-    results_csv: Annotated[Path | None, typer.Argument(metavar="[RESULTS.csv]", help="One's own results.")] = None,
+    results_csv: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RESULTS.csv...]", help="One's own results; several with --taught.")
+    ] = None,
+    is_taught: Annotated[
+        bool, typer.Option("--taught", help="What is taught about transfer, in place of the paper's claims.")
+    ] = False,
     csv: Csv = False,
 ) -> None:
     """The paper's claims: its value, the value recomputed from its networks, one's own, and a verdict."""
     from transferability.results.claims import claims_table, print_claims
     from transferability.results.table import read_results
 
-    own = None if results_csv is None else read_results(results_csv)
+    tables = [read_results(path) for path in results_csv or ()]
+    console = Console(highlight=False, width=_output_width())
+    if is_taught:
+        _taught_claims(tables, csv, console)
+        return
+    if len(tables) > 1:
+        raise Refused("the paper's claims are judged on one results.csv; with --taught on several")
+    own = tables[0] if tables else None
     if csv:
         claims_table(own).to_csv(sys.stdout, index=False, lineterminator="\n")
     else:
-        print_claims(own, Console(highlight=False, width=_output_width()))
+        print_claims(own, console)
+
+
+def _taught_claims(tables: list[Any], csv: bool, console: Console) -> None:
+    """Prints what is taught, judged on the networks of all tables."""
+    from transferability.results.statistics import networks_of_several
+    from transferability.results.taught import print_taught, taught_table
+
+    rows = networks_of_several(tables)
+    if csv:
+        taught_table(rows).to_csv(sys.stdout, index=False, lineterminator="\n")
+    else:
+        print_taught(rows, console)
 
 
 def main() -> None:

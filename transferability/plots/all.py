@@ -18,6 +18,7 @@ from transferability.plots import (
     readout_against_retraining,
     readout_by_layer,
     reduced_data,
+    regimes,
     rules,
     table1,
     trained_twice,
@@ -26,12 +27,13 @@ from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
 OF_A_TABLE = (
-    *(figure2, figure3, table1, reduced_data, preserved, paired, rules, trained_twice),
+    *(figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice),
     *(readout_by_layer, readout_against_retraining, domains),
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",
     "aligned_layers": "python plots/aligned_layers.py runs/STUDY/curves.csv",
+    "backbones": "python plots/backbones.py runs/STUDY-*/results.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",
     "filters": "python plots/filters.py runs/STUDY",
 }

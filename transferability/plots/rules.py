@@ -23,11 +23,16 @@ from transferability.splits import group_title
 FULL = "AnB+"
 
 
+def is_full(treatment: str) -> bool:
+    """Whether it is fine-tuning at the full rate, on all images or on some (AnB+@5)."""
+    return treatment.partition("@")[0] == FULL
+
+
 def beside_full(rows: pd.DataFrame) -> pd.DataFrame:
     """Transfer networks, with a column `beside`: accuracy minus that of AnB+ of the same split, target, seed and n."""
     transfers = rows[rows["kind"] == "transfer"]
     key = ["split", "target", "seed", "n", "images_per_class", "variant"]
-    full = transfers[transfers["treatment"].str.partition("@")[0] == FULL].set_index(key)["accuracy"].rename("full")
+    full = transfers[transfers["treatment"].map(is_full)].set_index(key)["accuracy"].rename("full")
     joined = transfers.join(full[~full.index.duplicated()], on=key)
     return joined.assign(beside=joined["accuracy"] - joined["full"])
 
@@ -59,7 +64,7 @@ def lines_of(rows: pd.DataFrame, treatments: Sequence[str], group: str) -> tuple
             if len(members):
                 of = [mean_of(members, column) for column in ("difference", "beside")]
                 spelled = [(with_half_width(mean), verdict(mean)) for mean in of]
-                if treatment == FULL:
+                if is_full(treatment):
                     spelled[1] = ("", "")
                 cells.append((treatment, str(n), *spelled[0], *spelled[1], str(of[0].units)))
     return (f"{group_title(group)}: differences in points", *lines_of_cells(cells))
@@ -69,7 +74,7 @@ def panels(rows: pd.DataFrame, looks: dict[str, Look], title: str, page: Page) -
     figure = style.new_figure(page, 4.8, style.WIDE)
     upper, lower = figure.subplots(2, 1)
     draw_panel(upper, rows, "difference", looks, "Minus the base")
-    others = {treatment: look for treatment, look in looks.items() if treatment != FULL}
+    others = {treatment: look for treatment, look in looks.items() if not is_full(treatment)}
     if rows["beside"].notna().any():
         draw_panel(lower, rows, "beside", others, f"Minus {FULL}, at the same $n$")
     handles: list[style.Entry] = [

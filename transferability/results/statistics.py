@@ -28,7 +28,7 @@ from scipy import special
 
 from transferability.files import Refused
 from transferability.recipe import BEST_NEEDS
-from transferability.results.table import full_names, listed
+from transferability.results.table import COLUMNS, full_names, listed
 from transferability.splits import sorted_groups, split_group
 from transferability.treatment import in_letters
 
@@ -109,6 +109,13 @@ def networks(results: pd.DataFrame, statistic: str = FINAL) -> pd.DataFrame:
     rows["specificity"] = (rows["accuracy"] - selffer).where(rows["kind"] == "transfer")
     rows["train_loss_difference"] = rows["train_loss"] - base["train_loss"]
     return rows.reset_index(drop=True)
+
+
+def networks_of_several(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """`networks` of each table, put together: those of different studies may have one name. No row without tables."""
+    empty = pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in COLUMNS.items()})
+    parts = [networks(table) for table in tables]
+    return pd.concat(parts, ignore_index=True) if parts else networks(empty)
 
 
 def _bases(rows: pd.DataFrame) -> pd.DataFrame:
