@@ -32,8 +32,8 @@ OF_A_TABLE = (
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",
-    "aligned_layers": "python plots/aligned_layers.py runs/STUDY/curves.csv",
     "backbones": "python plots/backbones.py runs/STUDY-*/results.csv",
+    "aligned_layers": "python plots/aligned_layers.py runs/STUDY/curves.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",
     "filters": "python plots/filters.py runs/STUDY",
 }
