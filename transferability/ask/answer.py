@@ -36,7 +36,7 @@ RULES = {
     "tenth": "fine-tune the first {n} of {depth} layers at a tenth of the rate",
     "scratch": "train from scratch",
 }
-_OF_PLUS = {"": "frozen", "+": "tuned", "+0.1": "tenth"}
+_OF_PLUS = {"": "frozen", "1": "tuned", "0.1": "tenth"}  # as results say it
 
 
 @dataclass(frozen=True)
