@@ -61,7 +61,8 @@ def packed(roots: Path, tiny_set: Path) -> PackedImages:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command line in this process: (exit code, output, errors)."""
+    """Runs the command line in this process, whose output is no terminal: (exit code, output, errors)."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["transferability", *map(str, arguments)])

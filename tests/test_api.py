@@ -118,7 +118,7 @@ def test_figures(place: Path, tmp_path: Path) -> None:
     study = tr.open_study(place / "experiments" / "demo.py")
     results = study.results()
     for name in tr.FIGURES:
-        if name in ("preserved", "reduced_data"):  # the study has no such networks
+        if name in WITHOUT:  # the study has no such networks
             with pytest.raises(tr.Refused, match=name):
                 tr.figure(name, results)
             continue
