@@ -8,7 +8,7 @@
 download); each seed draws 250 per class to judge. VGG-16 with torchvision's weights (needs internet, once). Nobody has
 run it yet.
 
-Cost: 17 networks; on one GPU some six hours, estimated by `transferability plan`; far too much for two cores.
+Cost: 17 networks; on one GPU not measured: `transferability plan` says what it takes on your machine.
 
 Beside it, as taught (a course on deep features, of UPMC Food-101, 100,000 images of the web, %, about): handcrafted 25,
 VGG pure transfer 40, VGG from scratch 53, VGG fine-tuned 65. There scratch is above pure transfer, which it is not on

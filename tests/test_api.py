@@ -20,6 +20,9 @@ from waiting import LIMIT
 import transferability as tr
 from transferability.study import load_study
 
+# Figures of networks that the study does not have.
+WITHOUT = ("preserved", "reduced_data", "readout_by_layer", "readout_against_retraining", "domains", "regimes")
+
 EXPERIMENT = f"""import sys
 sys.path.insert(0, {str(HELPERS)!r})
 from tiny import RECIPE, TINY
