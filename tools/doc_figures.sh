@@ -30,6 +30,7 @@ draw tiny figure2.py experiments/results/tiny_imagenet_cpu.csv figure2 figure2-m
 draw tiny figure3.py experiments/results/tiny_imagenet_cpu.csv figure3
 draw residual figure2.py experiments/results/resnet_halves.csv figure2
 draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-imagenet-flowers17
+draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
 draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
