@@ -13,8 +13,8 @@ which each seed draws 20 per class to validate. The pictures are small, 96 pixel
 were trained on 224 and more.
 
 Cost: scratch (baseB, and baseB@long with four times the steps), transfer frozen, fine-tuned at the full rate and at a
-tenth, selffers and random features, at six cuts, three seeds: 2 x 97 networks, about 90 minutes on two cores; a few
-minutes on a GPU.
+tenth, selffers and random features, at six cuts, three seeds: 2 x 97 networks, about 90 minutes on two cores,
+estimated; a few minutes on a GPU.
 
 Expect scratch far below whatever is copied from the upper half, and the best frozen cut below the top. What else came
 of it is in docs/published.md.
