@@ -21,6 +21,16 @@ from transferability.study import Network
 from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice
 
+# The fields of the result of a network that takes no training step.
+UNTRAINED: dict[str, Any] = {
+    "diverged_at": None,
+    "val_top1_best10": None,
+    "steps": 0,
+    "images_seen": 0,
+    "seconds": 0.0,
+    "images_per_second": 0.0,
+}
+
 
 def majority_class_accuracy(task: Task) -> float:
     """The accuracy of always naming the same class: the largest class's share of the validation images."""

@@ -26,7 +26,7 @@ from transferability.study import Network, Study, record
 from transferability.trained.normalisation import read_normalisation, write_normalisation
 from transferability.trained.published import Origin, fitted, read_origin, resize_side
 from transferability.training.losses import hits
-from transferability.training.outcome import majority_class_accuracy, named, provenance
+from transferability.training.outcome import UNTRAINED, majority_class_accuracy, named, provenance
 
 MOST_AROUND = 1.5  # side of an image over that of its central crop, for a validation that is worth its name
 
@@ -176,18 +176,13 @@ def _result(study: Study, network: Network, scores: Scores | None, about: dict[s
     assert isinstance(published, Published)
     return Result(
         **named(study.name, network),
-        diverged_at=None,
+        **UNTRAINED,
         val_top1=top1,
         val_top5=top5,
         val_loss=loss,
         val_images=images,
         train_loss=None,
         train_top1=None,
-        val_top1_best10=None,
-        steps=0,
-        images_seen=0,
-        seconds=0.0,
-        images_per_second=0.0,
         series={key: [value] if scores else [] for key, value in row.items()},
         recipe={**asdict(published), "name": published.name, "batch": published.batch},
         record=record(study, network, {}),

@@ -30,7 +30,7 @@ from transferability.training.device import gpu_arithmetic
 from transferability.training.features import make_features
 from transferability.training.handmade import bags_of_words
 from transferability.training.losses import hits, loss_of
-from transferability.training.outcome import majority_class_accuracy, named, provenance
+from transferability.training.outcome import UNTRAINED, majority_class_accuracy, named, provenance
 from transferability.training.precision import mean_average_precision, retrieved
 from transferability.training.tracking import in_short, keep_files_in, log_result, say
 from transferability.training.vectors import transformed
@@ -199,12 +199,7 @@ def _result(study: Study, network: Network, folder: StudyFolder, on: tuple[Sets,
     return Result(
         **named(study.name, network),
         **fields,
-        diverged_at=None,
-        val_top1_best10=None,
-        steps=0,
-        images_seen=0,
-        seconds=0.0,
-        images_per_second=0.0,
+        **UNTRAINED,
         series={key: [value] for key, value in row.items()},
         recipe={**asdict(recipe), "batch": recipe.batch},
         record={},
