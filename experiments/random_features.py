@@ -12,8 +12,8 @@ all layers, networks of this size do not start to learn (`dip.py` has one).
 
 Cost: 90 networks, about 40 minutes on two cores.
 
-Expect a slow fall with the signal preserved; with the filler about the same to n = 3, and chance from n = 5 on (one unit so
-far: experiments/results/partial/random_features.csv).
+Expect a slow fall with the signal preserved; with the filler about the same to n = 3, and chance from n = 5 on (one
+unit so far: experiments/results/partial/random_features.csv).
 """
 
 from dataclasses import replace
