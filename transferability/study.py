@@ -20,6 +20,7 @@ from transferability.aligned import Aligned
 from transferability.files import Refused
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
@@ -44,6 +45,7 @@ class Network:
     drawn: images per class are drawn by the seed, the fewer among the more, in place of the first ones. In a pool they
         always are.
     source_seed: seed of the base that it copies from; None: its own. A study sets it where the base is published.
+    source_variant: variant of the base that it copies from, such as one that was trained without labels.
     """
 
     split: str
@@ -54,6 +56,7 @@ class Network:
     variant: str = ""
     drawn: bool = False
     source_seed: int | None = None
+    source_variant: str = ""
 
     @property
     def short_name(self) -> str:
@@ -99,6 +102,10 @@ class Network:
             return self.recipe.layers(self.treatment, depth)
         return self.treatment.layers(depth)
 
+    def outputs(self, classes: int) -> int:
+        """How many outputs it has. classes: of its target."""
+        return self.recipe.outputs if isinstance(self.recipe, Pretext) else classes
+
     @property
     def stage(self) -> int:
         """0 for bases, 1 for what copies from them or has random features, 2 for readouts of such networks."""
@@ -122,7 +129,8 @@ class Network:
             return f"{self.split}/{self.recipe.of}/seed-{self.seed}"
         images = self.images_per_class if self.treatment.kind == "selffer" else None
         seed = self.seed if self.source_seed is None else self.source_seed
-        return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
+        base = _short_name(Treatment(self.treatment.source), images, self.source_variant)
+        return f"{self.source_split}/{base}/seed-{seed}"
 
     @property
     def source_split(self) -> str:
@@ -236,6 +244,7 @@ class Study:
         network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains, same_classes)
         if network.aligns_domains:
             self._check_aligned(network, same_classes)
+        self._check_pretext(network)
         if isinstance(recipe, Recipe):
             self._check_steps(network, recipe)
 
@@ -246,6 +255,20 @@ class Study:
             raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
         if not is_whole and not recipe.steps:
             raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
+
+    def _check_pretext(self, network: Network) -> None:
+        """Refuses what a base without labels cannot be, and copying its last layer, which knows no class."""
+        if isinstance(network.recipe, Pretext) and network.treatment.kind != "base":
+            raise Refused(f"{network.name}: only a base is trained without labels; give it another recipe")
+        if isinstance(network.recipe, Pretext) and network.images_per_class is not None:
+            raise Refused(
+                f"{network.name}: images per class are told by labels, which recipe {network.recipe.name!r} does not "
+                "see; leave them out"
+            )
+        source = self.by_name.get(network.source_name or "")
+        is_last_copied = network.layers(self.architecture.depth)[-1].origin == "copied"
+        if is_last_copied and source is not None and isinstance(source.recipe, Pretext):
+            raise Refused(f"{network.name}: the last layer of {source.name} knows no classes; copy fewer layers")
 
     def _check_aligned(self, network: Network, same_classes: bool) -> None:
         """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
@@ -463,7 +486,10 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
     for network in sorted(networks, key=lambda network: network.order):
         # Readouts of one network share its features, whatever is fitted to them.
         how = (network.source_name, network.treatment.n > 0) if isinstance(network.recipe, Readout) else network.recipe
-        key = (network.stage, network.split, network.stream, isinstance(network.recipe, Readout), how)
+        key = (
+            *(network.stage, network.split, network.stream, network.source_variant),
+            *(isinstance(network.recipe, Readout), how),
+        )
         groups.setdefault(key, []).append(network)
     divided = []
     for group in groups.values():
@@ -639,7 +665,7 @@ def _allowed_fields(error: BaseException) -> str:
     classes = {
         kind.__name__: kind
         for kind in (
-            *(Recipe, Adversarial, Adda, Aligned, Published, Readout),
+            *(Recipe, Adversarial, Adda, Aligned, Pretext, Published, Readout),
             *(Study, Network, Architecture, Chain, Conv, Linear),
         )
     }

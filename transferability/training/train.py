@@ -18,6 +18,7 @@ from transferability.data.packed import verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, task_images, task_sets
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused, in_words, remove_unfinished, write_atomically, write_json
+from transferability.pretext import Pretext
 from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
     Start,
@@ -41,6 +42,7 @@ from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice, choose_form, saved_choice
 from transferability.training.methods import fleet_module
 from transferability.training.outcome import majority_class_accuracy, network_result, provenance
+from transferability.training.pretext import pretext_images
 from transferability.training.published import fetch
 from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
@@ -197,7 +199,7 @@ def _matching_start(training: FleetTraining, records: dict[str, dict[str, Any]])
 def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple[FleetModule, FormChoice]:
     """The fleet's networks, as they are before the first step."""
     study, fleet, folder = training.study, training.fleet, training.folder
-    classes = len(tasks.target(fleet).classes)
+    classes = fleet.networks[0].outputs(len(tasks.target(fleet).classes))
     copying = {network.treatment.source: network for network in fleet.networks if network.source_name is not None}
     sources = {source: base_weights(study, network, folder, tasks) for source, network in copying.items()}
     splits = dict.fromkeys((fleet.target, fleet.labelled), fleet.split)
@@ -206,7 +208,7 @@ def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple
     release_memory()  # of the fleet before
     saved = None if start is None else saved_choice(start.form)
     choice = choose_form(study, fleet, classes, training.data, training.machine, saved)
-    several = tasks.target(fleet).has_several_labels
+    several = tasks.target(fleet).has_several_labels and not isinstance(fleet.recipe, Pretext)
     return fleet_module(study, fleet, classes, sources, inputs, choice.form, several), choice
 
 
@@ -218,6 +220,8 @@ def _images(training: FleetTraining, tasks: Tasks) -> FleetImages:
         sets = tasks.labelled(fleet).training(), task.validation_images(), task.unlabelled()
         labelled, validation, unlabelled = (task_images(chosen, recipe.shrink) for chosen in sets)
         return FleetImages(labelled, validation, unlabelled=unlabelled)
+    if isinstance(recipe, Pretext):
+        return pretext_images(recipe, task, fleet.stream)
     images, validation = task_sets(task, fleet)
     if not recipe.stop:
         return FleetImages(images, validation)
@@ -254,9 +258,10 @@ def _fit(
         machine.resident,
         needed,
     )
-    if recipe.batch % machine.processes:
+    taken = recipe.taken.batch if isinstance(recipe, Pretext) else recipe.batch
+    if taken % machine.processes:
         raise Refused(
-            f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {machine.processes} processes; "
+            f"recipe {recipe.name!r}: a batch of {taken} does not divide among {machine.processes} processes; "
             f"use a number of devices that divides it"
         )
     visible = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
@@ -283,6 +288,16 @@ def _fit(
             trainer.validate(module, fed, verbose=False)
 
 
+def _chance_and_images(fleet: Fleet, tasks: Tasks) -> tuple[float, int]:
+    """The accuracy of always naming the largest class, and the number of training images, each counted once."""
+    recipe = fleet.recipe
+    if isinstance(recipe, Pretext) and not recipe.turns:
+        return 1 / recipe.outputs, recipe.exemplars
+    images = tasks.labelled(fleet).training(fleet.images_per_class, fleet.drawn)
+    chance = 1 / recipe.outputs if isinstance(recipe, Pretext) else majority_class_accuracy(tasks.target(fleet))
+    return chance, len(images.rows) if recipe.steps else 0
+
+
 def _write_results(
     training: FleetTraining,
     tasks: Tasks,
@@ -295,9 +310,7 @@ def _write_results(
     study, fleet, folder, machine = training.study, training.fleet, training.folder, training.machine
     if grip is not None:
         grip.check()
-    chance = majority_class_accuracy(tasks.target(fleet))
-    images = tasks.labelled(fleet).training(fleet.images_per_class, fleet.drawn)
-    count = len(images.rows) if fleet.recipe.steps else 0
+    chance, count = _chance_and_images(fleet, tasks)
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
