@@ -25,6 +25,7 @@ from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
+from transferability.translated import Translated
 from transferability.treatment import LayerPlan, Treatment
 
 RECORD_FORMAT = 1
@@ -89,7 +90,7 @@ class Network:
     @property
     def aligns_domains(self) -> bool:
         """Whether it is trained on images of both tasks, and no labels of its target: another domain, same classes."""
-        return isinstance(self.recipe, (Adversarial, Adda, Aligned))
+        return isinstance(self.recipe, (Adversarial, Adda, Aligned, Translated))
 
     @property
     def labelled(self) -> str:
@@ -241,7 +242,8 @@ class Study:
         # How many classes each task has is only known with the data; equal halves are assumed until then.
         tasks = split_tasks(network.split, self.splits)
         same_classes, trains = have_same_classes(network.split, self.splits), not isinstance(recipe, Readout)
-        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains, same_classes)
+        copies = not isinstance(recipe, Translated)
+        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains, same_classes, copies)
         if network.aligns_domains:
             self._check_aligned(network, same_classes)
         self._check_pretext(network)
@@ -273,11 +275,12 @@ class Study:
     def _check_aligned(self, network: Network, same_classes: bool) -> None:
         """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
         treatment, plus = network.treatment, "" if isinstance(network.recipe, Aligned) else "+"
-        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0 if plus else 0.0)
+        n = 0 if isinstance(network.recipe, Translated) else max(1, treatment.n)
+        plain = Treatment(treatment.target, treatment.source, n, rate=1.0 if plus else 0.0)
         if treatment.kind != "transfer" or treatment.source == "W" or treatment != plain:
+            what = "the images of two domains alike, and copies nothing" if not n else "two domains alike at layer n"
             raise Refused(
-                f"{network.name}: recipe {network.recipe.name!r} makes two domains alike at layer n; write "
-                f"A{max(1, treatment.n)}B{plus} or B{max(1, treatment.n)}A{plus}"
+                f"{network.name}: recipe {network.recipe.name!r} makes {what}; write A{n}B{plus} or B{n}A{plus}"
             )
         if not same_classes:
             raise Refused(f"{network.name}: recipe {network.recipe.name!r} makes two domains alike; A and B are none")
@@ -665,7 +668,7 @@ def _allowed_fields(error: BaseException) -> str:
     classes = {
         kind.__name__: kind
         for kind in (
-            *(Recipe, Adversarial, Adda, Aligned, Pretext, Published, Readout),
+            *(Recipe, Adversarial, Adda, Aligned, Pretext, Translated, Published, Readout),
             *(Study, Network, Architecture, Chain, Conv, Linear),
         )
     }

@@ -20,6 +20,7 @@ from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
 from transferability.splits import have_same_classes, split_tasks
 from transferability.study import Network, Study, record
+from transferability.translated import Translated
 
 
 def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Network], tasks: Tasks) -> None:
@@ -56,7 +57,8 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
         same_classes = have_same_classes(split, study.splits)
         counts = {letter: sizes[split, letter] for letter in letters}
         trains = not isinstance(recipe, Readout)
-        network.treatment.check(study.architecture.depth, counts, trains, same_classes)
+        copies = not isinstance(recipe, Translated)
+        network.treatment.check(study.architecture.depth, counts, trains, same_classes, copies)
         if isinstance(recipe, Recipe) and same_classes:
             _refuse_other_classes(network, study.architecture.depth, counts, tasks)
         task = tasks.labelled(network)

@@ -9,8 +9,15 @@ from transferability.study import Fleet, Study
 from transferability.training.aligned import AlignedModule
 from transferability.training.domains import AddaModule, AdversarialModule
 from transferability.training.fleet import FleetModule
+from transferability.training.translated import TranslatedModule
+from transferability.translated import Translated
 
-MODULES: dict[type, type[FleetModule]] = {Adversarial: AdversarialModule, Adda: AddaModule, Aligned: AlignedModule}
+MODULES: dict[type, type[FleetModule]] = {
+    Adversarial: AdversarialModule,
+    Adda: AddaModule,
+    Aligned: AlignedModule,
+    Translated: TranslatedModule,
+}
 
 
 def fleet_module(study: Study, fleet: Fleet, *arguments: Any) -> FleetModule:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -47,6 +48,7 @@ from transferability.training.published import fetch
 from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
+from transferability.training.translated import TranslatedModule
 
 
 @dataclass(frozen=True)
@@ -329,6 +331,10 @@ def _write_results(
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
         tracker.close()
+    if isinstance(module, TranslatedModule):
+        for network in fleet.networks:
+            with write_atomically(folder.pictures(network.name)) as handle:
+                np.savez_compressed(handle, **module.pictures())  # type: ignore[arg-type]
     for result in results:
         write_result(folder.result(result.name), result)
     remove_fleet(folder, fleet.name)
