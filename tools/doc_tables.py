@@ -25,8 +25,9 @@ from transferability.aligned import Aligned
 from transferability.cli import app
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import backbones, regimes
+from transferability.plots import backbones, domains, regimes
 from transferability.plots.rules import FULL, beside_full
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
@@ -51,6 +52,7 @@ from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
 from transferability.splits import sorted_groups
 from transferability.study import Network, Study
+from transferability.translated import Translated
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -402,7 +404,7 @@ def backbones_table(study: str) -> list[str]:
 
 
 def treatments_table(study: str, experiment: str) -> list[str]:
-    """Accuracy and the difference to scratch of each treatment of a study on Flowers-17, by n."""
+    """Accuracy and the difference to scratch of each treatment of a study, by n."""
     if not tables_of(study):
         return not_yet(experiment)
     rows = several(study)
@@ -412,6 +414,14 @@ def treatments_table(study: str, experiment: str) -> list[str]:
             gap = mean_of(members)
             lines.append([str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(gap)])
     return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
+
+
+def gaps_table(study: str) -> list[str]:
+    """Accuracy of each method across domains, and the share of the gap between the bounds that it covers."""
+    if not tables_of(study):
+        return not_yet(study)
+    head, *rows = domains.cells_of(domains.pairs_of(several(study)))
+    return markdown(head, rows, left=2)
 
 
 # ------------------------------------------------------------------------------------------ the published networks
@@ -627,6 +637,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "pretext-fields": lambda: field_table(Pretext),
+    "pretext": lambda: treatments_table("pretext", "pretext"),
+    "translated-fields": lambda: field_table(Translated),
+    "translated": lambda: gaps_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,

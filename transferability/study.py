@@ -42,7 +42,7 @@ class Network:
     recipe: how it is trained; or, of a base, where it is published; or what is fitted to its frozen layers' features.
     seed: seed of all its random draws.
     images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
-    variant: a word for networks that differ only in their recipe, as in `baseB@long`.
+    variant: a word for networks that differ only in their recipe or their source, as in `baseB@long`.
     drawn: images per class are drawn by the seed, the fewer among the more, in place of the first ones. In a pool they
         always are.
     source_seed: seed of the base that it copies from; None: its own. A study sets it where the base is published.
