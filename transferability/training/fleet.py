@@ -145,7 +145,6 @@ class FleetModule(L.LightningModule):
         self.automatic_optimization = False  # `training_step` is the whole step, and fewer hooks are called
         self.fleet, self.recipe, self.architecture, self.classes = fleet, fleet.recipe, study.architecture, classes
         self.form, self.several_labels = form, several_labels
-        self.asked = [network.name for network in fleet.networks]  # whose results are written
         self.captured: Captured | None = None  # the step as a graph, once there is one
         self.steps_here = 0  # steps in this process, of all that `step` counts
         self.step = 0
@@ -192,6 +191,11 @@ class FleetModule(L.LightningModule):
         # they are computed where they are needed.
         self.register_buffer("keys", torch.zeros(len(sites), 2, dtype=torch.int32) if "graph" in form else None)
         self.keys: Tensor | None
+
+    @property
+    def asked(self) -> list[str]:
+        """Full names of the networks whose results are written."""
+        return [network.name for network in self.fleet.networks]
 
     def _precisions(self) -> nn.ModuleList:
         """A mean average precision for each network; -1 stands for a label that is not known."""

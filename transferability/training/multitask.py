@@ -58,10 +58,9 @@ class MultitaskModule(FleetModule):
     recipe: Multitask
 
     def __init__(self, study: Study, fleet: Fleet, classes_of: Mapping[str, int], *arguments: Any) -> None:
-        self.classes_of = dict(classes_of)
+        self.classes_of, self._fleet_asked = dict(classes_of), fleet
         self._shared: dict[tuple[int, str], Any] = {}  # layers by n and name
         super().__init__(study, with_partners(fleet), max(classes_of.values()), *arguments)
-        self.asked = [network.name for network in fleet.networks]
         networks = self.fleet.networks
         self.places = {
             letter: [place for place, network in enumerate(networks) if network.treatment.target == letter]
@@ -76,6 +75,10 @@ class MultitaskModule(FleetModule):
         self.class_tallies = nn.ModuleDict(
             {letter: ClassTally(len(places), classes_of[letter]) for letter, places in self.places.items()}
         )
+
+    @property
+    def asked(self) -> list[str]:
+        return [network.name for network in self._fleet_asked.networks]
 
     def _precisions(self) -> nn.ModuleList:
         networks = self.fleet.networks if self.several_labels else ()
