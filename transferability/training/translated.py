@@ -92,9 +92,9 @@ class TranslatedModule(FleetModule):
     def prepare(self, images: FleetImages) -> None:
         """Keeps the images that are shown before and after: of A the first of each class, of B the first of all."""
         super().prepare(images)
-        assert images.unlabelled is not None
+        assert images.beside is not None
         firsts = np.unique(images.training.labels, return_index=True)[1][:SHOWN]
-        self.shown = [self._crops(images.training, firsts), self._crops(images.unlabelled, np.arange(SHOWN))]
+        self.shown = [self._crops(images.training, firsts), self._crops(images.beside, np.arange(SHOWN))]
 
     def _crops(self, images: TaskImages, places: np.ndarray) -> Tensor:
         places = places[: len(images.rows)]
