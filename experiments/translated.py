@@ -7,7 +7,7 @@
     python plots/domains.py runs/translated/results.csv
     python plots/translated.py runs/translated mnist-usps/A0B+@translated/seed-0
 
-The network and the recipe of `digits.py`, for 300 steps: on translated images (`translated`, after 600 steps of the
+The network and the recipe of `digits.py`, for 300 steps: on translated images (`translated`, after 500 steps of the
 translators), on the same images as they are, minus B's mean image (`as-it-is`), and the two bounds: A's base judged on
 B, and B's base. Two pairs, three seeds. Steps and rates are fixed; no label of B is read, except by its base.
 
@@ -26,8 +26,8 @@ from transferability.study import Network, Study, grid, network
 from transferability.translated import Translated
 
 SEEDS = (0, 1, 2)
-STEPS, TRANSLATOR_STEPS = 300, 600
-recipe = replace(digits.recipe, name="translated", steps=STEPS, validate_every=150)
+STEPS, TRANSLATOR_STEPS = 300, 500
+recipe = replace(digits.recipe, name="translated", steps=STEPS, validate_every=100)
 as_it_is = Translated(**{**vars(recipe), "name": "as-it-is"}, translation=0.0)
 # Paper: rate 0.0002, one image per step, 200 epochs. Here 64 images and a twentieth of the steps, so a higher rate.
 translated = replace(

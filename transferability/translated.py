@@ -23,9 +23,9 @@ class Translated(Recipe):
 
     # Paper: Murez et al. train everything at once: features that both translators start from, the classifier on these
     # features, and a critic of the features. Here the translation comes first, and the classifier sees images.
-    # Paper: Zhu et al. have 128 pixels and more, 6 or 9 residual blocks of 256 channels after two halvings, images at
-    # the border reflected, one image per step, and critics that also see earlier translations. Here: one halving,
-    # `blocks` blocks of 2 x `width` channels, zeros at the border, `batch` images, and the current translations alone.
+    # Paper: Zhu et al. have 128 pixels and more, 6 or 9 residual blocks of 256 channels after two halvings, one image
+    # per step, larger critics, and critics that also see earlier translations. Here: one halving, `blocks` blocks of
+    # 2 x `width` channels, `batch` images, and the current translations alone.
     # Paper: translators and critics take turns. Here both take one step from the same weights.
 
     translation: share of the course for the translators. 0: there are none, and A's images are seen as they are.

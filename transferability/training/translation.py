@@ -12,8 +12,9 @@ from transferability.translated import Translated
 STD = 0.02  # of first weights; Zhu et al. 2017, section 7.1
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
-    return nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2)
+def _conv(inputs: int, outputs: int, kernel: int) -> nn.Module:
+    """A convolution that keeps the size: the image is reflected at its border (section 7.2)."""
+    return nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, padding_mode="reflect")
 
 
 class Block(nn.Module):
@@ -33,7 +34,7 @@ class Translator(nn.Module):
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
-        self.begin, self.down = _conv(3, width, 7), _conv(width, 2 * width, 3, 2)
+        self.begin, self.down = _conv(3, width, 7), nn.Conv2d(width, 2 * width, 3, 2, 1)
         self.blocks = nn.Sequential(*(Block(2 * width) for _ in range(blocks)))
         self.up = nn.ConvTranspose2d(2 * width, width, 3, 2, 1, output_padding=1)
         self.end = _conv(width, 3, 7)
@@ -51,7 +52,7 @@ class Critic(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(3, width, 4, 2, 1), nn.Conv2d(width, 2 * width, 4, 2, 1)
-        self.last = _conv(2 * width, 1, 3)
+        self.last = nn.Conv2d(2 * width, 1, 3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.leaky_relu(self.first(x), 0.2)
