@@ -18,8 +18,8 @@ Found with Python 3.11 in November 2026, by trying:
 - wandb: 0.27 is the first with `finish_timeout`; before, no run was opened.
 - onnxscript: 0.5 does not know torch 2.11; 0.6 does.
 - all others work at their bounds: imagehash 4.3, matplotlib 3.8, numpy 1.26, onnx 1.17, onnxruntime 1.20, orjson 3.10,
-  pandas 2.1, rich 13.0, safetensors 0.4, scikit-image 0.22, scikit-learn 1.3, scipy 1.11.1, timm 1.0.17, torch 2.11 with
-  torchvision 0.26, lightning 2.5, torchmetrics 1.4, wandb-workspaces 0.3, litdata 0.2.50.
+  pandas 2.1, rich 13.0, safetensors 0.4, scikit-image 0.22, scikit-learn 1.3, scipy 1.11.1, timm 1.0.17, torch 2.11
+  with torchvision 0.26, lightning 2.5, torchmetrics 1.4, wandb-workspaces 0.3, litdata 0.2.50.
 """
 
 import re
