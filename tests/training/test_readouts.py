@@ -41,7 +41,7 @@ READOUTS: dict[str, Recipe | Readout] = {
     "A3B@softmax": replace(SVM, classifier="softmax"),
     "A3B@nearest": replace(SVM, classifier="nearest", transforms=("l2",)),
     "A3B@neighbours": replace(SVM, classifier="neighbours", neighbours=(1, 3)),
-    "A3B@retrieval": replace(SVM, classifier="retrieval", transforms=("whiten",)),
+    "A3B@retrieval": replace(SVM, classifier="retrieval", transforms=("whiten",), components=9),
     "A2B@views": replace(SVM, train_views="mirror", test_views="ten", pooled="max", transforms=("root", "l2")),
     "R2B@svm": SVM,
     "R0B@pixels": SVM,

@@ -132,7 +132,8 @@ def _vectors_key(network: Network) -> tuple[Any, ...]:
     """Readouts of a fleet with the same key are fitted to the same vectors."""
     recipe = readout_of(network)
     views = (recipe.train_views, recipe.test_views, recipe.pooled)
-    return (sheet_of(network), views, recipe.transforms, recipe.trained_on, recipe.target_images, recipe.folds)
+    transforms = (recipe.transforms, recipe.components)
+    return (sheet_of(network), views, transforms, recipe.trained_on, recipe.target_images, recipe.folds)
 
 
 # ------------------------------------------------------------------------------------------ vectors
@@ -154,7 +155,7 @@ def _sets(study: Study, network: Network, place: Path, tasks: Tasks) -> Sets:
     refuse_empty(rows, network.name, f"layer {layer}" if sheet.n else layer)
     if sheet.handmade == "words":
         rows, others = bags_of_words(rows, others)
-    rows, others = transformed(rows, others, recipe.transforms)
+    rows, others = transformed(rows, others, recipe.transforms, recipe.components)
     labels, part = np.repeat(training.labels, count, axis=0), part_of(task.packed, judged)
     return Sets(rows, labels, others, judged.labels, judged.rows, part)
 
