@@ -831,8 +831,8 @@ def _asked_networks(
     networks: Sequence[str], weights: Sequence[str], normalisation: tuple[str, str], in_order: bool
 ) -> list[tuple[str, Any]]:
     """Each network with what its weights are. Refused: another number of weights, no numbers."""
+    from transferability.ask.asking import published
     from transferability.launch.layers import network_of
-    from transferability.published import Published
 
     if weights and len(weights) != len(networks):
         raise Refused(f"{len(networks)} --network and {len(weights)} --weights: write one of each for every network")
@@ -848,7 +848,7 @@ def _asked_networks(
         if ":" not in network:
             network_of(network, 64, False)  # refused, with the nearest names
             raise Refused(f"--network {network}: write torchvision:NAME or timm:NAME, of which there are weights")
-        asked.append((network, Published(where, mean=mean, std=std, names=names)))
+        asked.append((network, published(network, where, mean, std, names)))
     return asked
 
 

@@ -20,7 +20,7 @@ from transferability.networks.layers import build, copy, in_one_piece, tensors
 from transferability.runs.features import Place, Sheet, part_of, read_features, readout_of, sheet_of, training_images
 from transferability.runs.paths import StudyFolder
 from transferability.study import Network, Study
-from transferability.trained.export import export, read_metadata
+from transferability.trained.export import COMPARED, export, onnx_file, read_metadata
 from transferability.trained.network import load_network
 from transferability.trained.preprocessing import Preprocessing, preprocessing_of
 from transferability.trained.weights import base_weights
@@ -104,9 +104,7 @@ def hand_over(
     file = folder.root / "best.safetensors"
     network = study.by_name[names_of(candidate, SEED)]
     if candidate.rule == "linear":
-        if onnx:
-            raise Refused("--onnx: the best is a linear classifier on a layer, which is written as best.safetensors")
-        predictor = _write_readout(study, network, folder, data, file)
+        predictor = _write_readout(study, network, folder, data, file, onnx)
     else:
         trained = load_network(study, network.name, folder, data)
         export(trained, file)
@@ -121,7 +119,9 @@ def hand_over(
     return file, predictor
 
 
-def _write_readout(study: Study, network: Network, folder: StudyFolder, data: Path, file: Path) -> Predictor:
+def _write_readout(
+    study: Study, network: Network, folder: StudyFolder, data: Path, file: Path, onnx: bool
+) -> Predictor:
     tasks = Tasks(study, data)
     task, sheet = tasks.target(network), sheet_of(network)
     weight, bias = _linear(study, network, folder, tasks)
@@ -147,7 +147,16 @@ def _write_readout(study: Study, network: Network, folder: StudyFolder, data: Pa
     everything = named | {"readout.weight": weight, "readout.bias": bias}
     with write_atomically(file) as handle:
         handle.write(safetensors.torch.save({k: v.contiguous() for k, v in everything.items()}, content))
-    return Predictor(ReadOut(layers, sheet, weight, bias), task.class_names, preprocessing)
+    predictor = Predictor(ReadOut(layers, sheet, weight, bias), task.class_names, preprocessing)
+    if onnx:
+        chosen = task.validation_images()
+        pixels = preprocessing.pixels(chosen.images[chosen.rows[:COMPARED]])
+        with torch.no_grad():
+            expected = predictor.network(preprocessing.normalised(pixels))
+        in_onnx = onnx_file(network.name, predictor.network, preprocessing, content, pixels, expected)
+        with write_atomically(file.with_suffix(".onnx")) as handle:
+            handle.write(in_onnx)
+    return predictor
 
 
 def _linear(study: Study, network: Network, folder: StudyFolder, tasks: Tasks) -> tuple[Tensor, Tensor]:

@@ -171,7 +171,7 @@ def about(answer: Answer) -> str:
     if answer.ratio:
         drawn = "each seed draws anew which pictures judge; intervals allow for draws that overlap"
     else:
-        drawn = "the validation part judges in every seed: intervals are about training, not about other pictures"
+        drawn = "the validation part judges in every seed: intervals are about its pictures, and about training"
     return (
         f"Accuracy on {answer.judging:,} pictures that judge, {answer.training:,} train; chance "
         f"{100 * answer.chance:.1f} %; {drawn}; layers are chosen on training pictures alone; differences are paired, "
