@@ -44,9 +44,10 @@ STEPS, BATCH, FOLDS = {steps}, {batch}, {folds}
 VALIDATION = {validation!r}
 SPLIT = {split!r}
 
+# AdamW, since by SGD new layers on a network without norms hardly leave chance in so few steps.
 recipe = Recipe(
-    "asked", STEPS, BATCH, rate=0.02, warmup=STEPS // 10, crop=CROP, validate_every=max(1, STEPS // 8), stop="inner",
-    patience=4, held_out={held_out},
+    "asked", STEPS, BATCH, rate=0.001, optimiser="adamw", decay=0.01, warmup=STEPS // 10, crop=CROP, stop="inner",
+    patience=4, held_out={held_out}, validate_every=max(1, STEPS // 8),
 )  # fmt: skip
 linear = Readout("asked-linear", CROP, "softmax", folds=FOLDS)
 
