@@ -791,6 +791,7 @@ def ask(
     ] = None,
     name: Annotated[str, typer.Option(help="Of the experiment file.", show_default="the pictures'")] = "",
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write best.onnx.")] = False,
+    first_seed: Annotated[int, typer.Option(min=0, help="Another one checks an answer on other draws.")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Networks at once.", show_default="one per core or GPU")
     ] = None,
@@ -801,11 +802,14 @@ def ask(
     from transferability.ask.asking import Question, slug
     from transferability.ask.asking import ask as ask_about
     from transferability.ask.conclusion import conclude
+    from transferability.trained.export import refuse_without_onnx
     from transferability.training.trainer import quiet
 
     quiet()
+    if onnx:
+        refuse_without_onnx()
     called = slug(name or Path(pictures).stem)
-    machine = Machine(accelerator=accelerator, keep=("*/seed-0",), checkpoint_minutes=1.0)
+    machine = Machine(accelerator=accelerator, keep=(f"*/seed-{first_seed}",), checkpoint_minutes=1.0)
     question = Question(
         pictures,
         called,
@@ -817,6 +821,7 @@ def ask(
         data_root(),
         machine,
         workers or default_workers(accelerator, 1),
+        first_seed,
     )
     console = _Console(highlight=False, stderr=True)
     try:

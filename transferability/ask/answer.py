@@ -362,6 +362,6 @@ def _extrapolated(curve: Sequence[tuple[int, float]], k: int) -> float:
     return float(np.clip(1 - (fitted[0] + fitted[1] * float(k) ** -fitted[2]), 0, 1))
 
 
-def names_of(candidate: Candidate, seed: int) -> str:
-    """Full name of a candidate's network."""
-    return f"{SPLIT}/{next(iter(candidate.results.values())).network}/seed-{seed}"
+def name_of(candidate: Candidate) -> str:
+    """Full name of a candidate's network of the first seed, whose weights are kept."""
+    return f"{SPLIT}/{next(iter(candidate.results.values())).network}/seed-{min(candidate.results)}"

@@ -57,6 +57,7 @@ class Question:
     data: Path
     machine: Machine
     workers: int
+    first_seed: int = 0
 
 
 def published(network: str, weights: str, mean: Sequence[float], std: Sequence[float], names: str) -> Published:
@@ -165,6 +166,7 @@ def _refuse_other(question: Question, asked: Asked) -> None:
     """Refuses to go on with other pictures, networks, weights or sizes than an experiment file has."""
     before = {source.network: source.published for source in asked.sources}
     same = before == dict(question.networks) and question.crop in (None, asked.crop)
+    same = same and question.first_seed == asked.first_seed
     if not same or Path(asked.pictures).resolve() != Path(question.pictures).resolve():
         what = f"{' and '.join(f'{name} ({one.weights})' for name, one in before.items())} at {asked.crop} pixels"
         raise Refused(
@@ -215,7 +217,9 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     data = f"{question.name}-{math.ceil(crop * 8 / 7)}"
     validation = experiments.VALIDATION if pictures.pool else None
     folds = min(plan.FOLDS, min(trained))
-    return Asked(question.pictures, data, crop, steps, batch, folds, validation, _sources(question))
+    return Asked(
+        question.pictures, data, crop, steps, batch, folds, validation, _sources(question), question.first_seed
+    )
 
 
 def _training(pictures: Pictures) -> list[int]:
@@ -328,10 +332,10 @@ def _with(asking: Asking, name: str, piece: plan.Piece) -> Asked:
     return asking.asked.with_source(asking.source(name).more(piece.readouts, piece.trained))
 
 
-def _of_piece(study: Study, piece: plan.Piece) -> list[str]:
+def _of_piece(piece: plan.Piece, first_seed: int) -> list[str]:
     """Full names of a piece's networks."""
-    readouts = [f"{SPLIT}/{short}@{LINEAR}/seed-{s}" for short, seeds in piece.readouts.items() for s in range(seeds)]
-    return readouts + plan.full_names(piece)
+    readouts = {f"{name}@{LINEAR}": seeds for name, seeds in piece.readouts.items()}
+    return plan.full_names(readouts | dict(piece.trained), first_seed)
 
 
 class Expected(NamedTuple):
@@ -347,7 +351,8 @@ def _expected(asking: Asking, name: str, piece: plan.Piece) -> Expected | None:
         studies = experiments.write(Path(place) / "tried.py", _with(asking, name, piece))
     study = next(study for study in studies if study.name == name)
     folder = asking.question.folder_of(name)
-    left = [study.by_name[full] for full in _of_piece(study, piece) if not is_done(folder, full)]
+    names = _of_piece(piece, asking.asked.first_seed)
+    left = [study.by_name[full] for full in names if not is_done(folder, full)]
     if not left:
         return None
     most, seconds = min(_training(asking.pictures)), 0.0
@@ -367,7 +372,8 @@ def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: Expected
     asking.studies = experiments.write(question.file, asking.asked)
     asking.say(_progress(asking, name, piece, expected.seconds))
     study, folder = asking.study(asking.source(name)), question.folder_of(name)
-    needed = with_sources(study, [study.by_name[full] for full in _of_piece(study, piece)])
+    names = _of_piece(piece, asking.asked.first_seed)
+    needed = with_sources(study, [study.by_name[full] for full in names])
     tasks = Tasks(study, question.data)
     refuse_mismatches(study, folder, needed, tasks)
     room(study, folder, needed, tasks)

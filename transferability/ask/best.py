@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from transferability.ask.answer import Candidate, names_of
+from transferability.ask.answer import Candidate, name_of
 from transferability.data.tasks import Tasks
 from transferability.files import Refused, write_atomically
 from transferability.networks.chain import Chain
@@ -28,7 +28,6 @@ from transferability.training.classifiers import Shared, folds_of, scores_of
 from transferability.training.features import make_features, pooled
 from transferability.training.vectors import transformed
 
-SEED = 0  # whose network is handed over: its weights are kept
 CPU = torch.device("cpu")
 
 SNIPPET = {
@@ -102,7 +101,7 @@ def hand_over(
 ) -> tuple[Path, Predictor]:
     """Writes <runs>/<study>/best.safetensors, with onnx also best.onnx, and best.py, which loads it."""
     file = folder.root / "best.safetensors"
-    network = study.by_name[names_of(candidate, SEED)]
+    network = study.by_name[name_of(candidate)]
     if candidate.rule == "linear":
         predictor = _write_readout(study, network, folder, data, file, onnx)
     else:
@@ -216,8 +215,8 @@ class Confusion(NamedTuple):
 def confusions(
     study: Study, data: Path, candidate: Candidate, predictor: Predictor
 ) -> tuple[list[Confusion], np.ndarray]:
-    """The pairs of classes that are taken for each other most, of the pictures that judge seed 0; and the images."""
-    network = study.by_name[names_of(candidate, SEED)]
+    """The pairs of classes that are taken for each other most, of the pictures that judge it; and the images."""
+    network = study.by_name[name_of(candidate)]
     chosen = Tasks(study, data).target(network).validation_images()
     predicted: list[int] = []
     for first in range(0, len(chosen.rows), 64):

@@ -27,21 +27,22 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
     costs = [_cost(rule.candidate, studies, classes, times) for rule in answer.rules]
     best = answer.best.candidate
     study, folder = studies[best.study], question.folder_of(best.study)
-    file, predictor = hand_over(study, folder, question.data, best, onnx)
-    more = []
+    more, shown = [], None
+    try:
+        file, predictor = hand_over(study, folder, question.data, best, onnx)
+        more.append(f"written: {file}, and best.py beside it; try `transferability predict {file} PICTURE`")
+        shown = confusions(study, question.data, best, predictor)
+    except Refused as error:  # the answer is worth more than its file
+        more.append(f"not handed over: {error}")
     if asking.left_out:
-        more.append(f"left out for lack of time: {'; '.join(asking.left_out)}")
-    more += [
-        f"written: {file}, and best.py beside it; try `transferability predict {file} PICTURE`",
-        f"experiment: {question.file}",
-    ]
-    shown = confusions(study, question.data, best, predictor)
+        more.insert(0, f"left out for lack of time: {'; '.join(asking.left_out)}")
+    more.append(f"experiment: {question.file}")
     per_seed = _seconds_per_seed(answer, costs)
     for name, each in studies.items():
         write_answer(question.folder_of(name).answer, answer, costs, shown, per_seed, more)
         page = write_page(gather(each, question.folder_of(name)))
         more.append(f"page: {page}")
-    if shown[0]:
+    if shown and shown[0]:
         first = shown[0][0]
         more.append(f"most confused: {len(first.rows)} of {first.is_class} are taken for {first.taken_for}")
     return text(answer, costs, more, per_seed)

@@ -122,6 +122,6 @@ class Speed:
             self.readout = took / pictures
 
 
-def full_names(piece: Piece) -> list[str]:
-    """Of the networks of a piece that are trained."""
-    return [f"{SPLIT}/{name}/seed-{seed}" for name, seeds in piece.trained.items() for seed in range(seeds)]
+def full_names(names: Mapping[str, int], first_seed: int) -> list[str]:
+    """names: name → seeds."""
+    return [f"{SPLIT}/{name}/seed-{first_seed + seed}" for name, seeds in names.items() for seed in range(seeds)]

@@ -113,6 +113,16 @@ class FromPixels(nn.Module):
         return scores
 
 
+def refuse_without_onnx() -> None:
+    """Refuses to write ONNX where its packages are not installed."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise _not_installed("the export to ONNX", error) from None
+
+
 def onnx_file(
     name: str,
     network: nn.Module,
@@ -126,12 +136,9 @@ def onnx_file(
     network: from prepared images to scores. pixels: (b, 3, crop, crop) uint8, of which the runtime has to say what is
     expected: (b, classes).
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise _not_installed("the export to ONNX", error) from None
+    refuse_without_onnx()
+    import onnxruntime
+
     crop = preprocessing.crop
     whole = FromPixels(network.to(memory_format=torch.contiguous_format), preprocessing)  # type: ignore[call-overload]
     try:
