@@ -146,10 +146,12 @@ def test_killed_it_goes_on_and_tells_the_demos_classes_apart(
 def test_with_random_labels_it_reports_chance(here: Path, weights: Path, command: Command) -> None:
     """The same pictures; readouts alone, which come whatever the time."""
     labels = np.random.default_rng(0).permutation(LABELS)
-    code, out, _ = command(*arguments(pictures(here / "random", labels), weights, 0.1))
+    code, out, _ = command(*arguments(pictures(here / "random", labels), weights, 0.1, "--first-seed", 7))
     text = " ".join(out.split())
     assert code == 0 and text.startswith("Cannot tell") and "cannot be told from chance (25.0 %" in text
     assert "left out for lack of time" in text
+    seeds = {file.name for file in written(here, "random").glob("*/*@linear/seed-*")}
+    assert seeds == {"seed-7", "seed-8", "seed-9"}
 
 
 def test_what_it_wrote_is_a_study_a_page_and_a_network(
@@ -220,7 +222,7 @@ def test_of_two_networks_and_pictures_that_judge_it_says_which_network(
 def test_it_does_not_go_on_with_other_pictures(here: Path, weights: Path, command: Command) -> None:
     """After the test of random labels."""
     Image.new("RGB", (40, 40)).save(here / "random" / "class-0" / "more.png")
-    code, _, err = command(*arguments(here / "random", weights, 0.1))
+    code, _, err = command(*arguments(here / "random", weights, 0.1, "--first-seed", 7))
     assert code == 2 and "has 65 now" in err and "give --name" in err
     code, _, err = command(*arguments(here / "demo", weights, 0.1, "--name", "random"))
     assert code == 2 and "asks about" in err

@@ -67,7 +67,8 @@ def _confusions(found: Sequence[Confusion], images: np.ndarray) -> str:
         for each in found[:MOST_CONFUSIONS]
     ]
     heads = ["is", "taken for", "pictures", ""]
-    return f"<h3>Confusions <small>pictures that judge the first seed</small></h3>{table(heads, rows, left=(0, 1, 3), raw=True)}"
+    title = "<h3>Confusions <small>pictures that judge the first seed</small></h3>"
+    return title + table(heads, rows, left=(0, 1, 3), raw=True)
 
 
 def _picture(pixels: np.ndarray) -> str:
