@@ -154,6 +154,11 @@ def test_with_random_labels_it_reports_chance(here: Path, weights: Path, command
     assert seeds == {"seed-7", "seed-8", "seed-9"}
 
 
+def test_of_twelve_pictures_it_cannot_tell(here: Path, weights: Path, command: Command) -> None:
+    code, out, err = command(*arguments(pictures(here / "twelve", LABELS[:12] % 2), weights, 0.1))
+    assert code == 0 and out.startswith("Cannot tell") and "12 pictures in 2 classes, 6 each" in err
+
+
 def test_what_it_wrote_is_a_study_a_page_and_a_network(
     here: Path, weights: Path, killed: dict[Path, int], command: Command
 ) -> None:

@@ -205,7 +205,9 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     steps, batch = plan.steps_for(sum(trained)), plan.batch_for(trained)
     crops = [question.crop] if question.crop else [c for c in plan.CROPS if c * 8 / 7 <= pictures.side]
     crops = crops or [plan.CROPS[-1]]
-    usable = [crop for crop in crops if crop >= 64] or crops[:1]
+    usable = [crop for crop in crops if crop >= plan.SMALLEST] or crops[:1]
+    if not question.crop and not all(_fits_any_size(network) for network, _ in question.networks):
+        usable = [plan.CROPS[0]]
     choices = [(crop, steps) for crop in usable] + [(usable[-1], max(plan.FEWEST_STEPS, steps // 2))]
     choices.append((usable[-1], plan.FEWEST_STEPS))
     side = usable[0]
@@ -220,6 +222,12 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     return Asked(
         question.pictures, data, crop, steps, batch, folds, validation, _sources(question), question.first_seed
     )
+
+
+def _fits_any_size(network: str) -> bool:
+    """Whether its weights do not depend on the side of the pictures, as those of a ViT do: one for each place."""
+    facts = [layer_facts(chain(network, crop), 10) for crop in (plan.CROPS[0], plan.SMALLEST)]
+    return len({sum(fact.parameters for fact in each) for each in facts}) == 1
 
 
 def _training(pictures: Pictures) -> list[int]:

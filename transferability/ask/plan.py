@@ -10,6 +10,7 @@ from transferability.training.cost import fleet_operations
 SEEDS = 3  # that give an interval
 MOST_SEEDS = 10
 CROPS = (224, 160, 128, 96, 64, 48, 32)
+SMALLEST = 64  # of them, unless the pictures are smaller
 STEPS, FEWEST_STEPS = 400, 60
 PASSES = 30  # over the training pictures
 BATCH = 32
