@@ -2,11 +2,11 @@
 
 import torch
 
-from transferability.ask.answer import Answer, Candidate
+from transferability.ask.answer import Candidate
 from transferability.ask.asking import Asking
 from transferability.ask.best import confusions, hand_over
 from transferability.ask.page import write_answer
-from transferability.ask.words import Cost, cost_of, text
+from transferability.ask.words import Cost, cost_of, seconds_of, text
 from transferability.files import Refused
 from transferability.launch.layers import timed_layers
 from transferability.report.gather import gather
@@ -37,7 +37,7 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
     if asking.left_out:
         more.insert(0, f"left out for lack of time: {'; '.join(asking.left_out)}")
     more.append(f"experiment: {question.file}")
-    per_seed = _seconds_per_seed(answer, costs)
+    per_seed = sum(seconds_of(one) for one, _ in answer.over_n) / question.workers
     for name, each in studies.items():
         write_answer(question.folder_of(name).answer, answer, costs, shown, per_seed, more)
         page = write_page(gather(each, question.folder_of(name)))
@@ -56,8 +56,3 @@ def _times(study: Study, classes: int) -> list[float]:
 
 def _cost(candidate: Candidate, studies: dict[str, Study], classes: int, times: dict[str, list[float]]) -> Cost:
     return cost_of(candidate, studies[candidate.study].architecture, classes, times[candidate.study])
-
-
-def _seconds_per_seed(answer: Answer, costs: list[Cost]) -> float:
-    """Of everything that is compared, one more seed of each rule."""
-    return sum(cost.seconds for cost in costs) * max(1.0, len(answer.over_n) / max(1, len(answer.rules)) / 4)

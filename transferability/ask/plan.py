@@ -18,7 +18,7 @@ BATCH = 32
 SHARE = 0.6
 START = 8.0  # seconds until workers can train
 FOLDS = 5
-READING = 0.3  # of the seconds left: what more seeds of the classifiers on all layers may take
+READING = 1 / 3  # of the seconds left: what more seeds of the classifiers on all layers may take
 LIKELIEST = 4  # layers: those with the best classifiers, which get more seeds in any case
 LEARNING = (2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # pictures per class, of the learning curve
 

@@ -33,8 +33,13 @@ def cost_of(candidate: Candidate, architecture: Architecture | Chain, classes: i
     if candidate.rule == "linear":
         result = next(iter(candidate.results.values()))
         numbers += ((result.numbers or 0) + 1) * classes
+    return Cost(seconds_of(candidate), 4 * numbers / 1e6, sum(times[:depth]))
+
+
+def seconds_of(candidate: Candidate) -> float:
+    """Of training, in its fleet's share, mean over seeds."""
     seconds = [r.seconds / max(1, len(r.provenance.get("fleet", ()))) for r in candidate.results.values()]
-    return Cost(sum(seconds) / len(seconds), 4 * numbers / 1e6, sum(times[:depth]))
+    return sum(seconds) / len(seconds)
 
 
 # ------------------------------------------------------------------------------------------ sentences
