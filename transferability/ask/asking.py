@@ -37,7 +37,7 @@ from transferability.trained.published import images_for
 from transferability.training.cost import fleet_operations
 from transferability.training.forms import FleetKind, Probe, measure, task_sample
 
-RESERVE = 15.0  # seconds for judging and writing
+RESERVE = 30.0  # seconds for judging and writing
 UNSCALED = 64.0  # what activations are divided by where pixels are not
 MEASURED_CROP, MEASURED_BATCH = 96, 8
 
@@ -92,13 +92,17 @@ class Asking:
     @property
     def left(self) -> float:
         """Seconds."""
-        return 60 * self.question.minutes - self.spent - (time.monotonic() - self.begun) - RESERVE
+        return 60 * self.question.minutes - self.used - RESERVE
+
+    @property
+    def used(self) -> float:
+        """Seconds, by all calls."""
+        return self.spent + time.monotonic() - self.begun
 
     def save(self) -> None:
         """What the next call goes on from, beside the files of the study."""
-        spent = self.spent + time.monotonic() - self.begun
         speed = {"operations": self.speed.operations, "readout": self.speed.readout}
-        write_json(_notes(self.question), {"seconds": spent, **speed})
+        write_json(_notes(self.question), {"seconds": self.used, **speed})
 
     def study(self, source: Source) -> Study:
         return next(study for study in self.studies if study.name == source.study)

@@ -36,7 +36,7 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
         more.append(f"not handed over: {error}")
     if asking.left_out:
         more.insert(0, f"left out for lack of time: {'; '.join(asking.left_out)}")
-    more.append(f"experiment: {question.file}")
+    more.append(f"experiment: {question.file}; {asking.used / 60:.1f} of {question.minutes:g} minutes were used")
     per_seed = sum(seconds_of(one) for one, _ in answer.over_n) / question.workers
     for name, each in studies.items():
         write_answer(question.folder_of(name).answer, answer, costs, shown, per_seed, more)

@@ -185,4 +185,12 @@ def about(answer: Answer) -> str:
 
 
 def wrapped(line: str, indent: str = "") -> str:
-    return textwrap.fill(line, WIDTH - 1, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent))
+    """Lines of WIDTH; paths are not divided."""
+    return textwrap.fill(
+        line,
+        WIDTH - 1,
+        initial_indent=indent,
+        subsequent_indent=indent + "  " * bool(indent),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
