@@ -31,12 +31,12 @@ from transferability.zero_shot import ZeroShot
 
 SPLITS = ("random-0", "random-1", "random-2")
 architecture = small_caffenet(crop=28, width=0.25, dropout=0.1)
-recipe = Recipe("zero-shot", steps=2400, batch=64, rate=0.03, warmup=200, crop=28, shrink=2, validate_every=1200)
+recipe = Recipe("zero-shot", steps=1500, batch=64, rate=0.03, warmup=100, crop=28, shrink=2, validate_every=750)
 # Adam: of layers of very different sizes a rate that serves all is easier found.
-course = {**vars(recipe), "steps": 800, "validate_every": 400, "warmup": 0}
+course = {**vars(recipe), "steps": 500, "validate_every": 250, "warmup": 0}
 course |= {"optimiser": "adamw", "rate": 1e-3, "decay": 0.0, "bias_rate": 1.0}
 hypernyms = {**course, "table": "tiny-imagenet-hypernyms"}
-awa2 = {**course, "table": "awa2-attributes.csv", "undescribed": "left out", "steps": 400}
+awa2 = {**course, "table": "awa2-attributes.csv", "undescribed": "left out", "steps": 300, "validate_every": 300}
 
 
 def study(name: str, fields: dict[str, object], cuts: tuple[int, ...]) -> Study:
@@ -52,4 +52,4 @@ def study(name: str, fields: dict[str, object], cuts: tuple[int, ...]) -> Study:
     return Study(name, "tiny-imagenet", architecture, (*bases, *maps))
 
 
-studies = [study("zero_shot", hypernyms, (0, 1, 2, 3, 5, 6, 7, 8)), study("zero_shot_awa2", awa2, (1, 3, 5, 7))]
+studies = [study("zero_shot", hypernyms, (0, 1, 3, 5, 7, 8)), study("zero_shot_awa2", awa2, (1, 3, 5, 7))]

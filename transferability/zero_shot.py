@@ -19,8 +19,8 @@ UNDESCRIBED = ("refused", "left out")
 class ZeroShot(Recipe):
     """Trained on A's images and labels, judged on B's validation images, whose classes have no training image.
 
-    Direct attribute prediction (Lampert et al. 2009, section 2.1, equation 4): a logistic unit for each attribute on the
-    features of layer n; the scores are the log posteriors of the classes.
+    Direct attribute prediction (Lampert et al. 2009, section 2.1, equation 4): a logistic unit for each attribute on
+    the features of layer n; the scores are the log posteriors of the classes.
     # Paper: support vector machines with calibrated outputs, on several features. Here logistic regression in steps of
     gradient descent on one layer; attributes that all seen classes have, or none, are left out.
 
