@@ -15,6 +15,7 @@ from transferability.plots import (
     figure1,
     figure2,
     figure3,
+    multitask,
     paired,
     preserved,
     readout_against_retraining,
@@ -24,13 +25,14 @@ from transferability.plots import (
     rules,
     table1,
     trained_twice,
+    zero_shot,
 )
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
 OF_A_TABLE = (
     *(figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice),
-    *(readout_by_layer, readout_against_retraining, few_pictures, augmentation, domains),
+    *(readout_by_layer, readout_against_retraining, few_pictures, augmentation, domains, multitask, zero_shot),
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",

@@ -123,6 +123,7 @@ def _row(result: Result) -> tuple[object, ...]:
         "recipe": result.recipe["name"],
         "validations": sum(step > 0 for step in result.series["step"]),
         "git_commit": result.provenance["git_commit"],
+        "by_class": " ".join(f"{name}={share:.4g}" for name, share in (result.by_class or {}).items()),
     }
     return CELLS({**vars(result), **derived})
 

@@ -51,6 +51,10 @@ COLUMNS: dict[str, type] = {
     "val_map": float,  # final mean average precision, where images have several labels; else empty
     "val_map_eleven": float,  # the same, as PASCAL VOC 2007 counts it
     "val_precision_ten": float,  # of the ten nearest training images, of a retrieval
+    "val_seen": float,  # of classes never seen, when an image may be of any class: the source's classes
+    "val_unseen": float,  # the target's
+    "val_harmonic": float,  # their harmonic mean
+    "by_class": str,  # among the target's classes alone: n01443537=0.12 n01629819=0.3; "" of other networks
     "val_auc": float,  # final mean area under the ROC curves, where the recipe asks for it; else empty
     "val_loss": float,
     "train_loss": float,
@@ -72,13 +76,13 @@ COLUMNS: dict[str, type] = {
 LATER = (
     *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
     *("val_map_eleven", "val_precision_ten", "classes", "chance", "numbers", "penalty"),
-    *("domain_loss", "domain_top1"),
+    *("domain_loss", "domain_top1", "val_seen", "val_unseen", "val_harmonic", "by_class"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
 ACCURACIES = (
     *("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "val_auc", "train_top1"),
-    *("val_map_eleven", "val_precision_ten", "chance"),
+    *("val_map_eleven", "val_precision_ten", "chance", "val_seen", "val_unseen", "val_harmonic"),
 )
 
 # The columns of curves.csv: one row per validation.

@@ -19,6 +19,7 @@ from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
 from transferability.splits import have_same_classes, split_tasks
 from transferability.study import Network, Study, record
+from transferability.zero_shot import ZeroShot
 
 
 def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Network], tasks: Tasks) -> None:
@@ -54,15 +55,16 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
                 sizes[split, letter] = _outputs(study, split, letter, tasks)
         same_classes = have_same_classes(split, study.splits)
         counts = {letter: sizes[split, letter] for letter in letters}
-        trains = not isinstance(recipe, Readout)
-        network.treatment.check(study.architecture.depth, counts, trains, same_classes)
-        if isinstance(recipe, Recipe) and same_classes:
+        network.check(study.architecture.depth, counts, same_classes)
+        if isinstance(recipe, Recipe) and same_classes and not network.is_zero_shot:
             _refuse_other_classes(network, study.architecture.depth, counts, tasks)
-        task = _trained_on(network, tasks)
-        key = (task.name, network.images_per_class, recipe)
-        if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
-            checked.add(key)
-            _refuse_images(network, task)
+        if isinstance(recipe, ZeroShot):
+            _refuse_seen(network, recipe, tasks)
+        for task in tasks.all_of(network) if network.shares_layers else (_trained_on(network, tasks),):
+            key = (task.name, network.images_per_class, recipe)
+            if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
+                checked.add(key)
+                _refuse_images(network, task)
 
 
 def _trained_on(network: Network, tasks: Tasks) -> Task:
@@ -90,6 +92,24 @@ def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, in
             f"{network.name}: class {odd[0]!r} is in one of {both['A'].packed.folder} and {both['B'].packed.folder} "
             "alone; it is a network for A and B of the same classes"
         )
+
+
+def _refuse_seen(network: Network, recipe: ZeroShot, tasks: Tasks) -> None:
+    """Refuses a network whose target has classes that its source has seen, and a table that does not go with it."""
+    seen, unseen = tasks.labelled(network), tasks.target(network)
+    if both := [name for name in unseen.class_ids if name in seen.class_ids]:
+        raise Refused(f"{network.name}: class {both[0]!r} is in both tasks, so it is no class that was never seen")
+    if seen.has_several_labels or unseen.has_several_labels:
+        raise Refused(f"{network.name}: images of several classes; classes never seen are told by one label per image")
+    table = tasks.descriptions(recipe.table)
+    values = table.of((*seen.class_ids, *unseen.class_ids))
+    if recipe.by == "attributes" and not np.isin(values, (0, 1)).all():
+        raise Refused(
+            f"{network.name}: {table.place} has numbers other than 0 and 1; attributes are present or absent: round "
+            "them, or write by='embedding'"
+        )
+    if recipe.by == "attributes" and (values[: len(seen.classes)] == values[0]).all():
+        raise Refused(f"{network.name}: by {table.place} the seen classes are all alike; no attribute can be learned")
 
 
 def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transferability.aligned import Aligned
 from transferability.classes import ilsvrc_classes
 from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
@@ -140,7 +139,7 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
     that was trained as something else than the study says now.
     """
     network = find_network(study, name)
-    if isinstance(network.recipe, Aligned):
+    if network.is_classifier:
         raise Refused(f"{network.name} is a classifier on the features of layer {network.treatment.n}, and no network")
     file = folder.result(network.name)
     try:

@@ -25,7 +25,11 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     and in frozen layers above trained ones, whose weights need none: they are counted among the trained.
     """
     plans = network.layers(study.architecture.depth)
-    costs = [layer.operations for layer in layer_facts(study.architecture, classes)]
+    layers, n = layer_facts(study.architecture, classes), network.treatment.n
+    costs = [layer.operations for layer in layers]
+    if network.is_zero_shot:  # no layers above n, but a map to as many numbers as there are classes, more or less
+        features = prod(layers[n - 1].shape) if n else 3 * study.architecture.crop**2
+        return float(sum(costs[:n])), 4.0 * features * classes
     trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
     frozen, first = sum(costs) - sum(trained), trained[0] if trained else 0
     if network.treatment.top:
@@ -79,12 +83,14 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     """
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
-    images = recipe.batch / devices * (1 + fleet.aligns_domains)
+    images = recipe.batch / devices * (1 + (fleet.aligns_domains or fleet.shares_layers))
     layers = layer_facts(architecture, CLASSES)
     weights = activations = 0.0
     for network in fleet.networks:
         plans = network.layers(architecture.depth)
         for layer, plan in list(zip(layers, plans, strict=True))[network.treatment.frozen :]:
+            if plan.origin == "absent":
+                continue
             weights += 4 * (TRAINED_COPIES[recipe.optimiser] if plan.rate else 1) * layer.parameters
             activations += images * (width * layer.kept + layer.kept_bytes)
     for n in fleet.prefixes.values():

@@ -12,7 +12,6 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from transferability.aligned import Aligned
 from transferability.data.loader import ImagesModule
 from transferability.data.packed import verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, task_images, task_sets
@@ -31,7 +30,7 @@ from transferability.runs.locks import Grip, Lost, hold
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, write_result
-from transferability.study import Fleet, Study, record
+from transferability.study import Fleet, Network, Study, record
 from transferability.trained.normalisation import normalisation
 from transferability.trained.weights import base_weights
 from transferability.training.checkpoint import CheckpointCallback, Listeners, Preempted, meet, read_checkpoint
@@ -137,9 +136,8 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
 
     # ---------------------------------------------------------------- what the results will depend on
     tasks = Tasks(training.study, training.data)
-    task = tasks.target(fleet)
-    for packed in (task.packed, tasks.labelled(fleet).packed):
-        verify_at_first_use(packed)
+    for task in tasks.all_of(fleet):
+        verify_at_first_use(task.packed)
     refuse_unfit(training.study, fleet.networks, tasks)
     records = {network.name: record(training.study, network, tasks.checksums) for network in fleet.networks}
     start = _matching_start(training, records)
@@ -200,24 +198,33 @@ def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple
     classes = len(tasks.target(fleet).classes)
     copying = {network.treatment.source: network for network in fleet.networks if network.source_name is not None}
     sources = {source: base_weights(study, network, folder, tasks) for source, network in copying.items()}
-    splits = dict.fromkeys((fleet.target, fleet.labelled), fleet.split)
+    # Of classes never seen there are no training images, whose mean could be subtracted.
+    splits = dict.fromkeys((fleet.labelled,) if fleet.is_zero_shot else fleet.tasks, fleet.split)
     splits |= {source: network.source_split for source, network in copying.items()}
     inputs = {letter: normalisation(fleet, split, letter, folder, tasks) for letter, split in splits.items()}
     release_memory()  # of the fleet before
     saved = None if start is None else saved_choice(start.form)
     choice = choose_form(study, fleet, classes, training.data, training.machine, saved)
     several = tasks.target(fleet).has_several_labels
-    return fleet_module(study, fleet, classes, sources, inputs, choice.form, several), choice
+    return fleet_module(study, fleet, tasks, classes, sources, inputs, choice.form, several), choice
 
 
 def _images(training: FleetTraining, tasks: Tasks) -> FleetImages:
-    """What a fleet sees: of its target, where it makes domains alike, no labels of training images."""
+    """What a fleet sees: of its target, where it makes domains alike, no labels of training images, and where its
+    classes are never seen, no training images."""
     fleet = training.fleet
     recipe, task = fleet.recipe, tasks.target(fleet)
+    if fleet.shares_layers:
+        (first, judged), (second, other) = (task_sets(task, fleet) for task in tasks.all_of(fleet))
+        return FleetImages(first, judged, beside=second, beside_validation=other)
     if fleet.aligns_domains:
         sets = tasks.labelled(fleet).training(), task.validation_images(), task.unlabelled()
         labelled, validation, unlabelled = (task_images(chosen, recipe.shrink) for chosen in sets)
-        return FleetImages(labelled, validation, unlabelled=unlabelled)
+        return FleetImages(labelled, validation, beside=unlabelled)
+    if fleet.is_zero_shot:
+        images, seen = task_sets(tasks.labelled(fleet), fleet)
+        validation = task_images(task.validation_images(), recipe.shrink)
+        return FleetImages(images, validation, beside_validation=seen)
     images, validation = task_sets(task, fleet)
     if not recipe.stop:
         return FleetImages(images, validation)
@@ -249,7 +256,7 @@ def _fit(
     fed = ImagesModule(
         images._replace(validation=images.validation.first(machine.most_validated)),
         recipe,
-        fleet.stream,
+        fleet.streams,
         module.stretch,
         machine.resident,
         needed,
@@ -283,6 +290,19 @@ def _fit(
             trainer.validate(module, fed, verbose=False)
 
 
+def _of_task(network: Network, tasks: Tasks, module: FleetModule) -> dict[str, Any]:
+    """The fields of a result that the network's task tells."""
+    task = tasks.target(network)
+    images = tasks.labelled(network).training(network.images_per_class, network.drawn)
+    by_class: Any = module.series[network.name][-1].get("val_by_class")
+    return {
+        "chance": majority_class_accuracy(task),
+        "classes": len(task.classes),
+        "training_images": len(images.rows) if network.training_recipe.steps else 0,
+        "by_class": None if by_class is None else dict(zip(task.class_ids, by_class, strict=True)),
+    }
+
+
 def _write_results(
     training: FleetTraining,
     tasks: Tasks,
@@ -295,23 +315,20 @@ def _write_results(
     study, fleet, folder, machine = training.study, training.fleet, training.folder, training.machine
     if grip is not None:
         grip.check()
-    chance = majority_class_accuracy(tasks.target(fleet))
-    images = tasks.labelled(fleet).training(fleet.images_per_class, fleet.drawn)
-    count = len(images.rows) if fleet.recipe.steps else 0
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
         is_kept = is_base or network.name in study.sources or machine.keep_weights
         is_kept = is_kept or any(network.is_like(pattern) for pattern in machine.keep)
-        if is_kept and not isinstance(network.recipe, Aligned):  # which has no layers above its last
+        if is_kept and not network.is_classifier:
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
                 handle.write(weights)
         now = record(study, network, tasks.checksums)
         result = network_result(study.name, module, index, now, machine, choice)
-        results.append(replace(result, chance=chance, training_images=count, weights_sha256=digest))
+        results.append(replace(result, **_of_task(network, tasks, module), weights_sha256=digest))
         artifacts.append(folder.weights(network.name) if machine.wandb_artifacts and is_base else None)
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
