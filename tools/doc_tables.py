@@ -26,8 +26,9 @@ from transferability.cli import app
 from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import backbones, multitask, regimes
+from transferability.plots import backbones, domains, multitask, regimes
 from transferability.plots.rules import FULL, beside_full
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
@@ -52,6 +53,7 @@ from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
 from transferability.splits import group_title, sorted_groups
 from transferability.study import Network, Study
+from transferability.translated import Translated
 from transferability.zero_shot import ZeroShot
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -404,7 +406,7 @@ def backbones_table(study: str) -> list[str]:
 
 
 def treatments_table(study: str, experiment: str) -> list[str]:
-    """Accuracy and the difference to scratch of each treatment of a study on Flowers-17, by n."""
+    """Accuracy and the difference to scratch of each treatment of a study, by n."""
     if not tables_of(study):
         return not_yet(experiment)
     rows = several(study)
@@ -440,6 +442,14 @@ def unseen_classes(name: str) -> list[str]:
         lines.append([str(method), str(n), *(cell(mean, False).lstrip("+") for mean in means), str(means[0].units)])
     heads = ["method", "n", "unseen classes alone", "seen, among all", "unseen, among all", "harmonic mean", "units"]
     return markdown(heads, lines, left=2)
+
+
+def gaps_table(study: str) -> list[str]:
+    """Accuracy of each method across domains, and the share of the gap between the bounds that it covers."""
+    if not tables_of(study):
+        return not_yet(study)
+    head, *rows = domains.cells_of(domains.pairs_of(several(study)))
+    return markdown(head, rows, left=2)
 
 
 # ------------------------------------------------------------------------------------------ the published networks
@@ -660,6 +670,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "pretext-fields": lambda: field_table(Pretext),
+    "pretext": lambda: treatments_table("pretext", "pretext"),
+    "translated-fields": lambda: field_table(Translated),
+    "translated": lambda: gaps_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,

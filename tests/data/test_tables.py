@@ -230,4 +230,6 @@ def test_what_is_wrong_in_a_table_is_one_line(tmp_path: Path, table: str | bytes
 
 def test_a_spreadsheet_is_refused(tmp_path: Path) -> None:
     handle = io.BytesIO(b"PK\x03\x04 of Excel")
-    assert "is a spreadsheet or an archive, not a CSV file: save it as CSV" in refusal(tmp_path, handle.getvalue(), "table.xlsx")
+    assert "is a spreadsheet or an archive, not a CSV file: save it as CSV" in refusal(
+        tmp_path, handle.getvalue(), "table.xlsx"
+    )

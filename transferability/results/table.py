@@ -43,6 +43,7 @@ COLUMNS: dict[str, type] = {
     "images_per_class": str,  # "" all
     "variant": str,  # "" or a word, e.g. "long"
     "recipe": str,
+    "surrogate": str,  # objective of a base that was trained without labels: rotation, exemplar; else ""
     "seed": int,
     "val_top1": float,  # final
     "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
@@ -76,7 +77,7 @@ COLUMNS: dict[str, type] = {
 LATER = (
     *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
     *("val_map_eleven", "val_precision_ten", "classes", "chance", "numbers", "penalty"),
-    *("domain_loss", "domain_top1", "val_seen", "val_unseen", "val_harmonic", "by_class"),
+    *("domain_loss", "domain_top1", "surrogate", "val_seen", "val_unseen", "val_harmonic", "by_class"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")

@@ -11,6 +11,7 @@ from transferability.adversarial import Adversarial
 from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
@@ -127,10 +128,15 @@ def _refuse_images(network: Network, task: Task) -> None:
         _refuse_readout(network, recipe, task, counts if most is None else np.minimum(counts, most))
         return
     assert isinstance(recipe, Recipe)
-    if task.has_several_labels and recipe.loss == "softmax":
+    if task.has_several_labels and recipe.loss == "softmax" and not isinstance(recipe, Pretext):
         raise Refused(
             f"{network.name}: {task.packed.folder} has images of several classes, and recipe {recipe.name!r} the loss "
             "'softmax', which takes one; write loss='sigmoid', 'hinge' or 'ranking'"
+        )
+    if isinstance(recipe, Pretext) and not recipe.turns and recipe.exemplars > counts.sum():
+        raise Refused(
+            f"{network.name}: recipe {recipe.name!r} makes {recipe.exemplars} exemplars, and there are only "
+            f"{counts.sum()} training images; make fewer"
         )
     _refuse_few(network, recipe, counts)
     single = np.flatnonzero(np.minimum(counts, counts if most is None else most) < 2)
