@@ -23,9 +23,10 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.cli import app
+from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import backbones, domains, regimes
+from transferability.plots import backbones, domains, multitask, regimes
 from transferability.plots.rules import FULL, beside_full
 from transferability.pretext import Pretext
 from transferability.published import Published
@@ -50,9 +51,10 @@ from transferability.results.statistics import (
 from transferability.results.strategies import WAYS, crossings
 from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
-from transferability.splits import sorted_groups
+from transferability.splits import group_title, sorted_groups
 from transferability.study import Network, Study
 from transferability.translated import Translated
+from transferability.zero_shot import ZeroShot
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -416,6 +418,32 @@ def treatments_table(study: str, experiment: str) -> list[str]:
     return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
 
 
+def shared_layers() -> list[str]:
+    """What sharing n layers is worth to each task."""
+    if not tables_of("multitask"):
+        return not_yet("multitask")
+    lines = []
+    rows = multitask.together(several("multitask"), "multitask")
+    for (group, task, n), members in rows.groupby(["group", "task", "n"]):
+        gain = mean_of(members)
+        accuracy = mean_of(members, "accuracy")
+        lines.append([group_title(str(group)), str(task), str(n), percent(accuracy), cell(gain), verdict(gain)])
+    return markdown(["halves", "task", "layers shared", "top-1 %", "minus the own base", ""], lines, left=3)
+
+
+def unseen_classes(name: str) -> list[str]:
+    """How well classes never seen are recognised from each layer."""
+    if not tables_of(name):
+        return not_yet("zero_shot")
+    lines = []
+    rows = several(name)
+    for (method, n), members in rows[rows["by_class"] != ""].groupby(["treatment", "n"]):
+        means = [mean_of(members, key) for key in ("val_class_top1", "val_seen", "val_unseen", "val_harmonic")]
+        lines.append([str(method), str(n), *(cell(mean, False).lstrip("+") for mean in means), str(means[0].units)])
+    heads = ["method", "n", "unseen classes alone", "seen, among all", "unseen, among all", "harmonic mean", "units"]
+    return markdown(heads, lines, left=2)
+
+
 def gaps_table(study: str) -> list[str]:
     """Accuracy of each method across domains, and the share of the gap between the bounds that it covers."""
     if not tables_of(study):
@@ -622,6 +650,11 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "four-models": lambda: treatments_table("four_models", "four_models"),
     "rules-flowers-few": lambda: treatments_table("rules_flowers17-5", "rules_flowers17"),
     "rules-flowers-many": lambda: treatments_table("rules_flowers17-40", "rules_flowers17"),
+    "multitask": shared_layers,
+    "multitask-fields": lambda: field_table(Multitask),
+    "zero-shot": lambda: unseen_classes("zero_shot"),
+    "zero-shot-awa2": lambda: unseen_classes("zero_shot_awa2"),
+    "zero-shot-fields": lambda: field_table(ZeroShot),
     "published-boosts": published_boosts,
     "published-bases": published_bases,
     "published-targets": published_targets,

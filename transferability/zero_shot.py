@@ -19,26 +19,28 @@ UNDESCRIBED = ("refused", "left out")
 class ZeroShot(Recipe):
     """Trained on A's images and labels, judged on B's validation images, whose classes have no training image.
 
-    by "attributes": direct attribute prediction (Lampert et al. 2009, section 2.1, equation 4). A logistic unit for
-        each attribute on the features of layer n; the scores are the log posteriors of the classes.
-        # Paper: support vector machines with calibrated outputs, and, to fit them, half of the seen classes. Here
-        logistic regression in steps of gradient descent; attributes that all seen classes share or lack are left out.
-    by "embedding": the score of a class is the product of its embedding, of length 1, and of what a map makes of the
-        features. Linear without hidden layers: the bilinear compatibility of ALE (Akata et al. 2013), DeViSE (Frome et
-        al. 2013) and ESZSL (Romera-Paredes and Torr 2015), which differ in the loss.
-        # Paper: `loss` says which; "softmax" over A's classes is none of theirs, "ranking" DeViSE's with all pairs
-        (equation 1, margin 1), and ESZSL's squares, with their closed form, are not built.
+    Direct attribute prediction (Lampert et al. 2009, section 2.1, equation 4): a logistic unit for each attribute on
+    the features of layer n; the scores are the log posteriors of the classes.
+    # Paper: support vector machines with calibrated outputs, on several features. Here logistic regression in steps of
+    gradient descent on one layer; attributes that all seen classes have, or none, are left out.
 
-    In the generalised setting (Chao et al. 2016; Xian et al. 2017) an image may be of any class, seen or not:
-    `val_seen` is the mean over A's classes of their accuracy on A's validation images, `val_unseen` that of B's
-    classes on B's, `val_harmonic` their harmonic mean. Nothing is done about scores that favour seen classes.
+    An embedding: the score of a class is the product of its embedding, of length 1, and of what a map makes of the
+    features. Without hidden layers that is the bilinear compatibility of ALE (Akata et al. 2013), DeViSE (Frome et al.
+    2013) and ESZSL (Romera-Paredes and Torr 2015), which differ in the loss.
+    # Paper: `loss` says which. "softmax" over A's classes is none of theirs; "ranking" is DeViSE's (equation 1) with
+    margin 1 and all wrong classes; ALE's weights by rank, and ESZSL's squares with their closed form, are not built.
 
-    table: what is said of classes: one of the package's tables by its name, such as "tiny-imagenet-hypernyms", or a CSV
-        file in the folder of data, such as "vectors.csv": a column `id` with the ids of classes, and a column for each
-        attribute (0 or 1) or each number of an embedding.
+    In the generalised setting (Chao et al. 2016; Xian et al. 2017) an image may be of any class, seen or not: val_seen
+    is the mean over A's classes of their accuracy on A's validation images, val_unseen that of B's classes on B's,
+    val_harmonic their harmonic mean. Nothing is done about scores that favour seen classes.
+
+    table: what is said of classes: one of the package's tables by its name, as "tiny-imagenet-hypernyms", or a CSV file
+        in the folder of data, as "vectors.csv": a column `id` with the ids of classes, and a column for each attribute
+        (0 or 1) or each number of an embedding.
+    by: "attributes" (direct attribute prediction) or "embedding".
     undescribed: what becomes of classes without a row: they are "refused", or "left out", in training and judging.
-    hidden: units of hidden layers between the features and the map, each with a ReLU, by "embedding".
-    class_hidden: units of layers between a class's embedding and its product, each but the last with a ReLU. (): none.
+    hidden: units of hidden layers between the features and the map, each with a ReLU; by "embedding".
+    class_hidden: units of layers between a class's embedding and the product, each but the last with a ReLU. (): none.
     """
 
     table: str

@@ -8,11 +8,14 @@ Without RESULTS.CSV the paper's networks are drawn, with it one's own, with both
 from collections.abc import Sequence
 
 from transferability.plots import (
+    augmentation,
     command,
     domains,
+    few_pictures,
     figure1,
     figure2,
     figure3,
+    multitask,
     paired,
     preserved,
     pretext,
@@ -23,13 +26,15 @@ from transferability.plots import (
     rules,
     table1,
     trained_twice,
+    zero_shot,
 )
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
 OF_A_TABLE = (
     *(figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice),
-    *(readout_by_layer, readout_against_retraining, domains, pretext),
+    *(readout_by_layer, readout_against_retraining, few_pictures, augmentation),
+    *(domains, multitask, zero_shot, pretext),
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",

@@ -149,7 +149,16 @@ def diverged(results: pd.DataFrame) -> list[str]:
 
 def unpaired(rows: pd.DataFrame) -> list[str]:
     """Full names of the networks (of `networks`) that have no base to be compared with."""
-    return full_names(rows[rows["difference"].isna() & ((rows["kind"] != "base") | (rows["variant"] != ""))])
+    alone = rows["difference"].isna() & ((rows["kind"] != "base") | (rows["variant"] != ""))
+    return full_names(rows[alone & ~is_apart(rows)])
+
+
+def is_apart(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether networks are readouts whose target has no base: a study of readouts alone trains none."""
+    bases = rows[rows["treatment"] == "base"]
+    has_base = {*zip(bases["split"], bases["target"], strict=True)}
+    without = [pair not in has_base for pair in zip(rows["split"], rows["target"], strict=True)]
+    return rows["numbers"].notna() & pd.Series(without, rows.index, dtype=bool)
 
 
 # --------------------------------------------------------------------------------------- means and intervals
