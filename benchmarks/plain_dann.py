@@ -118,6 +118,8 @@ def plain_dann(study: Study, split: str, n: int, recipe: Adversarial, seed: int)
         loss = loss + F.binary_cross_entropy_with_logits(scores, truth)
         optimiser.zero_grad()
         loss.backward()
+        if recipe.clip:
+            nn.utils.clip_grad_norm_([value for _, value in named], recipe.clip)
         optimiser.step()
     right = 0
     with torch.no_grad():
