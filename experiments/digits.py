@@ -43,8 +43,9 @@ architecture = Architecture(
 )
 SEEDS = (0, 1, 2)
 recipe = Recipe("digits", steps=400, batch=64, rate=0.01, schedule="inverse", crop=28, validate_every=100, mirror=False)
-# Paper: gradients are not clipped. Without that DANN stays at chance here at n = 3 and 4 (one seed, 600 steps).
-dann = Adversarial(**{**vars(recipe), "name": "dann", "clip": 1.0}, hidden=(100,), start="fresh")
+# Paper: gradients are not clipped. Without that DANN stays at chance here at n = 3 and 4; the norm was chosen by the
+# loss on the source's training images alone, of a seed that is not here.
+dann = Adversarial(**{**vars(recipe), "name": "dann", "clip": 3.0}, hidden=(100,), start="fresh")
 # Adam at a rate that stays, as Tzeng et al. have it.
 adam = {"optimiser": "adamw", "momentum": 0.5, "rate": 2e-4, "decay": 0.0, "schedule": "step", "drop_every": 400}
 adda = Adda(**{**vars(recipe), **adam, "name": "adda"})
