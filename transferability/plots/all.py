@@ -8,8 +8,10 @@ Without RESULTS.CSV the paper's networks are drawn, with it one's own, with both
 from collections.abc import Sequence
 
 from transferability.plots import (
+    augmentation,
     command,
     domains,
+    few_pictures,
     figure1,
     figure2,
     figure3,
@@ -28,7 +30,7 @@ from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
 OF_A_TABLE = (
     *(figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice),
-    *(readout_by_layer, readout_against_retraining, domains),
+    *(readout_by_layer, readout_against_retraining, few_pictures, augmentation, domains),
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",

@@ -58,11 +58,19 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
         network.treatment.check(study.architecture.depth, counts, trains, same_classes)
         if isinstance(recipe, Recipe) and same_classes:
             _refuse_other_classes(network, study.architecture.depth, counts, tasks)
-        task = tasks.labelled(network)
+        task = _trained_on(network, tasks)
         key = (task.name, network.images_per_class, recipe)
         if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
             checked.add(key)
             _refuse_images(network, task)
+
+
+def _trained_on(network: Network, tasks: Tasks) -> Task:
+    """The task whose images a network is trained on, or most of them (`Readout.trained_on`)."""
+    recipe = network.recipe
+    if isinstance(recipe, Readout) and recipe.trained_on != "target":
+        return tasks.task(network.split, network.treatment.source, network.seed)
+    return tasks.labelled(network)
 
 
 def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, int], tasks: Tasks) -> None:
@@ -123,7 +131,7 @@ def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.nd
         )
     refuse_few(network.images_per_class, int(task.training_counts().max()), network.name)
     least = recipe.folds if recipe.needs_folds else 1
-    if recipe.trained_on == "target" and counts.min() < least:
+    if recipe.trained_on != "both" and counts.min() < least:
         few = int(counts.argmin())
         fewer = (
             f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"
