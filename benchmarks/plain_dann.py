@@ -99,7 +99,7 @@ def plain_dann(study: Study, split: str, n: int, recipe: Adversarial, seed: int)
             yield from torch.from_numpy(rows)[torch.randperm(len(rows))].split(recipe.batch)
 
     first, second = endless(a_rows), endless(b_rows)
-    labels = torch.from_numpy(np.asarray(a.train.labels)).long()
+    labels = torch.from_numpy(np.array(a.train.labels)).long()
     truth = torch.cat([torch.ones(recipe.batch), torch.zeros(recipe.batch)])
     for step in range(recipe.steps):
         mine, other = next(first), next(second)
