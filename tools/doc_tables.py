@@ -432,7 +432,7 @@ def shared_layers() -> list[str]:
 def unseen_classes(name: str) -> list[str]:
     """How well classes never seen are recognised from each layer."""
     if not tables_of(name):
-        return not_yet("zero_shot")
+        return not_yet(name)
     lines = []
     rows = several(name)
     for (method, n), members in rows[rows["by_class"] != ""].groupby(["treatment", "n"]):
