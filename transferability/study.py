@@ -21,10 +21,12 @@ from transferability.files import Refused
 from transferability.multitask import Multitask
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
+from transferability.translated import Translated
 from transferability.treatment import LayerPlan, Treatment
 from transferability.zero_shot import ZeroShot
 
@@ -42,10 +44,11 @@ class Network:
     recipe: how it is trained; or, of a base, where it is published; or what is fitted to its frozen layers' features.
     seed: seed of all its random draws.
     images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
-    variant: a word for networks that differ only in their recipe, as in `baseB@long`.
+    variant: a word for networks that differ only in their recipe or their source, as in `baseB@long`.
     drawn: images per class are drawn by the seed, the fewer among the more, in place of the first ones. In a pool they
         always are.
     source_seed: seed of the base that it copies from; None: its own. A study sets it where the base is published.
+    source_variant: variant of the base that it copies from, such as one that was trained without labels.
     """
 
     split: str
@@ -56,6 +59,7 @@ class Network:
     variant: str = ""
     drawn: bool = False
     source_seed: int | None = None
+    source_variant: str = ""
 
     @property
     def short_name(self) -> str:
@@ -88,7 +92,7 @@ class Network:
     @property
     def aligns_domains(self) -> bool:
         """Whether it is trained on images of both tasks, and no labels of its target: another domain, same classes."""
-        return isinstance(self.recipe, (Adversarial, Adda, Aligned))
+        return isinstance(self.recipe, (Adversarial, Adda, Aligned, Translated))
 
     @property
     def shares_layers(self) -> bool:
@@ -128,13 +132,17 @@ class Network:
             return self.recipe.layers(self.treatment, depth)
         return self.treatment.layers(depth)
 
+    def outputs(self, classes: int) -> int:
+        """How many outputs it has. classes: of its target."""
+        return self.recipe.outputs if isinstance(self.recipe, Pretext) else classes
+
     def check(self, depth: int, outputs: Mapping[str, int], same_classes: bool) -> None:
         """Refuses what cannot be built. outputs: of each task's base. same_classes: A and B have the same."""
         if isinstance(self.recipe, Multitask):
             self.recipe.check(self.treatment, depth, outputs)
             return
-        trains = not isinstance(self.recipe, (Readout, ZeroShot))
-        self.treatment.check(depth, dict(outputs), trains, same_classes)
+        trains, copies = not isinstance(self.recipe, (Readout, ZeroShot)), not isinstance(self.recipe, Translated)
+        self.treatment.check(depth, dict(outputs), trains, same_classes, copies)
         if isinstance(self.recipe, ZeroShot):
             self.recipe.check(self.treatment)
 
@@ -161,7 +169,8 @@ class Network:
             return f"{self.split}/{self.recipe.of}/seed-{self.seed}"
         images = self.images_per_class if self.treatment.kind == "selffer" else None
         seed = self.seed if self.source_seed is None else self.source_seed
-        return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
+        base = _short_name(Treatment(self.treatment.source), images, self.source_variant)
+        return f"{self.source_split}/{base}/seed-{seed}"
 
     @property
     def source_split(self) -> str:
@@ -282,6 +291,7 @@ class Study:
         network.check(self.architecture.depth, dict.fromkeys(tasks, 0), same_classes)
         if network.aligns_domains:
             self._check_aligned(network, same_classes)
+        self._check_pretext(network)
         if isinstance(recipe, Recipe):
             self._check_steps(network, recipe)
 
@@ -294,14 +304,29 @@ class Study:
         if not is_whole and not recipe.steps:
             raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
 
+    def _check_pretext(self, network: Network) -> None:
+        """Refuses what a base without labels cannot be, and copying its last layer, which knows no class."""
+        if isinstance(network.recipe, Pretext) and network.treatment.kind != "base":
+            raise Refused(f"{network.name}: only a base is trained without labels; give it another recipe")
+        if isinstance(network.recipe, Pretext) and network.images_per_class is not None:
+            raise Refused(
+                f"{network.name}: images per class are told by labels, which recipe {network.recipe.name!r} does not "
+                "see; leave them out"
+            )
+        source = self.by_name.get(network.source_name or "")
+        is_last_copied = network.layers(self.architecture.depth)[-1].origin == "copied"
+        if is_last_copied and source is not None and isinstance(source.recipe, Pretext):
+            raise Refused(f"{network.name}: the last layer of {source.name} knows no classes; copy fewer layers")
+
     def _check_aligned(self, network: Network, same_classes: bool) -> None:
         """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
         treatment, plus = network.treatment, "" if isinstance(network.recipe, Aligned) else "+"
-        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0 if plus else 0.0)
+        n = 0 if isinstance(network.recipe, Translated) else max(1, treatment.n)
+        plain = Treatment(treatment.target, treatment.source, n, rate=1.0 if plus else 0.0)
         if treatment.kind != "transfer" or treatment.source == "W" or treatment != plain:
+            what = "the images of two domains alike, and copies nothing" if not n else "two domains alike at layer n"
             raise Refused(
-                f"{network.name}: recipe {network.recipe.name!r} makes two domains alike at layer n; write "
-                f"A{max(1, treatment.n)}B{plus} or B{max(1, treatment.n)}A{plus}"
+                f"{network.name}: recipe {network.recipe.name!r} makes {what}; write A{n}B{plus} or B{n}A{plus}"
             )
         if not same_classes:
             raise Refused(f"{network.name}: recipe {network.recipe.name!r} makes two domains alike; A and B are none")
@@ -539,7 +564,10 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
         # Readouts of one network share its features, whatever is fitted to them.
         how = (network.source_name, network.treatment.n > 0) if isinstance(network.recipe, Readout) else network.recipe
         stream = network.stream_of("") if network.shares_layers else network.stream  # both tasks are trained together
-        key = (network.stage, network.split, stream, isinstance(network.recipe, Readout), how)
+        key = (
+            *(network.stage, network.split, stream, network.source_variant),
+            *(isinstance(network.recipe, Readout), how),
+        )
         groups.setdefault(key, []).append(network)
     divided = []
     for group in groups.values():
@@ -726,7 +754,7 @@ def _allowed_fields(error: BaseException) -> str:
     classes = {
         kind.__name__: kind
         for kind in (
-            *(Recipe, Adversarial, Adda, Aligned, Multitask, ZeroShot, Published, Readout),
+            *(Recipe, Adversarial, Adda, Aligned, Multitask, Pretext, Translated, ZeroShot, Published, Readout),
             *(Study, Network, Architecture, Chain, Conv, Linear),
         )
     }

@@ -23,7 +23,7 @@ def write_answer(
     file: Path,
     answer: Answer,
     costs: Sequence[Cost],
-    confusions: tuple[Sequence[Confusion], np.ndarray],
+    confusions: tuple[Sequence[Confusion], np.ndarray] | None,
     seconds_per_seed: float,
     more: Sequence[str],
 ) -> None:
@@ -41,7 +41,8 @@ def write_answer(
     ):
         if lines:
             parts.append(f"<h3>{title}</h3>{items(lines)}")
-    parts.append(_confusions(*confusions))
+    if confusions:
+        parts.append(_confusions(*confusions))
     parts.append(f'<p class="small">{escape(about(answer))}</p>')
     with write_atomically(file, "w") as handle:
         handle.write("\n".join(parts))
@@ -66,9 +67,8 @@ def _confusions(found: Sequence[Confusion], images: np.ndarray) -> str:
         for each in found[:MOST_CONFUSIONS]
     ]
     heads = ["is", "taken for", "pictures", ""]
-    return (
-        f"<h3>Confusions <small>pictures that judge seed 0</small></h3>{table(heads, rows, left=(0, 1, 3), raw=True)}"
-    )
+    title = "<h3>Confusions <small>pictures that judge the first seed</small></h3>"
+    return title + table(heads, rows, left=(0, 1, 3), raw=True)
 
 
 def _picture(pixels: np.ndarray) -> str:

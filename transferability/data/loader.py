@@ -22,8 +22,12 @@ from transferability.data.stream import (
     ValidationBatches,
     to_device,
 )
+from transferability.data.turned import TurnedBatches
 from transferability.files import Refused
+from transferability.pretext import Pretext
 from transferability.recipe import Recipe
+
+AnyBatches = TrainingBatches | DomainBatches | ValidationBatches | TurnedBatches
 
 
 def resident(images: TaskImages, device: torch.device) -> ResidentImages:
@@ -42,7 +46,7 @@ class Prefetched:
     step's stream waits for its batch; the host never waits.
     """
 
-    batches: TrainingBatches | DomainBatches | ValidationBatches
+    batches: AnyBatches
     device: torch.device
     threads: int = 1
     ahead: int = 3
@@ -109,6 +113,7 @@ class ImagesModule(L.LightningDataModule):
         self.more_validation = images.inner or images.beside_validation
         self.beside: TaskImages | ResidentImages | None = images.beside
         self.recipe, self.owners, self.position, self.keep, self.needed = recipe, owners, position, keep, needed
+        self.turns = isinstance(recipe, Pretext) and recipe.turns
 
     def setup(self, stage: str) -> None:
         """Lightning calls this once the device is known: moves the images there, or pins the memory of crops."""
@@ -139,7 +144,7 @@ class ImagesModule(L.LightningDataModule):
         """Batches are made on the device: Lightning has nothing to move."""
         return batch
 
-    def _prefetched(self, batches: TrainingBatches | DomainBatches | ValidationBatches) -> Any:
+    def _prefetched(self, batches: AnyBatches) -> Any:
         trainer = self.trainer
         assert trainer is not None
         if (device := trainer.strategy.root_device).type != "cuda":
@@ -152,7 +157,10 @@ class ImagesModule(L.LightningDataModule):
         assert trainer is not None
         start, stop = self.position()
         rank, world = trainer.global_rank, trainer.world_size
-        batches = TrainingBatches(self.training, self.recipe, self.owners[0], start, stop, rank, world)
+        recipe = self.recipe.taken if isinstance(self.recipe, Pretext) else self.recipe
+        batches = TrainingBatches(self.training, recipe, self.owners[0], start, stop, rank, world)
+        if self.turns:
+            return self._prefetched(TurnedBatches(batches, recipe.batch))
         if self.beside is None:
             return self._prefetched(batches)
         others = TrainingBatches(self.beside, self.recipe, self.owners[1], start, stop, rank, world)
@@ -165,5 +173,6 @@ class ImagesModule(L.LightningDataModule):
         assert trainer is not None
         parts = [self.validation, *([] if self.more_validation is None else [self.more_validation])]
         rank, world = trainer.global_rank, trainer.world_size
-        loaders = [self._prefetched(ValidationBatches(part, self.recipe.crop, rank, world)) for part in parts]
+        batches = [ValidationBatches(part, self.recipe.crop, rank, world) for part in parts]
+        loaders = [self._prefetched(TurnedBatches(b, len(b.images.labels)) if self.turns else b) for b in batches]
         return loaders if len(loaders) > 1 else loaders[0]

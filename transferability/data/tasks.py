@@ -89,15 +89,16 @@ class Task:
         refuse_few(images_per_class, max(len(rows) for rows in parts))
         return self._chosen(self.packed.train, [rows[:images_per_class] for rows in parts])
 
-    def unlabelled(self) -> ChosenImages:
-        """Its training images without their labels, all of which are -1. Their order tells no class either.
+    def unlabelled(self, validation: bool = False) -> ChosenImages:
+        """Its training (or validation) images without their labels, all of which are -1. Their order tells no class.
 
         A packed set is ordered by class, so images are put in the order of the SHA-256 of their pixels. No label is
-        read, except of a pool, where the images that validate are drawn class by class.
+        read, except where labels say which images are the task's: of a pool, whose images that validate are drawn class
+        by class, and of a part of the classes.
         """
-        images = self.packed.train
-        if self.packed.pool:
-            rows = np.concatenate([rows for _, rows in self._training_rows(False)])
+        images = self.packed.val if validation and not self.packed.pool else self.packed.train
+        if self.packed.pool or len(self.classes) < len(self.packed.classes):
+            rows = (self.validation_images() if validation else self.training()).rows
         elif self.domain:
             rows = np.flatnonzero(np.asarray(images.domains) == self.packed.domains.index(self.domain))
         else:

@@ -4,7 +4,7 @@ One row of results.csv is one network, one row of curves.csv is one of its valid
 
 `read_results` and `read_curves` read the file as it was written, and what pandas, R and spreadsheets make of it:
 columns in any order and more of them, any delimiter, decimal commas, grouped digits, 1.0 for 1, UTF-16, NA for what
-is missing.
+is missing, compressed (gzip, bzip2, xz, zip).
 `read_results` takes the treatment of a network from the network's name, and refuses a row whose other columns say
 something else.
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferability import treatment as treatments
-from transferability.files import SPREADSHEETS, Refused, as_windows_text, decoded, shown, write_atomically
+from transferability.files import Refused, as_windows_text, shown, table_text, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,7 @@ COLUMNS: dict[str, type] = {
     "images_per_class": str,  # "" all
     "variant": str,  # "" or a word, e.g. "long"
     "recipe": str,
+    "surrogate": str,  # objective of a base that was trained without labels: rotation, exemplar; else ""
     "seed": int,
     "val_top1": float,  # final
     "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
@@ -76,7 +77,7 @@ COLUMNS: dict[str, type] = {
 LATER = (
     *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
     *("val_map_eleven", "val_precision_ten", "classes", "chance", "numbers", "penalty"),
-    *("domain_loss", "domain_top1", "val_seen", "val_unseen", "val_harmonic", "by_class"),
+    *("domain_loss", "domain_top1", "surrogate", "val_seen", "val_unseen", "val_harmonic", "by_class"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
@@ -329,9 +330,7 @@ def _text(path: Path | str) -> str:
         raise Refused(f"{shown(path)} does not exist; `transferability results EXPERIMENT` writes it") from None
     except OSError as error:
         raise Refused(f"{shown(path)}: {error.strerror}") from None
-    if content.startswith(SPREADSHEETS):
-        raise Refused(f"{shown(path)} is a spreadsheet, not a results table: save it as CSV")
-    return decoded(content)
+    return table_text(content, shown(path), "results table")
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

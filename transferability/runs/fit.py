@@ -11,6 +11,7 @@ from transferability.adversarial import Adversarial
 from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
@@ -60,11 +61,19 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
             _refuse_other_classes(network, study.architecture.depth, counts, tasks)
         if isinstance(recipe, ZeroShot):
             _refuse_seen(network, recipe, tasks)
-        for task in tasks.all_of(network) if network.shares_layers else (tasks.labelled(network),):
+        for task in tasks.all_of(network) if network.shares_layers else (_trained_on(network, tasks),):
             key = (task.name, network.images_per_class, recipe)
             if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
                 checked.add(key)
                 _refuse_images(network, task)
+
+
+def _trained_on(network: Network, tasks: Tasks) -> Task:
+    """The task whose images a network is trained on, or most of them (`Readout.trained_on`)."""
+    recipe = network.recipe
+    if isinstance(recipe, Readout) and recipe.trained_on != "target":
+        return tasks.task(network.split, network.treatment.source, network.seed)
+    return tasks.labelled(network)
 
 
 def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, int], tasks: Tasks) -> None:
@@ -119,10 +128,15 @@ def _refuse_images(network: Network, task: Task) -> None:
         _refuse_readout(network, recipe, task, counts if most is None else np.minimum(counts, most))
         return
     assert isinstance(recipe, Recipe)
-    if task.has_several_labels and recipe.loss == "softmax":
+    if task.has_several_labels and recipe.loss == "softmax" and not isinstance(recipe, Pretext):
         raise Refused(
             f"{network.name}: {task.packed.folder} has images of several classes, and recipe {recipe.name!r} the loss "
             "'softmax', which takes one; write loss='sigmoid', 'hinge' or 'ranking'"
+        )
+    if isinstance(recipe, Pretext) and not recipe.turns and recipe.exemplars > counts.sum():
+        raise Refused(
+            f"{network.name}: recipe {recipe.name!r} makes {recipe.exemplars} exemplars, and there are only "
+            f"{counts.sum()} training images; make fewer"
         )
     _refuse_few(network, recipe, counts)
     single = np.flatnonzero(np.minimum(counts, counts if most is None else most) < 2)
@@ -143,7 +157,7 @@ def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.nd
         )
     refuse_few(network.images_per_class, int(task.training_counts().max()), network.name)
     least = recipe.folds if recipe.needs_folds else 1
-    if recipe.trained_on == "target" and counts.min() < least:
+    if recipe.trained_on != "both" and counts.min() < least:
         few = int(counts.argmin())
         fewer = (
             f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"

@@ -6,6 +6,7 @@ from math import prod
 from transferability.networks.facts import layer_facts
 from transferability.recipe import Recipe
 from transferability.study import Fleet, Network, Study, fleets
+from transferability.translated import Translated
 
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
 # Round numbers for a first estimate.
@@ -34,6 +35,9 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     frozen, first = sum(costs) - sum(trained), trained[0] if trained else 0
     if network.treatment.top:
         return 0.0, float(3 * sum(trained) - first + 2 * frozen)
+    if isinstance(network.recipe, Translated):  # four passes of translators, with gradient; then one beside the network
+        share, passes = network.recipe.translation, network.recipe.translator_operations
+        return 0.0, share * 4 * 3 * passes + (1 - share) * (3 * sum(trained) - first + passes * bool(share))
     if network.aligns_domains:  # as many images of the other domain are seen beside each
         return 0.0, 2 * float(3 * sum(trained) - first)
     return float(frozen), float(3 * sum(trained) - first)

@@ -14,10 +14,17 @@ from transferability.training.aligned import AlignedModule
 from transferability.training.domains import AddaModule, AdversarialModule
 from transferability.training.fleet import FleetModule
 from transferability.training.multitask import MultitaskModule
+from transferability.training.translated import TranslatedModule
 from transferability.training.zero_shot import Described, ZeroShotModule
+from transferability.translated import Translated
 from transferability.zero_shot import ZeroShot
 
-MODULES: dict[type, type[FleetModule]] = {Adversarial: AdversarialModule, Adda: AddaModule, Aligned: AlignedModule}
+MODULES: dict[type, type[FleetModule]] = {
+    Adversarial: AdversarialModule,
+    Adda: AddaModule,
+    Aligned: AlignedModule,
+    Translated: TranslatedModule,
+}
 
 
 def fleet_module(study: Study, fleet: Fleet, tasks: Tasks | None, classes: int, *arguments: Any) -> FleetModule:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
@@ -17,6 +18,7 @@ from transferability.data.packed import verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, task_images, task_sets
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused, in_words, remove_unfinished, write_atomically, write_json
+from transferability.pretext import Pretext
 from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
     Start,
@@ -40,10 +42,12 @@ from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice, choose_form, saved_choice
 from transferability.training.methods import fleet_module
 from transferability.training.outcome import majority_class_accuracy, network_result, provenance
+from transferability.training.pretext import pretext_images
 from transferability.training.published import fetch
 from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
+from transferability.training.translated import TranslatedModule
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ def _matching_start(training: FleetTraining, records: dict[str, dict[str, Any]])
 def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple[FleetModule, FormChoice]:
     """The fleet's networks, as they are before the first step."""
     study, fleet, folder = training.study, training.fleet, training.folder
-    classes = len(tasks.target(fleet).classes)
+    classes = fleet.networks[0].outputs(len(tasks.target(fleet).classes))
     copying = {network.treatment.source: network for network in fleet.networks if network.source_name is not None}
     sources = {source: base_weights(study, network, folder, tasks) for source, network in copying.items()}
     # Of classes never seen there are no training images, whose mean could be subtracted.
@@ -205,7 +209,7 @@ def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple
     release_memory()  # of the fleet before
     saved = None if start is None else saved_choice(start.form)
     choice = choose_form(study, fleet, classes, training.data, training.machine, saved)
-    several = tasks.target(fleet).has_several_labels
+    several = tasks.target(fleet).has_several_labels and not isinstance(fleet.recipe, Pretext)
     return fleet_module(study, fleet, tasks, classes, sources, inputs, choice.form, several), choice
 
 
@@ -225,6 +229,8 @@ def _images(training: FleetTraining, tasks: Tasks) -> FleetImages:
         images, seen = task_sets(tasks.labelled(fleet), fleet)
         validation = task_images(task.validation_images(), recipe.shrink)
         return FleetImages(images, validation, beside_validation=seen)
+    if isinstance(recipe, Pretext):
+        return pretext_images(recipe, task, fleet.stream)
     images, validation = task_sets(task, fleet)
     if not recipe.stop:
         return FleetImages(images, validation)
@@ -261,9 +267,10 @@ def _fit(
         machine.resident,
         needed,
     )
-    if recipe.batch % machine.processes:
+    taken = recipe.taken.batch if isinstance(recipe, Pretext) else recipe.batch
+    if taken % machine.processes:
         raise Refused(
-            f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {machine.processes} processes; "
+            f"recipe {recipe.name!r}: a batch of {taken} does not divide among {machine.processes} processes; "
             f"use a number of devices that divides it"
         )
     visible = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
@@ -292,13 +299,16 @@ def _fit(
 
 def _of_task(network: Network, tasks: Tasks, module: FleetModule) -> dict[str, Any]:
     """The fields of a result that the network's task tells."""
-    task = tasks.target(network)
-    images = tasks.labelled(network).training(network.images_per_class, network.drawn)
+    task, recipe = tasks.target(network), network.recipe
+    count = len(tasks.labelled(network).training(network.images_per_class, network.drawn).rows)
+    if isinstance(recipe, Pretext):
+        images = count if recipe.turns else recipe.exemplars
+        return {"chance": 1 / recipe.outputs, "classes": recipe.outputs, "training_images": images}
     by_class: Any = module.series[network.name][-1].get("val_by_class")
     return {
         "chance": majority_class_accuracy(task),
         "classes": len(task.classes),
-        "training_images": len(images.rows) if network.training_recipe.steps else 0,
+        "training_images": count if network.training_recipe.steps else 0,
         "by_class": None if by_class is None else dict(zip(task.class_ids, by_class, strict=True)),
     }
 
@@ -333,6 +343,10 @@ def _write_results(
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
         tracker.close()
+    if isinstance(module, TranslatedModule):
+        for network in fleet.networks:
+            with write_atomically(folder.pictures(network.name)) as handle:
+                np.savez_compressed(handle, **module.pictures())  # type: ignore[arg-type]
     for result in results:
         write_result(folder.result(result.name), result)
     remove_fleet(folder, fleet.name)
