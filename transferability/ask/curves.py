@@ -54,10 +54,10 @@ def over_n(axes: Axes, pairs: Sequence[tuple[Candidate, Estimate]]) -> None:
 def over_pictures(axes: Axes, learning: Learning) -> None:
     """What was measured, and dashed what is extrapolated from it."""
     points = sorted(learning.points.items())
-    _line(axes, [k for k, _ in points], [value for _, value in points], color=COLOURS["linear"])
     if learning.ahead:
         ahead = [points[-1], *learning.ahead.items()]
         _line(axes, [k for k, _ in ahead], [value for _, value in ahead], color=COLOURS["linear"], ls="--", mfc="white")
+    _line(axes, [k for k, _ in points], [value for _, value in points], color=COLOURS["linear"])
     axes.set_xscale("log")
     ticks = [k for k, _ in points] + list(learning.ahead)
     axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=style.SMALL)
