@@ -256,6 +256,9 @@ def pack(
         Path | None,
         typer.Option(help="Folder or zip of photographs: each picture is laid over a patch of one (MNIST-M)."),
     ] = None,
+    least: Annotated[
+        int, typer.Option(min=1, help="Leave out classes that fewer training pictures have, as rare words of captions.")
+    ] = 1,
     network: Annotated[
         str | None,
         typer.Option(
@@ -272,7 +275,7 @@ def pack(
     from transferability.data.pack import pack as pack_images
     from transferability.data.packed import describe
 
-    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over=over)
+    options = Options(size, not centre_crop, skip_unreadable, workers, groups, layout, over=over, least=least)
     if network is not None:
         from transferability.trained.published import images_for
 
