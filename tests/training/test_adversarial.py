@@ -67,6 +67,7 @@ def test_a_fleet_is_its_networks_alone_and_after_a_kill(
     shared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alone, killed between two validations: domain classifiers and their measures come back."""
+    monkeypatch.setattr("transferability.training.checkpoint.ASKED_EVERY", 1)
     together = outcome("tiny", named(name))
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
     if name == "A1B+@scratch":
