@@ -277,7 +277,7 @@ def pack(
         from transferability.trained.published import images_for
 
         wanted = images_for(network)
-        options = replace(options, size=size or wanted.resize, squash=False, resampling=wanted.resampling)
+        options = replace(options, size=size or wanted.resize, squash=wanted.squash, resampling=wanted.resampling)
     print(describe(pack_images(source, destination, options)))
 
 
