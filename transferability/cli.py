@@ -261,7 +261,7 @@ def pack(
         typer.Option(
             "--for",
             metavar="NETWORK",
-            help="Size, centre crop and filter as published weights want them: torchvision:resnet18, timm:NAME; "
+            help="Size, crop or squashing and filter as published weights want them: torchvision:resnet18, timm:NAME; "
             "--size may differ.",
         ),
     ] = None,
