@@ -22,7 +22,7 @@ from transferability.recipe import Recipe
 from transferability.study import Network, Study, grid
 
 architecture = small_caffenet(crop=28, width=0.25, dropout=0.1)
-recipe = Recipe("multitask", steps=500, batch=64, rate=0.03, warmup=50, crop=28, shrink=2, validate_every=250)
+recipe = Recipe("multitask", steps=1200, batch=64, rate=0.03, warmup=100, crop=28, shrink=2, validate_every=400)
 together = Multitask(**vars(recipe))
 
 

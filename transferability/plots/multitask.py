@@ -56,11 +56,11 @@ def draw_group(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], title: st
 
 def lines_of(rows: pd.DataFrame, title: str) -> tuple[str, ...]:
     """The table, as lines of text."""
-    cells = [("task", "n", "top-1 %", "minus the base", "", "units")]
+    cells: list[Sequence[str]] = [("task", "n", "top-1 %", "minus the base", "", "units")]
     for (task, n), members in rows.groupby(["task", "n"], sort=False):
         accuracy, gain = mean_of(members, "accuracy"), mean_of(members, "difference")
         cells.append(
-            (task, str(n), f"{100 * accuracy.value:.1f}", with_half_width(gain), verdict(gain), str(gain.units))
+            (str(task), str(n), f"{100 * accuracy.value:.1f}", with_half_width(gain), verdict(gain), str(gain.units))
         )
     return (f"{title}: differences in points", *lines_of_cells(cells))
 

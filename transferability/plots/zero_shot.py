@@ -101,7 +101,7 @@ def panels(rows: pd.DataFrame, title: str, page: Page) -> Figure:
 
 def lines_of(rows: pd.DataFrame) -> tuple[str, ...]:
     """The table, as lines of text, in per cent; and how many classes no network of a method recognises."""
-    cells = [("method", "n", "unseen alone", "seen", "unseen", "harmonic", "units")]
+    cells: list[Sequence[str]] = [("method", "n", "unseen alone", "seen", "unseen", "harmonic", "units")]
     columns = ("val_class_top1", "val_seen", "val_unseen", "val_harmonic")
     for (method, n), members in rows.groupby(["treatment", "n"], sort=False):
         values = [with_half_width(mean_of(members, column)).lstrip("+") for column in columns]

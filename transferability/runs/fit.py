@@ -193,7 +193,7 @@ def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
         if not isinstance(network.recipe, Recipe) or not network.recipe.steps:
             return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
-        task, wanted = tasks.target(network), network.images_per_class
+        task, wanted = tasks.labelled(network), network.images_per_class
         if task not in counts:
             counts[task] = int(task.training_counts().max())
         most = counts[task]
