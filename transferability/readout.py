@@ -46,6 +46,8 @@ class Readout:
     tokens: of a map of tokens (ViT): the "class" token, their "mean", or "both".
     transforms: of the vectors, in this order: "l2" (length 1), "root" (signed square root), "standardise" (mean 0,
         standard deviation 1), "whiten" (principal components of variance 1). Fitted on training images alone.
+    components: how many principal components "whiten" keeps, the largest ones; None: all. With all of them, one less
+        than images, any two training images are equally far from each other.
     train_views, test_views: how many views of each training and validation image there are: "centre", "mirror" (with
         the mirrored one), "ten" (four corners and centre, mirrored), "sixteen" (centre, five smaller crops, two turned
         ones, mirrored). Training views are rows of their own.
@@ -67,6 +69,7 @@ class Readout:
     pooling: str | int = "square"
     tokens: str = "class"
     transforms: tuple[str, ...] = ("standardise",)
+    components: int | None = None
     train_views: str = "centre"
     test_views: str = "centre"
     pooled: str = "sum"
@@ -114,7 +117,11 @@ class Readout:
                 raise Refused(f"readout {self.name!r}: {field} is {values!r}; write numbers above 0")
             if list(values) != sorted(set(values)):
                 raise Refused(f"readout {self.name!r}: {field} is {values!r}; write them ascending, each once")
-        for field, least in (("folds", 2), ("target_images", 1), ("crop", 1), ("shrink", 1)):
+        if self.components is not None and "whiten" not in self.transforms:
+            raise Refused(f"readout {self.name!r}: components are of the transform 'whiten', which it has not")
+        for field, least in (("folds", 2), ("target_images", 1), ("crop", 1), ("shrink", 1), ("components", 1)):
+            if getattr(self, field) is None:
+                continue
             if type(getattr(self, field)) is not int or getattr(self, field) < least:
                 raise Refused(
                     f"readout {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number, {least} or more"

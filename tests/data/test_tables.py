@@ -126,6 +126,24 @@ def test_several_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "1.40 classes per image" in describe(packed)
 
 
+def test_rare_classes_are_left_out_where_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = written(["path,subset,labels", *SEVERAL, "a/5.png,train,ice", "a/6.png,val,sea"])
+    packed_set(tmp_path, table)  # with all of them
+    packed = pack(str(tmp_path / "table.csv"), tmp_path / "frequent", Options(workers=1, least=2))
+    assert [c.id for c in packed.classes] == ["ice", "sea", "sun"]  # ice has two by now
+    capsys.readouterr()
+    put(tmp_path / "table.csv", written(["path,subset,labels", *SEVERAL, "a/6.png,val,sea"]))
+    packed = pack(str(tmp_path / "table.csv"), tmp_path / "two", Options(workers=1, least=2))
+    assert [c.id for c in packed.classes] == ["sea", "sun"]
+    assert packed.train.several is not None and packed.train.several.tolist() == [[1, 1], [1, 0], [0, 1]]
+    assert np.array_equal(packed.train.images, [pixels(i) for i in (0, 2, 1)])
+    assert "left out: class ice, which fewer than 2 training pictures have" in capsys.readouterr().err
+    rows = ["a/5.png,cat,train", "a/6.png,cat,train", "a/7.png,cat,val"]
+    put(tmp_path / "table.csv", written([HEADING, *ROWS, *rows]))  # one label per image; ant has one
+    packed = pack(str(tmp_path / "table.csv"), tmp_path / "one", Options(workers=1, least=2))
+    assert [c.id for c in packed.classes] == ["bus", "cat"] and packed.train.labels.tolist() == [0, 0, 1, 1]
+
+
 def test_a_column_for_each_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = pd.DataFrame(
         {
@@ -203,7 +221,7 @@ def test_a_class_whose_pictures_cannot_be_read_is_named(tmp_path: Path) -> None:
             "path,label,subset\nb/0.png,sun,val\nb/1.png,sea,train\na/2.png,sea,val\na/3.png,cat,train\n",
             "class sun has val",
         ),
-        (b"PK\x03\x04", "is a spreadsheet, not a CSV file: save it as CSV"),
+        (b"PK\x03\x04", "is a spreadsheet or an archive, not a CSV file: save it as CSV"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_one_line(tmp_path: Path, table: str | bytes, message: str) -> None:
@@ -212,4 +230,6 @@ def test_what_is_wrong_in_a_table_is_one_line(tmp_path: Path, table: str | bytes
 
 def test_a_spreadsheet_is_refused(tmp_path: Path) -> None:
     handle = io.BytesIO(b"PK\x03\x04 of Excel")
-    assert "is a spreadsheet, not a CSV file: save it as CSV" in refusal(tmp_path, handle.getvalue(), "table.xlsx")
+    assert "is a spreadsheet or an archive, not a CSV file: save it as CSV" in refusal(
+        tmp_path, handle.getvalue(), "table.xlsx"
+    )

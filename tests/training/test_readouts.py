@@ -18,6 +18,7 @@ from trained import pending, statuses, train
 from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.data.tasks import Tasks
 from transferability.files import Refused, read_json
+from transferability.plots.features import read_export
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
@@ -41,7 +42,7 @@ READOUTS: dict[str, Recipe | Readout] = {
     "A3B@softmax": replace(SVM, classifier="softmax"),
     "A3B@nearest": replace(SVM, classifier="nearest", transforms=("l2",)),
     "A3B@neighbours": replace(SVM, classifier="neighbours", neighbours=(1, 3)),
-    "A3B@retrieval": replace(SVM, classifier="retrieval", transforms=("whiten",)),
+    "A3B@retrieval": replace(SVM, classifier="retrieval", transforms=("whiten",), components=9),
     "A2B@views": replace(SVM, train_views="mirror", test_views="ten", pooled="max", transforms=("root", "l2")),
     "R2B@svm": SVM,
     "R0B@pixels": SVM,
@@ -202,6 +203,11 @@ def test_features_are_written_for_users(trained_study: Study, tmp_path: Path) ->
         assert content["val_features"].shape == (len(content["val_rows"]), 10, 72)
         assert len(content["classes"]) == 6
     assert "random-0/A2B@views" in line
+    read = read_export(file)
+    assert read.train.vectors.shape[1] == 72 and read.layer == "conv2" and read.transforms == ("root", "l2")
+    train, val = read.images(data_root() / "tiny")
+    assert np.array_equal(train[read.train.rows[0]], open_packed(data_root() / "tiny").train.images[read.train.rows[0]])
+    assert len(val) == len(open_packed(data_root() / "tiny").val.labels) and not read.has_domains
     with pytest.raises(Refused, match="no readout"):
         base = trained_study.by_name["random-0/baseA/seed-0"]
         features.write_features(trained_study, base, study_folder("readouts"), data_root(), file)
@@ -255,7 +261,7 @@ def test_several_labels_are_judged_by_average_precision(roots: Path) -> None:
 
 def test_a_domain_split_trains_on_either_domain(roots: Path) -> None:
     tiny = write_tiny(roots / "data" / "other", classes=4, train=8, val=6)
-    parts = [np.arange(len(part.labels)) % 2 for part in (tiny.train, tiny.val)]
+    parts = [(np.arange(len(part.labels)) % 8 > 4).astype(int) for part in (tiny.train, tiny.val)]  # few sketches
     images = [
         ImageSet(part.images, part.labels, domains=where)
         for part, where in zip((tiny.train, tiny.val), parts, strict=True)
@@ -269,7 +275,9 @@ def test_a_domain_split_trains_on_either_domain(roots: Path) -> None:
     train(study)
     images_of = {word: result(study, f"photo-sketch/A3B@{word}")["training_images"] for word in trained_on}
     counts = [int((parts[0] == domain).sum()) for domain in (0, 1)]
-    assert images_of == {"target": counts[1], "source": counts[0], "both": counts[0] + 3 * 4}
+    assert counts == [23, 12] and images_of == {"target": 12, "source": 23, "both": 23 + 3 * 4}
+    five = network("photo-sketch/A3B@5@source", trained_on["source"])  # of the domain that has them
+    refuse_unfit(replace(study, networks=(*networks, five)), [five], Tasks(study, data_root()))
     assert result(study, "photo-sketch/A3B@source")["record"]["trained_domain"] == "photo"
 
 

@@ -57,7 +57,7 @@ from transferability.data.packed import (
 from transferability.data.patches import laid_over, over_patch
 from transferability.data.pools import LAYOUTS
 from transferability.data.readers import demo_distance, list_images, read
-from transferability.data.several import first_of
+from transferability.data.several import first_of, without_rare
 from transferability.files import MISSING_FEATURE, Refused, shown, sync_file, sync_folder
 from transferability.interrupts import without_ctrl_c
 
@@ -81,6 +81,7 @@ class Options:
     layout: what the outer folders of nested folders are, 'classes' or 'domains' (`readers.list_images`).
     over: folder or zip of photographs; each image becomes its absolute difference from a patch of one (`patches.py`).
     resampling: the filter of Pillow with which images are resized: one of RESAMPLINGS.
+    least: classes that fewer training images have (in a pool: images) are left out, with a note.
     """
 
     size: int | None = None
@@ -91,6 +92,7 @@ class Options:
     layout: str | None = None
     over: Path | None = None
     resampling: str = "bicubic"
+    least: int = 1
 
 
 def pack(source: str, destination: Path, options: Options = Options()) -> PackedImages:
@@ -110,6 +112,8 @@ def pack(source: str, destination: Path, options: Options = Options()) -> Packed
     lists = list_images(source, options.layout)
     if options.over is not None:
         lists = laid_over(lists, options.over.expanduser())
+    if options.least > 1:
+        lists = without_rare(lists, options.least)
     check_classes(source, lists)
     for note in (*lists.notes, *domains_without_classes(lists)):
         say(note)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from transferability.data.listing import ImageLists, ImageRef
 from transferability.files import Refused, shown
@@ -44,6 +45,38 @@ def several_lists(arrangement: str, train: Marks, val: Marks | None) -> ImageLis
     if val is not None and (unseen := sorted(present["train"] - present["val"])):
         notes.append(f"class {first_of(unseen)} is in no validation picture: it has no average precision")
     return ImageLists(arrangement, sets["train"], sets["val"], pool=val is None, several=several, notes=tuple(notes))
+
+
+def without_rare(lists: ImageLists, least: int) -> ImageLists:
+    """The lists without the classes that fewer than `least` training images have (in a pool: images), with a note.
+
+    Images in which no other class is present are left out with them.
+    """
+    counts = Counter({class_id: len(images) for class_id, images in lists.train.items()})
+    if lists.several:
+        counts = Counter(
+            class_id
+            for images in lists.train.values()
+            for image in images
+            for class_id, mark in lists.several[image].items()
+            if mark == 1
+        )
+    rare = sorted(class_id for class_id, count in counts.items() if count < least)
+    if not rare:
+        return lists
+    train, val = ({c: images for c, images in part.items() if c not in rare} for part in (lists.train, lists.val))
+    kept = replace(lists, train=train, val=val)
+    notes = (*lists.notes, f"left out: class {first_of(rare)}, which fewer than {least} training pictures have")
+    if lists.several:
+        training = {image for images in lists.train.values() for image in images}
+        parts: tuple[Marks, Marks] = ({}, {})
+        for image, marks in lists.several.items():  # in the order of the file list
+            parts[image not in training][image] = {c: mark for c, mark in marks.items() if c not in rare}
+        again = several_lists(lists.arrangement, parts[0], None if lists.pool else parts[1])
+        kept = replace(kept, train=again.train, val=again.val, several=again.several)
+        notes += again.notes
+    left = {image for part in kept.sets.values() for images in part.values() for image in images}
+    return replace(kept, domains={image: d for image, d in lists.domains.items() if image in left}, notes=notes)
 
 
 def _present(marks: Iterable[dict[str, int]]) -> set[str]:

@@ -138,9 +138,9 @@ def preprocessing_of(network: Network, tasks: Tasks, folder: StudyFolder) -> Pre
 
     Images of a set that was packed in the images' own size are squashed where they have another one.
     """
-    recipe, treatment, packed = network.training_recipe, network.treatment, tasks.target(network).packed
-    split = network.split if treatment.mean_of == treatment.target else network.source_split
-    mean, scale = normalisation(network, split, treatment.mean_of, folder, tasks)
+    recipe, letter, packed = network.training_recipe, network.mean_of, tasks.target(network).packed
+    split = network.split if letter == network.treatment.target else network.source_split
+    mean, scale = normalisation(network, split, letter, folder, tasks)
     start = (packed.size // recipe.shrink - recipe.crop) // 2
     place = slice(start, start + recipe.crop)
     how = str(read_manifest(packed.folder).get("resize", ""))

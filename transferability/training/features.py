@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,7 +169,7 @@ def _outputs(study: Study, source: Network, tasks: Tasks) -> int:
     base = study.published_base(source.split, source.treatment.target)
     if base is not None and source.treatment.kind == "base":
         return base.recipe.classes  # type: ignore[union-attr]
-    return len(tasks.target(source).classes)
+    return source.outputs(len(tasks.target(source).classes))
 
 
 @torch.no_grad()
@@ -227,8 +228,9 @@ def write_features(study: Study, network: Network, folder: StudyFolder, data: Pa
     """Writes what a readout is fitted to and judged on, before its transforms; what was written, in one line.
 
     OUT.npz has for train and val: NAME_features (images, numbers) float32, or (images, views, numbers) where there are
-    several; NAME_labels; NAME_rows, places in the packed set; and classes, their names. Refused: a network that is no
-    readout, or whose source is not trained.
+    several; NAME_labels; NAME_rows, places in NAME_part of the packed set, whose checksum is data; and NAME_domain, ""
+    where there are none. And of the readout: network, layer, transforms, components (0: all); classes and groups, their
+    names. Refused: a network that is no readout, or whose source is not trained.
     """
     if not isinstance(network.recipe, Readout):
         raise Refused(f"{network.name} is no readout: say in the study which layer is read, as Readout(…) does")
@@ -241,7 +243,7 @@ def write_features(study: Study, network: Network, folder: StudyFolder, data: Pa
     except Missing as error:
         raise Refused(f"{network.source_name} is not trained yet ({error}); `transferability run` it first") from None
     task, sheet, recipe = tasks.target(network), sheet_of(network), readout_of(network)
-    content: dict[str, np.ndarray] = {"classes": np.array(task.class_names)}
+    content = {key: np.array(value) for key, value in _about(study, network, tasks).items()}
     for name, chosen, views in (
         ("train", training_images(network, tasks), recipe.train_views),
         ("val", task.validation_images(), recipe.test_views),
@@ -249,8 +251,28 @@ def write_features(study: Study, network: Network, folder: StudyFolder, data: Pa
         part = part_of(task.packed, chosen)
         seen = [read_features(place, Place(part, view, sheet), chosen.rows) for view in VIEWS[views]]
         content[f"{name}_features"] = seen[0] if len(seen) == 1 else np.stack(seen, 1)
-        content |= {f"{name}_labels": chosen.labels, f"{name}_rows": chosen.rows}
+        content |= {f"{name}_labels": chosen.labels, f"{name}_rows": chosen.rows, f"{name}_part": np.array(part)}
     with write_atomically(file) as handle:
         np.savez(handle, **content)  # type: ignore[arg-type]
     shapes = [content[f"{name}_features"].shape for name in ("train", "val")]
     return f"{file}: {network.name}, training features {shapes[0]}, validation features {shapes[1]}"
+
+
+def _about(study: Study, network: Network, tasks: Tasks) -> dict[str, Any]:
+    """What figures of a readout's features have to know."""
+    recipe, task, treatment = readout_of(network), tasks.target(network), network.treatment
+    judged = trained = study.part(network.split, treatment.target).domain
+    if recipe.trained_on != "target":
+        source = study.part(network.split, treatment.source).domain
+        trained = source if recipe.trained_on == "source" else f"{source} and {trained}"
+    return {
+        "network": network.name,
+        "layer": study.architecture.layer_names[treatment.n - 1] if treatment.n else recipe.handmade,
+        "transforms": list(recipe.transforms),
+        "components": recipe.components or 0,
+        "classes": task.class_names,
+        "groups": [task.packed.classes[index].group or "" for index in task.classes],
+        "data": task.packed.checksum,
+        "train_domain": trained,
+        "val_domain": judged,
+    }

@@ -37,6 +37,13 @@ def mean_average_precision(scores: np.ndarray, labels: np.ndarray, eleven: bool 
     return float(np.mean(values))
 
 
+def relevant_of(asked: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(m, n) bool: whether images show a class of the queries. Labels asked (m,), known (n,); or (…, classes)."""
+    if asked.ndim > 1:
+        return ((asked == 1).astype(np.int32) @ (known == 1).astype(np.int32).T) > 0
+    return asked[:, None] == known[None, :]
+
+
 def retrieved(distances: np.ndarray, relevant: np.ndarray, first: int) -> tuple[float, float, float]:
     """(mean average precision over queries, precision of the first, precision of the `first` nearest).
 

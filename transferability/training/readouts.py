@@ -31,7 +31,7 @@ from transferability.training.features import make_features
 from transferability.training.handmade import bags_of_words
 from transferability.training.losses import hits, loss_of
 from transferability.training.outcome import UNTRAINED, majority_class_accuracy, named, provenance
-from transferability.training.precision import mean_average_precision, retrieved
+from transferability.training.precision import mean_average_precision, relevant_of, retrieved
 from transferability.training.tracking import in_short, keep_files_in, log_result, say
 from transferability.training.vectors import transformed
 
@@ -132,7 +132,8 @@ def _vectors_key(network: Network) -> tuple[Any, ...]:
     """Readouts of a fleet with the same key are fitted to the same vectors."""
     recipe = readout_of(network)
     views = (recipe.train_views, recipe.test_views, recipe.pooled)
-    return (sheet_of(network), views, recipe.transforms, recipe.trained_on, recipe.target_images, recipe.folds)
+    transforms = (recipe.transforms, recipe.components)
+    return (sheet_of(network), views, transforms, recipe.trained_on, recipe.target_images, recipe.folds)
 
 
 # ------------------------------------------------------------------------------------------ vectors
@@ -154,7 +155,7 @@ def _sets(study: Study, network: Network, place: Path, tasks: Tasks) -> Sets:
     refuse_empty(rows, network.name, f"layer {layer}" if sheet.n else layer)
     if sheet.handmade == "words":
         rows, others = bags_of_words(rows, others)
-    rows, others = transformed(rows, others, recipe.transforms)
+    rows, others = transformed(rows, others, recipe.transforms, recipe.components)
     labels, part = np.repeat(training.labels, count, axis=0), part_of(task.packed, judged)
     return Sets(rows, labels, others, judged.labels, judged.rows, part)
 
@@ -180,7 +181,7 @@ def _result(study: Study, network: Network, folder: StudyFolder, on: tuple[Sets,
     about: dict[str, Any] = {}
     if recipe.classifier == "retrieval":
         distances = torch.cdist(others, shared.vectors).cpu().numpy()
-        relevant = _relevant(sets.judged_labels, sets.labels)
+        relevant = relevant_of(sets.judged_labels, sets.labels)
         row["val_map"], row["val_top1"], more["val_precision_ten"] = retrieved(distances, relevant, NEAREST)
     else:
         scores, own, choice = scores_of(recipe, shared, others)
@@ -240,13 +241,6 @@ def _losses(recipe: Readout, scores: Tensor, labels: Tensor) -> dict[str, float]
     if recipe.classifier not in ("softmax", "sigmoid"):
         return {}
     return {"val_loss": float(loss_of(recipe.classifier, scores.double(), labels))}
-
-
-def _relevant(asked: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(m, n) bool: whether an image shows a class of the query."""
-    if asked.ndim > 1:
-        return ((asked == 1).astype(np.int32) @ (known == 1).astype(np.int32).T) > 0
-    return asked[:, None] == known[None, :]
 
 
 def _write_predictions(file: Path, scores: Tensor, sets: Sets) -> None:
