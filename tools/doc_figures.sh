@@ -55,6 +55,8 @@ fi
 "$python" - <<END # in 256 colours: a third of the bytes
 from pathlib import Path
 from PIL import Image
+embedding = Path("$images/demo-domains-embedding-painted-drawn.png")
+Image.open(embedding).convert("RGB").quantize(256).save(embedding, optimize=True)
 from transferability.data.demo import contact_sheet
 contact_sheet(Path("$scratch/sheet.png"))
 Image.open("$scratch/sheet.png").quantize(256).save("$images/demo-pictures.png", optimize=True)
