@@ -36,6 +36,7 @@ draw rules three_benefits.py "experiments/results/rules_curves.csv --results exp
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
+draw demo-domains aligned_layers.py experiments/results/aligned_layers_curves-1.csv aligned_layers-painted-drawn
 if [ -f "$runs/demo_domains/results.csv" ]; then
     for network in B6A@without B6A@with; do
         "$python" -m transferability.cli features experiments/demo_domains.py "painted-drawn/$network" \
