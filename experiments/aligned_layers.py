@@ -12,8 +12,8 @@ when nothing makes them alike; what DANN gains over @off at distance 0 is no ada
 
 Cost: 2 x 27 networks, 6 minutes on two busy cores (6 minutes of processor time).
 
-Expect: at distance 0 domains are told apart by 50 to 51 %, and DANN gains nothing; between painted and drawn by 69 to 71
-without and 63 to 67 with DANN, which gains nothing over @off there either, at any n.
+Expect: at distance 0 domains are told apart by 50 to 51 %, and DANN gains nothing; between painted and drawn by 69 to
+71 without and 63 to 67 with DANN, which gains nothing over @off there either, at any n.
 """
 
 from dataclasses import replace
