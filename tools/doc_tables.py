@@ -23,11 +23,14 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.cli import app
+from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import aligned_layers, backbones, domains, regimes
+from transferability.plots import aligned_layers, augmentation, backbones, domains, multitask, regimes
+from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
 from transferability.plots.training_curves import read_curves as curves_in_letters
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
@@ -50,8 +53,10 @@ from transferability.results.statistics import (
 from transferability.results.strategies import WAYS, crossings
 from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
-from transferability.splits import sorted_groups
+from transferability.splits import group_title, sorted_groups
 from transferability.study import Network, Study
+from transferability.translated import Translated
+from transferability.zero_shot import ZeroShot
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -60,6 +65,7 @@ MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.
 LAYERS = tuple(range(1, 8))  # n of the grid of a network of eight layers
 RULES = ("AnB", "AnB+", "AnB+0.1", "AnB+probe", "AnB+chain", "AnB+gradual", "AnB+fall", "AnB+sp")
 COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
+CALTECH = "caltech101_readouts"
 TITLES = {"random": "random splits", "manmade-natural": "man-made/natural"}
 
 
@@ -403,7 +409,7 @@ def backbones_table(study: str) -> list[str]:
 
 
 def treatments_table(study: str, experiment: str) -> list[str]:
-    """Accuracy and the difference to scratch of each treatment of a study on Flowers-17, by n."""
+    """Accuracy and the difference to scratch of each treatment of a study, by n."""
     if not tables_of(study):
         return not_yet(experiment)
     rows = several(study)
@@ -413,6 +419,40 @@ def treatments_table(study: str, experiment: str) -> list[str]:
             gap = mean_of(members)
             lines.append([str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(gap)])
     return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
+
+
+def shared_layers() -> list[str]:
+    """What sharing n layers is worth to each task."""
+    if not tables_of("multitask"):
+        return not_yet("multitask")
+    lines = []
+    rows = multitask.together(several("multitask"), "multitask")
+    for (group, task, n), members in rows.groupby(["group", "task", "n"]):
+        gain = mean_of(members)
+        accuracy = mean_of(members, "accuracy")
+        lines.append([group_title(str(group)), str(task), str(n), percent(accuracy), cell(gain), verdict(gain)])
+    return markdown(["halves", "task", "layers shared", "top-1 %", "minus the own base", ""], lines, left=3)
+
+
+def unseen_classes(name: str) -> list[str]:
+    """How well classes never seen are recognised from each layer."""
+    if not tables_of(name):
+        return not_yet(name)
+    lines = []
+    rows = several(name)
+    for (method, n), members in rows[rows["by_class"] != ""].groupby(["treatment", "n"]):
+        means = [mean_of(members, key) for key in ("val_class_top1", "val_seen", "val_unseen", "val_harmonic")]
+        lines.append([str(method), str(n), *(cell(mean, False).lstrip("+") for mean in means), str(means[0].units)])
+    heads = ["method", "n", "unseen classes alone", "seen, among all", "unseen, among all", "harmonic mean", "units"]
+    return markdown(heads, lines, left=2)
+
+
+def gaps_table(study: str) -> list[str]:
+    """Accuracy of each method across domains, and the share of the gap between the bounds that it covers."""
+    if not tables_of(study):
+        return not_yet(study)
+    head, *rows = domains.cells_of(domains.pairs_of(several(study)))
+    return markdown(head, rows, left=2)
 
 
 # ------------------------------------------------------------------------------------------ domains
@@ -498,6 +538,60 @@ def aligned_layers_table() -> list[str]:
             lines.append([distance, str(n), *(f"{100 * share:.0f}" for share in told), *accuracies, cell(gap)])
     heads = ["distance", "n", "told apart %, @off", "@dann", "top-1 %, @off", "@dann", "@dann minus @off, points"]
     return markdown(heads, lines)
+
+
+# ------------------------------------------------------------------------------------------ readouts
+
+
+def readouts_table(study: str, experiment: str, measure: str, images: str = "") -> list[str]:
+    """The measure of each readout by layer, in %; handmade features in rows of their own. images: per class."""
+    if not tables_of(study):
+        return not_yet(experiment)
+    rows = readouts(several(study))
+    rows = rows[(rows["images_per_class"] == images) & rows[measure].notna()]
+    kinds = [kind for kind in dict.fromkeys(rows["treatment"]) if (rows[rows["treatment"] == kind]["n"] > 0).any()]
+    lines = []
+    for n in sorted(rows["n"].unique()):
+        here = rows[rows["n"] == n]
+        for name in sorted(here["variant"].unique()) if n == 0 else [""]:
+            members = here[here["variant"] == name] if name else here
+            label = [f"{name}, handmade" if name else f"{n}: {members['layer'].iloc[0]}"]
+            columns = [mean_of(members[members["treatment"] == kind], measure) for kind in kinds]
+            columns = [mean_of(members, measure), *columns[1:]] if name else columns
+            lines.append(label + [percent(mean) for mean in columns])
+    return markdown(["layer", *kinds], lines)
+
+
+def office_readouts() -> list[str]:
+    """By layer, the mean over the pairs of domains; then each pair at the last layer."""
+    if not tables_of("office_readouts"):
+        return not_yet("office_readouts")
+    rows = readouts(several("office_readouts"))
+    words = ("source", "both", "target")
+
+    def values(members: pd.DataFrame) -> list[str]:
+        return [f"{100 * members[members['variant'] == word]['val_class_top1'].mean():.1f}" for word in words]
+
+    last = rows["n"].max()
+    pairs = [
+        (f"n = {n}, mean of {rows['split'].nunique()} pairs", rows[rows["n"] == n]) for n in sorted(set(rows["n"]))
+    ]
+    pairs += [(f"n = {last}, {split}", members) for split, members in rows[rows["n"] == last].groupby("split")]
+    heads = ["mean over classes, %", "source", "both", "target, three per class"]
+    return markdown(heads, [[name, *values(members)] for name, members in pairs])
+
+
+def views_table() -> list[str]:
+    """What more views bring, against the centre alone."""
+    if not tables_of("flowers17_views"):
+        return not_yet("flowers17_views")
+    rows = augmentation.compared(several("flowers17_views"))
+    lines = []
+    for way in dict.fromkeys(rows["variant"]):
+        own = rows[rows["variant"] == way]
+        gain = "" if way == augmentation.PLAIN_WAY else cell(mean_of(own, "beyond"))
+        lines.append([augmentation.in_words(way), percent(mean_of(own, "accuracy")), gain])
+    return markdown(["views in training / validation", "mean over classes, %", "minus the centre alone"], lines)
 
 
 # ------------------------------------------------------------------------------------------ the published networks
@@ -698,10 +792,21 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "four-models": lambda: treatments_table("four_models", "four_models"),
     "rules-flowers-few": lambda: treatments_table("rules_flowers17-5", "rules_flowers17"),
     "rules-flowers-many": lambda: treatments_table("rules_flowers17-40", "rules_flowers17"),
+    "multitask": shared_layers,
+    "multitask-fields": lambda: field_table(Multitask),
+    "zero-shot": lambda: unseen_classes("zero_shot"),
+    "zero-shot-awa2": lambda: unseen_classes("zero_shot_awa2"),
+    "zero-shot-fields": lambda: field_table(ZeroShot),
     "digits": lambda: domains_table("digits"),
     "demo-domains": lambda: domains_table("demo_domains"),
     "office-domains": lambda: office_table("office_domains"),
     "aligned-layers": aligned_layers_table,
+    "readouts-caltech101-lite0": lambda: readouts_table("caltech101-lite0", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
+    "readouts-office": office_readouts,
+    "readouts-retrieval": lambda: readouts_table("retrieval", "retrieval", "val_map"),
+    "readouts-several": lambda: readouts_table("several_labels", "several_labels", "val_map_eleven"),
+    "readouts-views": views_table,
     "published-boosts": published_boosts,
     "published-bases": published_bases,
     "published-targets": published_targets,
@@ -717,6 +822,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "pretext-fields": lambda: field_table(Pretext),
+    "pretext": lambda: treatments_table("pretext", "pretext"),
+    "translated-fields": lambda: field_table(Translated),
+    "translated": lambda: gaps_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,

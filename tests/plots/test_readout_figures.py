@@ -9,7 +9,18 @@ import pytest
 from handmade import frame, row
 
 from transferability.files import Refused
-from transferability.plots import confusion, readout_against_retraining, readout_by_layer, style
+from transferability.plots import (
+    augmentation,
+    average_precision_by_layer,
+    confusion,
+    embedding,
+    few_pictures,
+    neighbours,
+    readout_against_retraining,
+    readout_by_layer,
+    style,
+)
+from transferability.plots.features import Features, Side, read_export
 from transferability.plots.tables import Drawn, NotDrawn, table_of
 from transferability.runs.paths import StudyFolder
 
@@ -85,3 +96,110 @@ def test_the_most_confused_pairs_are_named(tmp_path: Path) -> None:
     assert figure.lines == ("class 0 is taken for class 1: 67%", "class 1 is taken for class 2: 50%")
     with pytest.raises(Refused, match="not fitted yet"):
         confusion.draw(folder, "random-0/A2B@svm")
+
+
+def test_accuracy_over_images_per_class_by_layer() -> None:
+    rows = [
+        readout(f"imagenet-caltech101/A{n}B@{k}@{word}/seed-{seed}", 0.1 * n + 0.01 * k + 0.001 * seed)
+        for n in (2, 3)
+        for k in (1, 5, 30)
+        for word in ("svm", "nearest")
+        for seed in (0, 1, 2)
+    ]
+    alone = readout("imagenet-caltech101/A1B@30@svm/seed-0", 0.3)  # on one number of images: no line
+    with style.settings():
+        figure = drawn(few_pictures.draw(table_of(frame(*rows, alone))))
+        named = lines(figure)
+        assert isinstance(few_pictures.draw(table_of(frame(alone)))[0], NotDrawn)
+    assert set(named) == {f"{word} A{n}" for word in ("svm", "nearest") for n in (2, 3)}
+    assert named["svm A3"] == pytest.approx([0.261, 0.301, 0.551])  # the mean over classes
+    assert "A2@nearest" in " ".join(figure.lines)
+
+
+def test_views_are_compared_with_the_centre_alone() -> None:
+    gains = {"centre-centre-sum": 0.0, "ten-centre-sum": 0.02, "ten-ten-max": -0.03}
+    rows = [
+        readout(f"imagenet-flowers17/A8B@{way}/seed-{seed}", 0.7 + gain + 0.01 * seed)
+        for way, gain in gains.items()
+        for seed in (0, 1, 2)
+    ]
+    with style.settings():
+        figure = drawn(augmentation.draw(table_of(frame(*rows, *ROWS))))
+        places = {line.get_gid(): line.get_xdata() for axes in figure.figure.axes for line in axes.lines}
+        assert isinstance(augmentation.draw(table_of(frame(*rows[:3])))[0], NotDrawn)
+    assert places["beyond ten-centre-sum 8"] == pytest.approx([0.02])
+    assert places["beyond ten-ten-max 8"] == pytest.approx([-0.03])
+    assert "beyond centre-centre-sum 8" not in places
+    assert [line.split()[-2] for line in figure.lines[2:]] == ["above", "below"]
+
+
+def test_average_precision_of_each_class_by_layer(tmp_path: Path) -> None:
+    """Class 0 is ranked right from the first layer on, class 1 by the second alone; class 2 is in no image."""
+    folder, labels = StudyFolder(tmp_path), np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0], [1, -1, 0]], np.int8)
+    right = np.where(labels == 1, 1.0, 0.0)
+    wrong = np.stack([right[:, 0], -right[:, 1], right[:, 2]], 1)
+    for n, scores in ((1, wrong), (2, right)):
+        file = folder.predictions(f"imagenet-corel5k/A{n}B@svm/seed-0")
+        file.parent.mkdir(parents=True)
+        said = {"labels": labels, "predicted": scores.argmax(1), "scores": scores}
+        np.savez(file, part="val", rows=np.arange(4), **said)  # type: ignore[arg-type]
+    names = [f"imagenet-corel5k/A{n}B@svm/seed-0" for n in (1, 2)]
+    rows = frame(*(readout(name, 0.5, val_map=0.5, val_map_eleven=0.5) for name in names))
+    rows = table_of(rows).rows
+    with style.settings():
+        figure = average_precision_by_layer.draw(folder, rows, eleven=False)[0]
+        named = lines(figure)
+    assert named["class 0"] == [1, 1] and named["class 1"] == pytest.approx([(1 / 2 + 2 / 3) / 2, 1])
+    assert named["mean"] == pytest.approx([(1 + (1 / 2 + 2 / 3) / 2) / 2, 1])
+    assert figure.lines[1].startswith("class 1 ") and "class 2" not in " ".join(figure.lines)
+    with pytest.raises(Refused, match="no readout A3B@ten"):
+        average_precision_by_layer.draw(folder, rows, "ten")
+
+
+def features(distance: float, domains: tuple[str, str] = ("photo", "sketch")) -> Features:
+    """Three classes of ten images in each domain; the domains are so far from each other."""
+    draw = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 10)
+    sides = []
+    for far, domain in zip((0.0, distance), domains, strict=True):
+        vectors = 6 * np.eye(3)[labels] @ np.eye(3, 8) + draw.standard_normal((30, 8)) + far * np.eye(8)[7]
+        sides.append(Side(vectors.astype(np.float32), labels, np.arange(30), "val", domain))
+    classes = ("ant", "bee", "cat")
+    return Features("photo-sketch/A3B@svm/seed-0", "fc3", "", classes, ("natural",) * 3, ("l2",), None, *sides)
+
+
+def test_an_embedding_shows_both_domains_before_and_after() -> None:
+    before, after = features(20.0), features(0.0)
+    with style.settings():
+        (figure,) = embedding.draw([before, after], most=40, perplexity=5)
+        counts = [[len(points.get_offsets()) for points in axes.collections] for axes in figure.figure.axes]
+        alone = embedding.draw([features(0.0, ("", ""))], perplexity=5)[0]
+    assert counts == [[20, 20], [20, 20]]  # an equal share of each domain
+    assert embedding.same_class(after) > 0.9
+    assert "nearest image of 0% is of the other" in figure.lines[0] and embedding.other_domain(after) > 0.3
+    assert [len(points.get_offsets()) for points in alone.figure.axes[0].collections] == [0, 30]  # judged images alone
+    assert "domain" not in alone.lines[0]
+
+
+def test_the_same_classes_lie_together_in_the_plane() -> None:
+    points = embedding.in_the_plane(features(0.0).val.vectors, 5)
+    centres = np.stack([points[10 * k : 10 * k + 10].mean(0) for k in range(3)])
+    own = np.linalg.norm(points - centres[np.repeat(np.arange(3), 10)], axis=1)
+    assert own.max() < min(np.linalg.norm(centres[a] - centres[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_neighbours_are_the_nearest_training_images() -> None:
+    asked, found, right = neighbours.found(features(0.0), 3, 4)
+    assert asked.tolist() == [0, 14, 29] and found.shape == (3, 4) and right.all()
+    vectors = features(0.0)
+    train, val = vectors.transformed()
+    assert np.allclose(np.linalg.norm(train, axis=1), 1)  # through the transforms of the readout
+    assert found[1, 0] == np.linalg.norm(train - val[14], axis=1).argmin()
+
+
+def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", weights=np.zeros(3))
+    with pytest.raises(Refused, match=r"other\.npz is no file that `transferability features` wrote"):
+        read_export(tmp_path / "other.npz")
+    with pytest.raises(Refused, match="does not exist"):
+        read_export(tmp_path / "none.npz")

@@ -17,7 +17,7 @@ def table(gaps: Mapping[str, Sequence[float]], split: str = "random-{}", images:
     units = max(map(len, gaps.values()))
     for unit in range(units):
         common = {"split": split.format(unit), "target": "B", "group": "random", "images_per_class": images}
-        common |= {"unit": f"{split.format(unit)}/seed-0", "variant": "", "source": "A"}
+        common |= {"unit": f"{split.format(unit)}/seed-0", "variant": "", "source": "A", "numbers": float("nan")}
         rows.append({**common, "kind": "base", "treatment": "base", "n": 0, "difference": float("nan"), "source": ""})
         for name, values in gaps.items():
             if unit < len(values):

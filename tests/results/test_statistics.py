@@ -110,6 +110,20 @@ def test_a_variant_is_compared_with_the_plain_base_and_never_is_one() -> None:
     assert unpaired(rows) == ["whole/R3W@he/seed-0"]
 
 
+def test_readouts_of_images_without_a_base_lack_none() -> None:
+    rows = networks(
+        frame(
+            row("random-0/baseB/seed-0", 0.60),
+            row("random-0/A3B@svm/seed-0", 0.55, numbers=64.0),
+            row("random-0/A3A@svm/seed-0", 0.50, numbers=64.0),  # there is no base of A
+            row("random-1/A3B@svm/seed-0", 0.5, numbers=64.0),
+            row("random-1/A3B/seed-0", 0.5),
+        )
+    )
+    assert one(rows, "random-0/A3B@svm/seed-0")["difference"] == pytest.approx(-0.05)
+    assert unpaired(rows) == ["random-1/A3B/seed-0"]
+
+
 def test_treatments_are_spelled_in_the_papers_letters_whatever_the_direction() -> None:
     names = ["A3B", "B3A", "A3A", "B3B+", "B3A+0.1", "A3Bp2", "R3A", "baseA", "baseA@long", "A3B+@250"]
     rows = networks(frame(*(row(f"random-0/{name}/seed-0", 0.5) for name in names)))

@@ -18,6 +18,7 @@ from trained import pending, statuses, train
 from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.data.tasks import Tasks
 from transferability.files import Refused, read_json
+from transferability.plots.features import read_export
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
@@ -202,6 +203,11 @@ def test_features_are_written_for_users(trained_study: Study, tmp_path: Path) ->
         assert content["val_features"].shape == (len(content["val_rows"]), 10, 72)
         assert len(content["classes"]) == 6
     assert "random-0/A2B@views" in line
+    read = read_export(file)
+    assert read.train.vectors.shape[1] == 72 and read.layer == "conv2" and read.transforms == ("root", "l2")
+    train, val = read.images(data_root() / "tiny")
+    assert np.array_equal(train[read.train.rows[0]], open_packed(data_root() / "tiny").train.images[read.train.rows[0]])
+    assert len(val) == len(open_packed(data_root() / "tiny").val.labels) and not read.has_domains
     with pytest.raises(Refused, match="no readout"):
         base = trained_study.by_name["random-0/baseA/seed-0"]
         features.write_features(trained_study, base, study_folder("readouts"), data_root(), file)

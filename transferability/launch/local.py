@@ -17,9 +17,11 @@ from typing import Any, NamedTuple, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from transferability.data.tasks import Tasks
 from transferability.files import Refused, in_words
 from transferability.interrupts import sigterm_as_ctrl_c, without_ctrl_c
 from transferability.names import span
+from transferability.runs.features import reading_operations
 from transferability.runs.ledger import is_done, without_diverged
 from transferability.runs.machine import Machine, forget_ranks, gpus, threads
 from transferability.runs.paths import StudyFolder
@@ -440,7 +442,8 @@ class Bar:
         self, job: Job, chosen: Sequence[Network], waiting: Sequence[Fleet], pool: Workers, console: Console
     ) -> None:
         self.job, self.chosen, self.pool, self.console = job, chosen, pool, console
-        self.cost = {fleet.name: fleet_operations(job.study, fleet) for fleet in waiting}
+        self.tasks = Tasks(job.study, job.data)
+        self.cost = {fleet.name: self._work(fleet) for fleet in waiting}
         self.fleets = {fleet.name: fleet for fleet in waiting}
         self.steps: dict[str, int] = {}  # of each fleet that was started
         self.images: list[tuple[float, float]] = []
@@ -459,28 +462,36 @@ class Bar:
         self.task = self.progress.add_task(job.study.name, total=sum(self.cost.values()), networks="", rate="")
         self.printed = time.monotonic()
 
+    def _work(self, fleet: Fleet) -> float:
+        """Floating-point operations of a fleet, roughly."""
+        if fleet.is_readout:
+            return sum(reading_operations(self.job.study, fleet.networks, self.tasks))
+        return fleet_operations(self.job.study, fleet)
+
     def swap(self, old: Fleet, new: Fleet | None) -> None:
         """Of fleet `old` only `new` is trained, or nothing."""
         del self.cost[old.name], self.fleets[old.name]
         if new is not None:
-            self.cost[new.name], self.fleets[new.name] = fleet_operations(self.job.study, new), new
+            self.cost[new.name], self.fleets[new.name] = self._work(new), new
         self.progress.update(self.task, total=sum(self.cost.values()))
 
     def show(self) -> None:
         working = {worker.fleet.name: worker.step for worker in self.pool.pool if worker.fleet is not None}
         self.steps.update(working)
+        finished = {network.name for network in self.chosen if is_done(self.job.folder, network.name)}
         done = images = 0.0
         for name, step in self.steps.items():
             fleet = self.fleets[name]
             share = step / max(1, fleet.recipe.steps) if name in working else 1.0
+            if fleet.is_readout:  # its steps are blocks of features, of which there may be none left to compute
+                share = sum(network.name in finished for network in fleet.networks) / len(fleet.networks)
             done += self.cost[name] * share
             images += share * fleet.recipe.steps * fleet.recipe.batch * len(fleet.networks)
         now = time.monotonic()
         self.images = [*self.images[-60:], (now, images)]
         (then, first_images), (_, last_images) = self.images[0], self.images[-1]
         rate = (last_images - first_images) / (now - then) if now > then else 0.0
-        finished = sum(is_done(self.job.folder, network.name) for network in self.chosen)
-        networks, speed = f"{finished}/{len(self.chosen)} networks", f"{rate:,.0f} images/s"
+        networks, speed = f"{len(finished)}/{len(self.chosen)} networks", f"{rate:,.0f} images/s"
         self.progress.update(self.task, completed=done, networks=networks, rate=speed)
         if not self.console.is_terminal and now - self.printed > SAID_EVERY:
             self.printed = now

@@ -20,6 +20,7 @@ from transferability.plots import command, style
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, lines_of_cells, read_table
+from transferability.results.table import full_names
 from transferability.runs.paths import StudyFolder
 from transferability.training.precision import average_precision
 
@@ -47,7 +48,7 @@ def precisions(folder: StudyFolder, network: str, eleven: bool) -> np.ndarray:
 def by_layer(folder: StudyFolder, rows: pd.DataFrame, eleven: bool) -> pd.DataFrame:
     """One row for each n, ascending, one column for each class: the mean over networks."""
     values = {
-        n: np.mean([precisions(folder, name, eleven) for name in own["network"]], 0) for n, own in rows.groupby("n")
+        n: np.mean([precisions(folder, name, eleven) for name in full_names(own)], 0) for n, own in rows.groupby("n")
     }
     return pd.DataFrame(values).T
 

@@ -85,10 +85,11 @@ def other_domain(features: Features) -> float:
 
 
 def panel(axes: Axes, points: np.ndarray, kinds: np.ndarray, of_domain: np.ndarray, count: int) -> None:
-    """Points (n, 2), coloured by kind (n,), 0 to count - 1; of_domain (n,) is 0 for the training images' domain."""
+    """Points (n, 2), coloured by kind (n,), 0 to count - 1. of_domain: (n,) 0 for images of the training images' domain
+    where there are two, else 1."""
     colours = colormaps["tab10" if count <= 10 else "tab20" if count <= 20 else "gist_rainbow"]
     at = kinds if count <= 20 else kinds / count
-    for domain, marker in enumerate(DOMAIN_MARKERS):
+    for domain, marker in enumerate(DOMAIN_MARKERS if not of_domain.all() else "oo"):
         own = of_domain == domain
         edges = colours(at[own])
         faces = edges if domain else "none"

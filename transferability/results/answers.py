@@ -18,6 +18,7 @@ from transferability.results.statistics import (
     MIN_UNITS,
     NOT_ENOUGH,
     Mean,
+    is_apart,
     mean_of,
     standing,
     treatment_order,
@@ -179,6 +180,7 @@ def _at(compared: Sequence[Answer], wanted: str, best: str) -> list[str]:
 def _without_base(rows: pd.DataFrame) -> list[str]:
     """For each group of splits: the treatments of which no network has a base."""
     lines = []
+    rows = rows[~is_apart(rows)]
     for group in sorted_groups(rows["group"]):
         copying = rows[(rows["group"] == group) & (rows["kind"] != "base")]
         paired = copying.groupby("treatment", sort=False)["difference"].count()

@@ -31,6 +31,7 @@ from transferability.results.table import full_names, listed
 from transferability.splits import group_title
 
 NOTE_WIDTH = 100
+MEAN_PRECISION = " Of retrieval, and where images have several classes, top-1 is the mean average precision."
 
 # ------------------------------------------------------------------------------------------------ numbers
 
@@ -122,7 +123,8 @@ def footnotes(results: pd.DataFrame, rows: pd.DataFrame, statistic: str = FINAL)
     """
     notes = [
         f"top-1: {STATISTICS[statistic]}. Differences in points, paired within split, target and seed. "
-        "Co-adaptation: BnB - base; specificity: AnB - BnB (AnB+ - BnB+) on the same target.",
+        "Co-adaptation: BnB - base; specificity: AnB - BnB (AnB+ - BnB+) on the same target."
+        + (MEAN_PRECISION if rows["val_map"].notna().any() else ""),
         f"±: half-width of the 95 % t interval over units (split x seed), from {MIN_UNITS} units on. same: "
         f"it lies within {100 * MARGIN:g} point; above, below: it excludes 0; ?: not enough networks.",
     ]

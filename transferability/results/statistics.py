@@ -122,7 +122,8 @@ def _bases(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and training loss of the base that each row is compared with; NaN where there is none.
 
     That is the base on the same images if there is one, else the base on all images. A base is itself compared only
-    if it is a variant, and then with the plain base on the same images.
+    if it is a variant, and then with the plain base on the same images; not if it was trained without labels, whose
+    accuracy is of something else.
     """
     key = ["split", "seed", "target", "images_per_class"]
     is_base, is_plain = rows["kind"] == "base", rows["variant"] == ""
@@ -130,7 +131,7 @@ def _bases(rows: pd.DataFrame) -> pd.DataFrame:
     on_same = rows[key].join(bases, on=key)
     on_all = rows[key].assign(images_per_class="").join(bases, on=key)
     base = on_same.where(on_same["accuracy"].notna() | is_base, on_all)
-    return base[~(is_base & is_plain)].reindex(rows.index)
+    return base[~(is_base & is_plain) & (rows["surrogate"] == "")].reindex(rows.index)
 
 
 def _selffers(rows: pd.DataFrame) -> "pd.Series[float]":
@@ -148,7 +149,16 @@ def diverged(results: pd.DataFrame) -> list[str]:
 
 def unpaired(rows: pd.DataFrame) -> list[str]:
     """Full names of the networks (of `networks`) that have no base to be compared with."""
-    return full_names(rows[rows["difference"].isna() & ((rows["kind"] != "base") | (rows["variant"] != ""))])
+    alone = rows["difference"].isna() & ((rows["kind"] != "base") | (rows["variant"] != ""))
+    return full_names(rows[alone & ~is_apart(rows)])
+
+
+def is_apart(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether networks are readouts whose target has no base: a study of readouts alone trains none."""
+    bases = rows[rows["treatment"] == "base"]
+    has_base = {*zip(bases["split"], bases["target"], strict=True)}
+    without = [pair not in has_base for pair in zip(rows["split"], rows["target"], strict=True)]
+    return rows["numbers"].notna() & pd.Series(without, rows.index, dtype=bool)
 
 
 # --------------------------------------------------------------------------------------- means and intervals
