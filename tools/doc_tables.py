@@ -26,7 +26,8 @@ from transferability.cli import app
 from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import aligned_layers, backbones, domains, multitask, regimes
+from transferability.plots import aligned_layers, augmentation, backbones, domains, multitask, regimes
+from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
 from transferability.plots.training_curves import read_curves as curves_in_letters
 from transferability.pretext import Pretext
@@ -64,6 +65,7 @@ MARKED = re.compile(r"(<!-- table (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.
 LAYERS = tuple(range(1, 8))  # n of the grid of a network of eight layers
 RULES = ("AnB", "AnB+", "AnB+0.1", "AnB+probe", "AnB+chain", "AnB+gradual", "AnB+fall", "AnB+sp")
 COMMANDS: dict[str, Any] = vars(get_command(app))["commands"]
+CALTECH = "caltech101_readouts"
 TITLES = {"random": "random splits", "manmade-natural": "man-made/natural"}
 
 
@@ -536,6 +538,60 @@ def aligned_layers_table() -> list[str]:
     return markdown(heads, lines)
 
 
+# ------------------------------------------------------------------------------------------ readouts
+
+
+def readouts_table(study: str, experiment: str, measure: str, images: str = "") -> list[str]:
+    """The measure of each readout by layer, in %; handmade features in rows of their own. images: per class."""
+    if not tables_of(study):
+        return not_yet(experiment)
+    rows = readouts(several(study))
+    rows = rows[(rows["images_per_class"] == images) & rows[measure].notna()]
+    kinds = [kind for kind in dict.fromkeys(rows["treatment"]) if (rows[rows["treatment"] == kind]["n"] > 0).any()]
+    lines = []
+    for n in sorted(rows["n"].unique()):
+        here = rows[rows["n"] == n]
+        for name in sorted(here["variant"].unique()) if n == 0 else [""]:
+            members = here[here["variant"] == name] if name else here
+            label = [f"{name}, handmade" if name else f"{n}: {members['layer'].iloc[0]}"]
+            columns = [mean_of(members[members["treatment"] == kind], measure) for kind in kinds]
+            columns = [mean_of(members, measure), *columns[1:]] if name else columns
+            lines.append(label + [percent(mean) for mean in columns])
+    return markdown(["layer", *kinds], lines)
+
+
+def office_readouts() -> list[str]:
+    """By layer, the mean over the pairs of domains; then each pair at the last layer."""
+    if not tables_of("office_readouts"):
+        return not_yet("office_readouts")
+    rows = readouts(several("office_readouts"))
+    words = ("source", "both", "target")
+
+    def values(members: pd.DataFrame) -> list[str]:
+        return [f"{100 * members[members['variant'] == word]['val_class_top1'].mean():.1f}" for word in words]
+
+    last = rows["n"].max()
+    pairs = [
+        (f"n = {n}, mean of {rows['split'].nunique()} pairs", rows[rows["n"] == n]) for n in sorted(set(rows["n"]))
+    ]
+    pairs += [(f"n = {last}, {split}", members) for split, members in rows[rows["n"] == last].groupby("split")]
+    heads = ["mean over classes, %", "source", "both", "target, three per class"]
+    return markdown(heads, [[name, *values(members)] for name, members in pairs])
+
+
+def views_table() -> list[str]:
+    """What more views bring, against the centre alone."""
+    if not tables_of("flowers17_views"):
+        return not_yet("flowers17_views")
+    rows = augmentation.compared(several("flowers17_views"))
+    lines = []
+    for way in dict.fromkeys(rows["variant"]):
+        own = rows[rows["variant"] == way]
+        gain = "" if way == augmentation.PLAIN_WAY else cell(mean_of(own, "beyond"))
+        lines.append([augmentation.in_words(way), percent(mean_of(own, "accuracy")), gain])
+    return markdown(["views in training / validation", "mean over classes, %", "minus the centre alone"], lines)
+
+
 # ------------------------------------------------------------------------------------------ the published networks
 
 
@@ -743,6 +799,12 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "demo-domains": lambda: domains_table("demo_domains"),
     "office-domains": lambda: office_table("office_domains"),
     "aligned-layers": aligned_layers_table,
+    "readouts-caltech101-lite0": lambda: readouts_table("caltech101-lite0", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
+    "readouts-office": office_readouts,
+    "readouts-retrieval": lambda: readouts_table("retrieval", "retrieval", "val_map"),
+    "readouts-several": lambda: readouts_table("several_labels", "several_labels", "val_map_eleven"),
+    "readouts-views": views_table,
     "published-boosts": published_boosts,
     "published-bases": published_bases,
     "published-targets": published_targets,

@@ -264,7 +264,7 @@ def pack(
         typer.Option(
             "--for",
             metavar="NETWORK",
-            help="Size, centre crop and filter as published weights want them: torchvision:resnet18, timm:NAME; "
+            help="Size, crop or squashing and filter as published weights want them: torchvision:resnet18, timm:NAME; "
             "--size may differ.",
         ),
     ] = None,
@@ -280,7 +280,7 @@ def pack(
         from transferability.trained.published import images_for
 
         wanted = images_for(network)
-        options = replace(options, size=size or wanted.resize, squash=False, resampling=wanted.resampling)
+        options = replace(options, size=size or wanted.resize, squash=wanted.squash, resampling=wanted.resampling)
     print(describe(pack_images(source, destination, options)))
 
 

@@ -18,10 +18,11 @@ from trained import PLAIN, train
 
 from transferability.adversarial import Adversarial
 from transferability.data.packed import write_packed
+from transferability.data.stream import Batch
 from transferability.files import Refused
 from transferability.networks.cut import chain
 from transferability.study import fleets
-from transferability.training.domains import DomainClassifier, Reversal
+from transferability.training.domains import CRITIC, AddaModule, DomainClassifier, Reversal, Step, domain_loss
 from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
@@ -67,6 +68,7 @@ def test_a_fleet_is_its_networks_alone_and_after_a_kill(
     shared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alone, killed between two validations: domain classifiers and their measures come back."""
+    monkeypatch.setattr("transferability.training.checkpoint.ASKED_EVERY", 1)
     together = outcome("tiny", named(name))
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
     if name == "A1B+@scratch":
@@ -80,6 +82,33 @@ def test_a_fleet_is_its_networks_alone_and_after_a_kill(
     train(study, groups=[[named(name)]])
     assert outcome("tiny", named(name)) == together
     assert len(together.series["domain_loss"]) == len(together.series["domain_top1"]) == 2
+
+
+def test_of_adda_either_side_learns_by_its_own_loss(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy by inverted labels, in float64, and nothing of the domain classifier; and the other way round."""
+    seen = []
+    original = AddaModule.steps
+
+    def steps(self: AddaModule, batch: Batch) -> list[Step]:
+        found = original(self, batch)
+        for step, layers in zip(found, self.networks, strict=True):
+            critic, copy = list(layers[CRITIC].parameters()), list(layers["conv1"].parameters())  # type: ignore[index]
+            graph = {"retain_graph": True, "allow_unused": True}
+            assert torch.autograd.grad(step.loss, critic, **graph) == (None,) * len(critic)
+            assert torch.autograd.grad(domain_loss(step.scores), copy, **graph) == (None,) * len(copy)
+            assert all(part.norm() > 0 for part in torch.autograd.grad(step.loss, copy, retain_graph=True))
+            others = step.scores.detach().double()[len(step.scores) // 2 :]
+            assert step.loss.item() == pytest.approx(torch.log1p(torch.exp(-others)).mean().item(), rel=1e-6)
+            seen.append(step)
+        return found
+
+    monkeypatch.setattr(AddaModule, "steps", steps)
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
+    shutil.copytree(shared / "runs" / "tiny" / SPLIT / "baseA", tmp_path / "tiny" / SPLIT / "baseA")
+    train(method_study("A1B+@adda"), groups=[[named("A1B+@adda")]])
+    assert len(seen) == RECIPE.steps
 
 
 def test_networks_of_one_method_are_one_fleet() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from transferability.ask.answer import Answer
 from transferability.ask.best import Confusion
+from transferability.ask.curves import curves
 from transferability.ask.words import Cost, about, layer_rows, learning_lines, rule_rows, sentence, what_would_tell
 from transferability.files import write_atomically
 from transferability.report.page import MINUS, items, table
@@ -30,6 +31,7 @@ def write_answer(
     """Writes the section of a study."""
     rules = rule_rows(answer, costs)
     parts = [f"<p><b>{escape(sentence(answer))}</b></p>", _table(rules)]
+    parts.append(f'<p><img alt="accuracy over n" src="data:image/png;base64,{_text_of(curves(answer))}"></p>')
     for study in dict.fromkeys(one.study for one, _ in answer.over_n):
         parts.append(
             f"<h3>Top-1 at each layer <small>{escape(study)}, %</small></h3>{_table(layer_rows(answer, study))}"
@@ -75,4 +77,8 @@ def _picture(pixels: np.ndarray) -> str:
     image, content = Image.fromarray(pixels), io.BytesIO()
     image.thumbnail((SIDE, SIDE))
     image.save(content, "JPEG", quality=80)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}">'
+    return f'<img alt="" src="data:image/jpeg;base64,{_text_of(content.getvalue())}">'
+
+
+def _text_of(content: bytes) -> str:
+    return base64.b64encode(content).decode()

@@ -53,7 +53,7 @@ def reading(layers: Sequence[int], seeds: int) -> Piece:
 
 def learning(best: int, per_class: int, folds: int, pool: bool) -> Piece:
     """The classifier on layer `best`, with fewer pictures per class. per_class: of the smallest class that trains."""
-    counts = [k for k in LEARNING if folds <= k < per_class]
+    counts = [k for k in LEARNING if folds <= k <= 0.8 * per_class]
     return Piece(
         f"linear classifiers with {', '.join(map(str, counts))} pictures per class",
         {f"A{best}B@{k}": SEEDS if pool else 1 for k in counts},

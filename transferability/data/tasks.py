@@ -114,8 +114,30 @@ class Task:
         """Its validation images, all of them."""
         if not self.packed.pool:
             return self._chosen(self.packed.val, [rows for _, rows in self._rows(self.packed.val)])
+        if self.has_several_labels:
+            return self._chosen(self.packed.train, [self._validating()])
         parts = [self._drawn(name, rows)[: self._count(name, rows)] for name, rows in self._rows(self.packed.train)]
         return self._chosen(self.packed.train, [np.sort(rows) for rows in parts])
+
+    def _validating(self) -> np.ndarray:
+        """Of a pool whose images have several labels: the rows of those that validate.
+
+        An image counts for all of its classes. The rarest class chooses first, the others only what they still lack,
+        and no image that is the last one of a class to train on.
+        """
+        assert self.packed.train.several is not None
+        present = self.packed.train.several[:, self.classes] == 1
+        classes = sorted(self._rows(self.packed.train), key=lambda part: len(part[1]))
+        validating = np.zeros(len(present), bool)
+        left = present[np.unique(np.concatenate([rows for _, rows in classes]))].sum(0)
+        for name, rows in classes:
+            lacking = self._count(name, rows) - int(validating[rows].sum())
+            for row in self._drawn(name, rows):
+                if lacking > 0 and not validating[row] and (left[present[row]] > 1).all():
+                    validating[row] = True
+                    left -= present[row]
+                    lacking -= 1
+        return np.flatnonzero(validating)
 
     def _rows(self, images: ImageSet) -> Iterator[tuple[str, np.ndarray]]:
         """(id of the class, rows of its images), for each class."""
@@ -131,15 +153,16 @@ class Task:
             yield self.packed.classes[index].id, rows
 
     def _training_rows(self, drawn: bool) -> Iterator[tuple[str, np.ndarray]]:
-        validating = np.empty(0, np.int64)
-        if self.packed.pool and self.has_several_labels:  # an image of two classes may validate for one of them
-            validating = self.validation_images().rows
-        for name, rows in self._rows(self.packed.train):
-            if self.packed.pool:
-                chosen = self._drawn(name, rows)[self._count(name, rows) :]
-                yield name, chosen[~np.isin(chosen, validating)]
-            else:
+        if not self.packed.pool:
+            for name, rows in self._rows(self.packed.train):
                 yield name, self._drawn(name, rows) if drawn else rows
+            return
+        validating = (
+            self.validation_images().rows
+        )  # of several labels: an image may validate for another of its classes
+        for name, rows in self._rows(self.packed.train):
+            order = self._drawn(name, rows)
+            yield name, order[~np.isin(order, validating)]
 
     def _drawn(self, class_id: str, rows: np.ndarray) -> np.ndarray:
         """The rows of a class in the seed's order: the first ones of a pool validate, the others train."""
