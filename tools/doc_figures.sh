@@ -33,6 +33,8 @@ draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-
 draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
 draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
+draw shared multitask.py experiments/results/multitask.csv multitask
+draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
