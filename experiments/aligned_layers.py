@@ -10,7 +10,10 @@ A is painted, B is drawn; at distance 0 the two have one distribution, other ima
 (@dann) and the same without strength (@off), whose domain classifier shows how far apart the domains are at layer n
 when nothing makes them alike; what DANN gains over @off at distance 0 is no adaptation.
 
-Cost: 2 x 27 networks, about 7 minutes on two cores, estimated. Nobody has run it yet.
+Cost: 2 x 27 networks, 6 minutes on two busy cores (6 minutes of processor time).
+
+Expect: at distance 0 domains are told apart by 50 to 51 %, and DANN gains nothing; between painted and drawn by 69 to
+71 without and 63 to 67 with DANN, which gains nothing over @off there either, at any n.
 """
 
 from dataclasses import replace

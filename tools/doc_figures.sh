@@ -33,9 +33,12 @@ draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-
 draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
 draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
+draw shared multitask.py experiments/results/multitask.csv multitask
+draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
+draw demo-domains aligned_layers.py experiments/results/aligned_layers_curves-1.csv aligned_layers-painted-drawn
 if [ -f "$runs/demo_domains/results.csv" ]; then
     for network in B6A@without B6A@with; do
         "$python" -m transferability.cli features experiments/demo_domains.py "painted-drawn/$network" \
@@ -55,6 +58,8 @@ fi
 "$python" - <<END # in 256 colours: a third of the bytes
 from pathlib import Path
 from PIL import Image
+embedding = Path("$images/demo-domains-embedding-painted-drawn.png")
+Image.open(embedding).convert("RGB").quantize(256).save(embedding, optimize=True)
 from transferability.data.demo import contact_sheet
 contact_sheet(Path("$scratch/sheet.png"))
 Image.open("$scratch/sheet.png").quantize(256).save("$images/demo-pictures.png", optimize=True)

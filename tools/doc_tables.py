@@ -482,7 +482,9 @@ def domains_table(study: str) -> list[str]:
                 published = PUBLISHED.get((name, method, n), "")
                 top1 = percent(mean_of(members, "accuracy"))
                 lines.append([name, method, "" if is_bound else str(n), top1, share, published])
-    return markdown(["pair", "method", "n", "top-1 %", "gap covered %", "published %"], lines, left=2)
+    heads = ["pair", "method", "n", "top-1 %", "gap covered %", "published %"]
+    shown = len(heads) - (not any(line[-1] for line in lines))  # without the last where nothing is published
+    return markdown(heads[:shown], [line[:shown] for line in lines], left=2)
 
 
 def half_width(mean: Mean, digits: int) -> str:
