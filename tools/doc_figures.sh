@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
-# published accuracies. Three of them need the runs themselves, and are left as they are without: the loss curves and the
-# filters of runs/tiny_imagenet_cpu, and the features of runs/demo_domains. PYTHON is the interpreter to use.
+# published accuracies. Some of them need the runs themselves, and are left as they are without: the loss curves and the
+# filters of runs/tiny_imagenet_cpu, the features of runs/demo_domains, and the sheets of runs/translated. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -35,6 +35,8 @@ draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
 draw shared multitask.py experiments/results/multitask.csv multitask
 draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
+draw translated domains.py experiments/results/translated.csv domains
+draw pretext pretext.py experiments/results/pretext.csv pretext
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
@@ -54,6 +56,14 @@ if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     mv "$images/tiny-training_curves-manmade-natural.png" "$images/tiny-training_curves.png"
 else
     echo "$runs/tiny_imagenet_cpu has no curves.csv: the loss curves and the filters are left as they are"
+fi
+if [ -d "$runs/translated" ]; then
+    for split in mnist-usps mnist-mnistm; do
+        "$python" plots/translated.py "$runs/translated" "$split/A0B+@translated" --out "$scratch/translated" >/dev/null
+        cp "$scratch/translated/translated-$split-A0B+@translated-seed-0.png" "$images/translated-$split.png"
+    done
+else
+    echo "$runs/translated is not there: the sheets of translated images are left as they are"
 fi
 "$python" - <<END # in 256 colours: a third of the bytes
 from pathlib import Path
