@@ -38,7 +38,7 @@ def layers(architecture: Architecture, classes: int) -> list[nn.Sequential]:
             conv = nn.Conv2d(channels, spec.channels, spec.kernel, spec.stride, spec.pad, groups=spec.groups)
             layer = nn.Sequential(conv, nn.ReLU(inplace=True))
             if spec.pool:
-                layer.append(nn.MaxPool2d(3, 2, ceil_mode=True))
+                layer.append(nn.MaxPool2d(spec.pool_window, spec.pool_stride, ceil_mode=True))
             if spec.lrn:
                 layer.append(nn.LocalResponseNorm(5))
         else:

@@ -99,7 +99,7 @@ def plain_dann(study: Study, split: str, n: int, recipe: Adversarial, seed: int)
             yield from torch.from_numpy(rows)[torch.randperm(len(rows))].split(recipe.batch)
 
     first, second = endless(a_rows), endless(b_rows)
-    labels = torch.from_numpy(np.asarray(a.train.labels)).long()
+    labels = torch.from_numpy(np.array(a.train.labels)).long()
     truth = torch.cat([torch.ones(recipe.batch), torch.zeros(recipe.batch)])
     for step in range(recipe.steps):
         mine, other = next(first), next(second)
@@ -118,6 +118,8 @@ def plain_dann(study: Study, split: str, n: int, recipe: Adversarial, seed: int)
         loss = loss + F.binary_cross_entropy_with_logits(scores, truth)
         optimiser.zero_grad()
         loss.backward()
+        if recipe.clip:
+            nn.utils.clip_grad_norm_([value for _, value in named], recipe.clip)
         optimiser.step()
     right = 0
     with torch.no_grad():

@@ -1,17 +1,19 @@
-"""At which layer should domains be made alike, and how far apart are they there? Drawings at three distances.
+"""At which layer should domains be made alike, and how far apart are they there? Drawings near and far.
 
     transferability pack demo-domains:0 data/demo-domains-0
-    transferability pack demo-domains:0.5 data/demo-domains-half
     transferability pack demo-domains data/demo-domains-1
     transferability run experiments/aligned_layers.py
     python plots/aligned_layers.py runs/aligned_layers-1/curves.csv
     python plots/domains.py runs/aligned_layers-1/results.csv
 
-A is painted, B is drawn; at distance 0 the two have one distribution, other images. Three seeds. At n = 1 … 7 DANN
+A is painted, B is drawn; at distance 0 the two have one distribution, other images. Three seeds. At n = 1, 4, 7 DANN
 (@dann) and the same without strength (@off), whose domain classifier shows how far apart the domains are at layer n
 when nothing makes them alike; what DANN gains over @off at distance 0 is no adaptation.
 
-Cost: 3 x 51 networks, about 35 minutes on two cores, estimated. Nobody has run it yet.
+Cost: 2 x 27 networks, 6 minutes on two busy cores (6 minutes of processor time).
+
+Expect: at distance 0 domains are told apart by 50 to 51 %, and DANN gains nothing; between painted and drawn by 69 to
+71 without and 63 to 67 with DANN, which gains nothing over @off there either, at any n.
 """
 
 from dataclasses import replace
@@ -29,7 +31,8 @@ dann = Adversarial(**{**vars(recipe), "name": "dann", "rate": 0.01, "steps": 240
 
 
 def of(how: Recipe, *kinds: str, targets: str = "B", variant: str = "") -> list[Network]:
-    return [replace(n, variant=variant) for n in grid(how, architecture.depth, [SPLIT], SEEDS, targets, kinds)]
+    networks = grid(how, architecture.depth, [SPLIT], SEEDS, targets, kinds, cuts=(1, 4, 7))
+    return [replace(network, variant=variant) for network in networks]
 
 
 networks = (
@@ -46,5 +49,5 @@ studies = [
         networks,
         {SPLIT: domains("painted", "drawn")},
     )
-    for word in ("0", "half", "1")
+    for word in ("0", "1")
 ]

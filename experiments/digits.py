@@ -7,16 +7,19 @@
     python plots/domains.py runs/digits/results.csv
     python plots/aligned_layers.py runs/digits/curves.csv --split mnist-mnistm
 
-MNIST → USPS and back, both at 28 pixels, and MNIST → MNIST-M. Three seeds. Source only (A5B), target trained (baseB);
-DANN from A's base at every n (@dann), from scratch at n = 2, where Ganin and Lempitsky have it (@scratch), without
-strength, which is longer training on A alone (@off); ADDA at every n (@adda; Tzeng et al. have it at n = 4);
-subspaces aligned at every n (@aligned), and A's subspace for both domains (@unaligned).
+MNIST → USPS and back, both at 28 pixels, and MNIST → MNIST-M. Three seeds. Source only (A5B) and target trained
+(baseB); DANN from scratch (@dann) at n = 2, where Ganin and Lempitsky have it, and at n = 4; ADDA (@adda) at n = 2 and
+at n = 4, where Tzeng et al. have it; subspaces aligned at every n (@aligned), and A's subspace for both domains
+(@unaligned). DANN at more n, and from A's base, is in `aligned_layers.py`.
 
 Published: MNIST → MNIST-M, source only 52 %, aligned 57, DANN 77, target trained 96 (Ganin and Lempitsky 2015, table
 1); MNIST → USPS, source only 75, DANN 77, ADDA 89; USPS → MNIST, 57, 73, 90 (Tzeng et al. 2017, table 2). Theirs are
-other networks, more steps and, of MNIST, ten times the pictures or, for ADDA, 2,000 and 1,800 of each.
+other networks, many more steps and, of MNIST, ten times the pictures or, for ADDA, 2,000 and 1,800 of each.
 
-Cost: 171 networks, about 40 minutes on two cores, estimated from a few of them.
+Cost: 129 networks, 13 minutes on two busy cores (15 minutes of processor time).
+
+Expect: ADDA at n = 4 covers almost half of the gap between MNIST and USPS; DANN gains nothing in so few steps, and
+aligned subspaces only a little, of MNIST-M. docs/domains.md has the numbers.
 """
 
 from dataclasses import replace
@@ -42,12 +45,12 @@ architecture = Architecture(
     ),
 )
 SEEDS = (0, 1, 2)
-recipe = Recipe("digits", steps=600, batch=64, rate=0.01, schedule="inverse", crop=28, validate_every=100, mirror=False)
-scratch = Adversarial(**{**vars(recipe), "name": "scratch"}, hidden=(100,), start="fresh")
-# Paper: gradients are not clipped. Without that DANN diverges here at n = 3 and 4 within 80 steps (one seed).
-dann = replace(scratch, name="dann", start="base", clip=1.0)
+recipe = Recipe("digits", steps=400, batch=64, rate=0.01, schedule="inverse", crop=28, validate_every=100, mirror=False)
+# Paper: gradients are not clipped. Without that DANN stays at chance here at n = 3 and 4; the norm was chosen by the
+# loss on the source's training images alone, of a seed that is not here.
+dann = Adversarial(**{**vars(recipe), "name": "dann", "clip": 3.0}, hidden=(100,), start="fresh")
 # Adam at a rate that stays, as Tzeng et al. have it.
-adam = {"optimiser": "adamw", "momentum": 0.5, "rate": 2e-4, "decay": 0.0, "schedule": "step", "drop_every": 600}
+adam = {"optimiser": "adamw", "momentum": 0.5, "rate": 2e-4, "decay": 0.0, "schedule": "step", "drop_every": 400}
 adda = Adda(**{**vars(recipe), **adam, "name": "adda"})
 aligned = Aligned("aligned", crop=28)
 
@@ -59,14 +62,12 @@ def method(word: str, how: Recipe, split: str, targets: str, cuts: tuple[int, ..
 
 
 def of_pair(split: str, targets: str) -> list[Network]:
-    layers = (1, 2, 3, 4)
+    cuts, layers = (2, 4), (1, 2, 3, 4)
     return [
         *grid(recipe, architecture.depth, [split], SEEDS, "AB", ("base",)),
         *grid(recipe, architecture.depth, [split], SEEDS, targets, ("A8B",)),
-        *method("dann", dann, split, targets, layers),
-        *method("scratch", scratch, split, targets, (2,)),
-        *method("off", replace(dann, name="off", strength=0.0), split, targets, (2,)),
-        *method("adda", adda, split, targets, layers),
+        *method("dann", dann, split, targets, cuts),
+        *method("adda", adda, split, targets, cuts),
         *method("aligned", aligned, split, targets, layers),
         *method("unaligned", replace(aligned, name="unaligned", subspace="source"), split, targets, layers),
     ]

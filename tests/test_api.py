@@ -21,7 +21,15 @@ import transferability as tr
 from transferability.study import load_study
 
 # Figures of networks that the study does not have.
-WITHOUT = ("preserved", "reduced_data", "readout_by_layer", "readout_against_retraining", "domains", "regimes")
+WITHOUT = (
+    "preserved",
+    "reduced_data",
+    "readout_by_layer",
+    "readout_against_retraining",
+    "domains",
+    "regimes",
+    "pretext",
+)
 
 EXPERIMENT = f"""import sys
 sys.path.insert(0, {str(HELPERS)!r})

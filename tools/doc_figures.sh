@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
 # published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
-# of runs/tiny_imagenet_cpu; the features of runs/retrieval, runs/office_readouts and runs/several_labels, with the packed
-# sets. PYTHON is the interpreter to use.
+# of runs/tiny_imagenet_cpu; and the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -34,6 +34,8 @@ draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-
 draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
 draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
+draw shared multitask.py experiments/results/multitask.csv multitask
+draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 draw readouts readout_by_layer.py "experiments/results/retrieval.csv --measure val_map" readout_by_layer-imagenet-flowers17
 draw readouts augmentation.py experiments/results/flowers17_views.csv augmentation-imagenet-flowers17
@@ -44,7 +46,7 @@ if [ -f "${caltech%% *}" ]; then
     draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
 fi
 features() { # FILE EXPERIMENT NETWORK
-    "$python" -c "from transferability.cli import app; app()" features "experiments/$2.py" "$3" "$scratch/$1.npz" >/dev/null
+    "$python" -m transferability.cli features "experiments/$2.py" "$3" "$scratch/$1.npz" >/dev/null
 }
 if [ -d "$runs/retrieval/features" ] && [ -d "$runs/office_readouts/features" ] && [ -d "$runs/several_labels" ]; then
     features hog retrieval imagenet-flowers17/R0B@hog
@@ -66,6 +68,18 @@ Image.open(name).convert('RGB').quantize(256).save(name, optimize=True)"
 else
     echo "$runs has no features of retrieval, office_readouts and several_labels: their figures are left as they are"
 fi
+draw digits domains.py experiments/results/digits.csv domains
+draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
+draw demo-domains aligned_layers.py experiments/results/aligned_layers_curves-1.csv aligned_layers-painted-drawn
+if [ -f "$runs/demo_domains/results.csv" ]; then
+    for network in B6A@without B6A@with; do
+        "$python" -m transferability.cli features experiments/demo_domains.py "painted-drawn/$network" \
+            "$scratch/$network.npz" >/dev/null
+    done
+    draw demo-domains embedding.py "$scratch/B6A@without.npz $scratch/B6A@with.npz" embedding-painted-drawn
+else
+    echo "$runs/demo_domains has no results.csv: the features of the two domains are left as they are"
+fi
 if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     draw tiny filters.py "$runs/tiny_imagenet_cpu" filters
     draw tiny training_curves.py "$runs/tiny_imagenet_cpu/curves.csv --split manmade-natural" training_curves-manmade-natural
@@ -76,6 +90,8 @@ fi
 "$python" - <<END # in 256 colours: a third of the bytes
 from pathlib import Path
 from PIL import Image
+embedding = Path("$images/demo-domains-embedding-painted-drawn.png")
+Image.open(embedding).convert("RGB").quantize(256).save(embedding, optimize=True)
 from transferability.data.demo import contact_sheet
 contact_sheet(Path("$scratch/sheet.png"))
 Image.open("$scratch/sheet.png").quantize(256).save("$images/demo-pictures.png", optimize=True)

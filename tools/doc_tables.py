@@ -23,11 +23,14 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.cli import app
+from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import augmentation, backbones, regimes
+from transferability.plots import aligned_layers, augmentation, backbones, domains, multitask, regimes
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
+from transferability.plots.training_curves import read_curves as curves_in_letters
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
@@ -50,8 +53,10 @@ from transferability.results.statistics import (
 from transferability.results.strategies import WAYS, crossings
 from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
-from transferability.splits import sorted_groups
+from transferability.splits import group_title, sorted_groups
 from transferability.study import Network, Study
+from transferability.translated import Translated
+from transferability.zero_shot import ZeroShot
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -404,7 +409,7 @@ def backbones_table(study: str) -> list[str]:
 
 
 def treatments_table(study: str, experiment: str) -> list[str]:
-    """Accuracy and the difference to scratch of each treatment of a study on Flowers-17, by n."""
+    """Accuracy and the difference to scratch of each treatment of a study, by n."""
     if not tables_of(study):
         return not_yet(experiment)
     rows = several(study)
@@ -414,6 +419,118 @@ def treatments_table(study: str, experiment: str) -> list[str]:
             gap = mean_of(members)
             lines.append([str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(gap)])
     return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
+
+
+def shared_layers() -> list[str]:
+    """What sharing n layers is worth to each task."""
+    if not tables_of("multitask"):
+        return not_yet("multitask")
+    lines = []
+    rows = multitask.together(several("multitask"), "multitask")
+    for (group, task, n), members in rows.groupby(["group", "task", "n"]):
+        gain = mean_of(members)
+        accuracy = mean_of(members, "accuracy")
+        lines.append([group_title(str(group)), str(task), str(n), percent(accuracy), cell(gain), verdict(gain)])
+    return markdown(["halves", "task", "layers shared", "top-1 %", "minus the own base", ""], lines, left=3)
+
+
+def unseen_classes(name: str) -> list[str]:
+    """How well classes never seen are recognised from each layer."""
+    if not tables_of(name):
+        return not_yet(name)
+    lines = []
+    rows = several(name)
+    for (method, n), members in rows[rows["by_class"] != ""].groupby(["treatment", "n"]):
+        means = [mean_of(members, key) for key in ("val_class_top1", "val_seen", "val_unseen", "val_harmonic")]
+        lines.append([str(method), str(n), *(cell(mean, False).lstrip("+") for mean in means), str(means[0].units)])
+    heads = ["method", "n", "unseen classes alone", "seen, among all", "unseen, among all", "harmonic mean", "units"]
+    return markdown(heads, lines, left=2)
+
+
+# ------------------------------------------------------------------------------------------ domains
+
+# (pair, method, n) → top-1 %: Ganin and Lempitsky 2015, table 1 (MNIST-M); Tzeng et al. 2017, table 2 (USPS), both from
+# MNIST's networks of their own. Of the subspaces n is that of the last hidden layer.
+PUBLISHED = {
+    ("mnist → mnistm", domains.SOURCE_ONLY, 0): "52.3",
+    ("mnist → mnistm", "AnB@aligned", 4): "56.9",
+    ("mnist → mnistm", "AnB+@dann", 2): "76.7",
+    ("mnist → mnistm", domains.TARGET, 0): "96.0",
+    ("mnist → usps", domains.SOURCE_ONLY, 0): "75.2",
+    ("mnist → usps", "AnB+@dann", 4): "77.1",
+    ("mnist → usps", "AnB+@adda", 4): "89.4",
+    ("usps → mnist", domains.SOURCE_ONLY, 0): "57.1",
+    ("usps → mnist", "AnB+@dann", 4): "73.0",
+    ("usps → mnist", "AnB+@adda", 4): "90.1",
+}
+
+
+def domains_table(study: str) -> list[str]:
+    """Of each pair of domains: the bounds, each method at each n, the share of the gap, the published accuracy."""
+    if not tables_of(study):
+        return not_yet(study)
+    lines = []
+    for pair, rows in domains.pairs_of(several(study)).items():
+        name = domains.name_of(pair)
+        for method in (domains.SOURCE_ONLY, *domains.methods_of(rows), domains.TARGET):
+            own = rows[rows["method"] == method]
+            is_bound = method in domains.BOUNDS
+            for n in [0] if is_bound else sorted(own["n"].unique()):
+                members = own if is_bound else own[own["n"] == n]
+                covered = mean_of(members, "covered")
+                share = "" if is_bound else f"{100 * covered.value:.0f}{half_width(covered, 0)}".replace("-", "−")
+                published = PUBLISHED.get((name, method, n), "")
+                top1 = percent(mean_of(members, "accuracy"))
+                lines.append([name, method, "" if is_bound else str(n), top1, share, published])
+    heads = ["pair", "method", "n", "top-1 %", "gap covered %", "published %"]
+    shown = len(heads) - (not any(line[-1] for line in lines))  # without the last where nothing is published
+    return markdown(heads[:shown], [line[:shown] for line in lines], left=2)
+
+
+def half_width(mean: Mean, digits: int) -> str:
+    return "" if mean.low != mean.low else f" ±{100 * (mean.value - mean.low):.{digits}f}"
+
+
+def office_table(study: str) -> list[str]:
+    """Over all pairs of domains, at each n: both subspaces, and their paired difference."""
+    if not tables_of(study):
+        return not_yet(study)
+    rows = several(study)
+    lines = []
+    for n in sorted(rows[rows["n"] > 0]["n"].unique()):
+        aligned, unaligned = (
+            rows[(rows["n"] == n) & (rows["treatment"] == f"AnB@{word}")].set_index(["unit", "target"])
+            for word in ("aligned", "unaligned")
+        )
+        gap = (aligned["accuracy"] - unaligned["accuracy"]).rename("difference").reset_index()
+        of_both = (percent(mean_of(side.reset_index(), "accuracy")) for side in (unaligned, aligned))
+        lines.append([str(n), *of_both, cell(mean_of(gap))])
+    return markdown(["n", "A's subspace for both, top-1 %", "aligned, top-1 %", "aligned minus A's, points"], lines)
+
+
+def aligned_layers_table() -> list[str]:
+    """At each distance and n: how well domains are told apart without and with DANN, and what DANN is worth."""
+    distances = {"0": "none", "1": "drawn"}
+    if not tables_of(*(f"aligned_layers-{word}" for word in distances)):
+        return not_yet("aligned_layers")
+    lines = []
+    for word, distance in distances.items():
+        last = aligned_layers.last_of(curves_in_letters(RESULTS / f"aligned_layers_curves-{word}.csv"))
+        rows = study(f"aligned_layers-{word}")
+        for n in sorted(rows[rows["plus"] != ""]["n"].unique()):
+            chosen = {
+                method: rows[(rows["treatment"] == f"AnB+@{method}") & (rows["n"] == n)] for method in ("off", "dann")
+            }
+            told = [
+                last[(last["treatment"] == f"AnB+@{method}") & (last["n"] == n)]["domain_top1"].mean()
+                for method in chosen
+            ]
+            off, dann = (own.set_index(["unit", "target"])["accuracy"] for own in chosen.values())
+            gap = mean_of((dann - off).rename("difference").reset_index())
+            accuracies = (percent(mean_of(own, "accuracy")) for own in chosen.values())
+            lines.append([distance, str(n), *(f"{100 * share:.0f}" for share in told), *accuracies, cell(gap)])
+    heads = ["distance", "n", "told apart %, @off", "@dann", "top-1 %, @off", "@dann", "@dann minus @off, points"]
+    return markdown(heads, lines)
 
 
 # ------------------------------------------------------------------------------------------ readouts
@@ -668,6 +785,15 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "four-models": lambda: treatments_table("four_models", "four_models"),
     "rules-flowers-few": lambda: treatments_table("rules_flowers17-5", "rules_flowers17"),
     "rules-flowers-many": lambda: treatments_table("rules_flowers17-40", "rules_flowers17"),
+    "multitask": shared_layers,
+    "multitask-fields": lambda: field_table(Multitask),
+    "zero-shot": lambda: unseen_classes("zero_shot"),
+    "zero-shot-awa2": lambda: unseen_classes("zero_shot_awa2"),
+    "zero-shot-fields": lambda: field_table(ZeroShot),
+    "digits": lambda: domains_table("digits"),
+    "demo-domains": lambda: domains_table("demo_domains"),
+    "office-domains": lambda: office_table("office_domains"),
+    "aligned-layers": aligned_layers_table,
     "readouts-caltech101-lite0": lambda: readouts_table("caltech101-lite0", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
     "readouts-office": office_readouts,
@@ -689,6 +815,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "chain": lambda: field_table(Chain, Top),
     "study": lambda: field_table(Study, Network),
     "published": lambda: field_table(Published),
+    "pretext-fields": lambda: field_table(Pretext),
+    "pretext": lambda: treatments_table("pretext", "pretext"),
+    "translated-fields": lambda: field_table(Translated),
+    "translated": lambda: domains_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,

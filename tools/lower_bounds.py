@@ -1,4 +1,4 @@
-"""Installs the lowest versions that pyproject.toml allows, and runs a smoke study and every plot with them.
+"""Installs the lowest versions that pyproject.toml allows, and runs studies, `ask` and the plots with them.
 
     python tools/lower_bounds.py [FOLDER]      # or: make lowest
 
@@ -16,11 +16,14 @@ Found with Python 3.11 in November 2026, by trying:
 - typer: with click 8.3 or newer, which typer 0.12 to 0.15 allow, each command of 0.12.5 prints the version and ends
   with exit status 0; `--help` of 0.13 to 0.15 ends in a TypeError. 0.16 works with click 8.0 to 8.5.
 - wandb: 0.27 is the first with `finish_timeout`; before, no run was opened.
-- all others work at their bounds: matplotlib 3.8, numpy 1.26, orjson 3.10, pandas 2.1, rich 13.0, safetensors 0.4,
-  scipy 1.11.1, torch 2.11 with torchvision 0.26, lightning 2.5, torchmetrics 1.4, wandb-workspaces 0.3, litdata 0.2.50.
+- onnxscript: 0.5 does not know torch 2.11; 0.6 does.
+- all others work at their bounds: imagehash 4.3, matplotlib 3.8, numpy 1.26, onnx 1.17, onnxruntime 1.20, orjson 3.10,
+  pandas 2.1, rich 13.0, safetensors 0.4, scikit-image 0.22, scikit-learn 1.3, scipy 1.11.1, timm 1.0.17, torch 2.11
+  with torchvision 0.26, lightning 2.5, torchmetrics 1.4, wandb-workspaces 0.3, litdata 0.2.50.
 """
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +33,7 @@ import venv
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
-EXTRAS = ("train", "timm", "wandb", "dashboard", "bench")
+EXTRAS = ("train", "readout", "ask", "timm", "wandb", "dashboard", "onnx", "bench")
 SMOKE = str(PROJECT / "experiments" / "smoke.py")
 NETWORKS = 28  # of the smoke study
 PICTURES = """# pictures of several kinds, as users have them, in two classes
@@ -43,6 +46,41 @@ for part in ("train", "val"):
         for mode, file in (("RGB", "a.jpg"), ("L", "b.jpg"), ("CMYK", "c.jpg"), ("RGBA", "d.png"), ("P", "e.gif")):
             Image.new(mode, (40, 30)).save(folder / file)
 """
+READOUTS = """# readouts of every kind, on the smoke study's kind of bases
+from dataclasses import replace
+from transferability.networks import small_caffenet
+from transferability.readout import Readout
+from transferability.recipe import Recipe
+from transferability.study import Study, grid, network
+recipe = Recipe(name="smoke", steps=12, batch=16, rate=0.01, crop=28, validate_every=6)
+svm = Readout("svm", crop=28, classifier="svm", folds=2)
+others = ("softmax", "sigmoid", "nearest", "neighbours", "retrieval")
+kinds = [svm, *(replace(svm, name=name, classifier=name) for name in others)]
+handmade = [replace(svm, name=name, handmade=name) for name in ("hog", "words", "pixels")]
+networks = [
+    *grid(recipe, 8, ["random-0"], kinds=("base", "AnB"), cuts=(3,)),
+    network("random-0/A3B@softmax", replace(svm, name="softmax", classifier="softmax")),
+    *(network(f"random-0/A3B@10@{kind.name}", kind) for kind in kinds),
+    *(network(f"random-0/R0B@10@{kind.name}", kind) for kind in handmade),
+]
+study = Study("readouts", "demo", small_caffenet(crop=28, width=0.08, dropout=0.5), tuple(networks))
+"""
+ASKED = """# a network with published names and noise for weights, and pictures enough for an answer
+from pathlib import Path
+import numpy, torch, torchvision
+from PIL import Image
+from safetensors.torch import save_file
+torch.manual_seed(0)
+save_file(torchvision.models.squeezenet1_1(weights=None).state_dict(), "noise.safetensors")
+draw = numpy.random.default_rng(0)
+for name, shade in (("dark", 60), ("light", 160)):
+    Path("shades", name).mkdir(parents=True, exist_ok=True)
+    for index in range(20):
+        pixels = draw.integers(0, 90, (40, 40, 3)) + shade
+        Image.fromarray(pixels.astype("uint8")).save(Path("shades", name, f"{index}.png"))
+"""
+ASK = ["--network", "torchvision:squeezenet1_1", "--weights", "noise.safetensors", "--minutes", "0.5"]
+ASK += ["--mean", "127,127,127", "--std", "64,64,64"]
 LITDATA = """# litdata writes and reads, as benchmarks/benchmark.py has it do
 import litdata, torch
 writer = litdata.streaming.Cache("litdata", chunk_bytes="64MB")
@@ -95,11 +133,11 @@ def install(folder: Path) -> Path:
 def commands(programs: Path) -> list[list[str]]:
     """What is run, in this order, in a folder of its own."""
     python, program = str(programs / "python"), str(programs / "transferability")
-    results, curves = "runs/smoke/results.csv", "runs/smoke/curves.csv"
-    plots = [path for path in sorted((PROJECT / "plots").glob("*.py")) if path.stem not in ("all", "_clone")]
-    own = {"figure1": [], "training_curves": [curves], "filters": ["runs/smoke"], "layer_times": ["layers.csv"]}
-    # The smoke study has not all that these two draw; the paper's table has.
-    own |= {"reduced_data": ["--paper"], "preserved": ["--paper"]}
+    results, readouts = "runs/smoke/results.csv", "runs/readouts/results.csv"
+    smoke = {"filters": ["runs/smoke"], "training_curves": ["runs/smoke/curves.csv"]}
+    smoke |= {plot: [results] for plot in ("figure2", "figure3", "paired", "table1", "trained_twice")}
+    smoke |= {plot: [readouts] for plot in ("readout_by_layer", "readout_against_retraining")}
+    smoke |= {"confusion": ["runs/readouts", "random-0/A3B@10@svm/seed-0", "--data", "data/demo"]}
     return [
         [program, "--version"],
         [program, "--help"],
@@ -116,11 +154,32 @@ def commands(programs: Path) -> list[list[str]]:
         [program, "track", SMOKE],
         [program, "report", SMOKE, "--wandb", "offline"],
         [program, "dashboard", SMOKE, "--file", "dashboard.json"],
+        [program, "run", "readouts.py"],
+        [program, "results", "readouts.py"],
+        [program, "export", "readouts.py", "random-0/baseA", "base.onnx"],
         [program, "layers", "timm:resnet10t", "--crop", "32", "--csv", "layers.csv"],
-        *([python, str(plot), *own.get(plot.stem, [results]), "--out", "figures"] for plot in plots),
-        [python, str(PROJECT / "plots" / "all.py"), "--out", "figures-paper"],
+        [python, "-c", ASKED],
+        [program, "ask", "shades", *ASK],
+        [program, "predict", "runs/shades-squeezenet1-1/best.safetensors", "shades/dark/0.png"],
+        *([python, str(PROJECT / "plots" / f"{plot}.py"), *table, "--out", "figures"] for plot, table in smoke.items()),
+        *documented(python),
         [python, "-c", LITDATA],
     ]
+
+
+def documented(python: str) -> list[list[str]]:
+    """The figures of the documentation that are drawn from committed tables: what tools/doc_figures.sh says of them."""
+    lines = (PROJECT / "tools" / "doc_figures.sh").read_text().splitlines()
+    drawn = [shlex.split(line) for line in lines if line.startswith("draw ")]
+    # draw PREFIX SCRIPT TABLE FIGURE...
+    return [
+        [python, str(PROJECT / "plots" / script), *_paths(table), "--out", f"figures-{prefix}"]
+        for _, prefix, script, table, *_ in drawn
+    ]
+
+
+def _paths(table: str) -> list[str]:
+    return [str(PROJECT / word) if word.startswith("experiments/") else word for word in table.split()]
 
 
 def works(command: list[str], folder: Path) -> bool:
@@ -144,6 +203,7 @@ def main(folder: Path) -> bool:
     place = folder / "work"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
+    (place / "readouts.py").write_text(READOUTS)
     outcomes = [works(command, place) for command in commands(programs)]
     runs = len(list(place.glob("runs/smoke/random-0/*/seed-0/wandb/*run-*/run-*.wandb")))
     if runs != NETWORKS:

@@ -264,7 +264,7 @@ def pack(
         typer.Option(
             "--for",
             metavar="NETWORK",
-            help="Size, centre crop and filter as published weights want them: torchvision:resnet18, timm:NAME; "
+            help="Size, crop or squashing and filter as published weights want them: torchvision:resnet18, timm:NAME; "
             "--size may differ.",
         ),
     ] = None,
@@ -280,7 +280,7 @@ def pack(
         from transferability.trained.published import images_for
 
         wanted = images_for(network)
-        options = replace(options, size=size or wanted.resize, squash=False, resampling=wanted.resampling)
+        options = replace(options, size=size or wanted.resize, squash=wanted.squash, resampling=wanted.resampling)
     print(describe(pack_images(source, destination, options)))
 
 
@@ -782,9 +782,10 @@ def ask(
         ),
     ] = None,
     mean: Annotated[
-        str, typer.Option(help="With weights from a file: of each channel, 0 to 255, as 123,117,104.")
-    ] = "",
-    std: Annotated[str, typer.Option(help="Likewise.")] = "",
+        list[str] | None,
+        typer.Option(help="With weights from a file: of each channel, 0 to 255, as 123,117,104; one, or of each."),
+    ] = None,
+    std: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="The file has other names, and the tensors in the same order.")
     ] = False,
@@ -794,6 +795,7 @@ def ask(
     ] = None,
     name: Annotated[str, typer.Option(help="Of the experiment file.", show_default="the pictures'")] = "",
     onnx: Annotated[bool, typer.Option("--onnx", help="Also write best.onnx.")] = False,
+    first_seed: Annotated[int, typer.Option(min=0, help="Another one checks an answer on other draws.")] = 0,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Networks at once.", show_default="one per core or GPU")
     ] = None,
@@ -804,15 +806,18 @@ def ask(
     from transferability.ask.asking import Question, slug
     from transferability.ask.asking import ask as ask_about
     from transferability.ask.conclusion import conclude
+    from transferability.trained.export import refuse_without_onnx
     from transferability.training.trainer import quiet
 
     quiet()
+    if onnx:
+        refuse_without_onnx()
     called = slug(name or Path(pictures).stem)
-    machine = Machine(accelerator=accelerator, keep=("*/seed-0",), checkpoint_minutes=1.0)
+    machine = Machine(accelerator=accelerator, keep=(f"*/seed-{first_seed}",), checkpoint_minutes=1.0)
     question = Question(
         pictures,
         called,
-        _asked_networks(network or ["torchvision:resnet18"], weights or [], (mean, std), in_order),
+        _asked_networks(network or ["torchvision:resnet18"], weights or [], mean or [], std or [], in_order),
         minutes,
         size,
         Path("experiments") / "asked" / f"{called.replace('-', '_')}.py",
@@ -820,6 +825,7 @@ def ask(
         data_root(),
         machine,
         workers or default_workers(accelerator, 1),
+        first_seed,
     )
     console = _Console(highlight=False, stderr=True)
     try:
@@ -831,28 +837,34 @@ def ask(
 
 
 def _asked_networks(
-    networks: Sequence[str], weights: Sequence[str], normalisation: tuple[str, str], in_order: bool
+    networks: Sequence[str], weights: Sequence[str], means: Sequence[str], stds: Sequence[str], in_order: bool
 ) -> list[tuple[str, Any]]:
-    """Each network with what its weights are. Refused: another number of weights, no numbers."""
+    """Each network with what its weights are. Refused: another number of weights or means, no numbers."""
+    from transferability.ask.asking import published
     from transferability.launch.layers import network_of
-    from transferability.published import Published
 
     if weights and len(weights) != len(networks):
         raise Refused(f"{len(networks)} --network and {len(weights)} --weights: write one of each for every network")
-    try:
-        mean, std = (tuple(float(part) for part in text.split(",") if part) for text in normalisation)
-    except ValueError:
-        raise Refused(
-            f"--mean {normalisation[0]} --std {normalisation[1]}: write three numbers, as 123,117,104"
-        ) from None
+    mean, std = _of_each(networks, "--mean", means), _of_each(networks, "--std", stds)
     names = "order" if in_order else "names"
     asked = []
-    for network, where in zip(networks, weights or networks, strict=True):
+    for i, (network, where) in enumerate(zip(networks, weights or networks, strict=True)):
         if ":" not in network:
             network_of(network, 64, False)  # refused, with the nearest names
             raise Refused(f"--network {network}: write torchvision:NAME or timm:NAME, of which there are weights")
-        asked.append((network, Published(where, mean=mean, std=std, names=names)))
+        asked.append((network, published(network, where, mean[i], std[i], names)))
     return asked
+
+
+def _of_each(networks: Sequence[str], option: str, texts: Sequence[str]) -> list[tuple[float, ...]]:
+    """The numbers of an option for each network. Refused: neither one nor one of each, no numbers."""
+    if len(texts) not in (0, 1, len(networks)):
+        raise Refused(f"{len(networks)} --network and {len(texts)} {option}: write one, or one of each")
+    each = list(texts) if len(texts) == len(networks) else [*texts, ""][:1] * len(networks)
+    try:
+        return [tuple(float(part) for part in text.split(",") if part) for text in each]
+    except ValueError:
+        raise Refused(f"{option} {' '.join(texts)}: write three numbers, as 123,117,104") from None
 
 
 @app.command()

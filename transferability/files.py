@@ -3,11 +3,14 @@
 import codecs
 import csv
 import errno
+import importlib
 import io
 import os
 import re
 import secrets
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import zip_longest
@@ -32,7 +35,8 @@ class Missing(Refused):
 TRAINING_MODULES = ("torch", "torchvision", "torchmetrics", "lightning", "lightning_utilities", "pytorch_lightning")
 # What a call fails with where the file system lacks a feature: CIFS, VirtualBox's shares, FUSE, …
 MISSING_FEATURE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV)
-SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of Excel's own files, and of LibreOffice's
+_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # the first bytes of Excel's own files, and of LibreOffice's
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ": "lzma"}  # first bytes → module, if Python has it
 _SEPARATOR_HINT = re.compile(r'\s*"?sep=(.)"?\n', re.IGNORECASE)  # Excel's, in a line before the table
 
 
@@ -182,9 +186,7 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
     Raises Refused where it is no such table, where one of `columns` is missing, and where a row has more cells than
     there are columns.
     """
-    if data.startswith(SPREADSHEETS):
-        raise Refused(f"{place} is a spreadsheet, not a CSV file: save it as CSV")
-    text = decoded(data).replace("\r\n", "\n").replace("\r", "\n")
+    text = table_text(data, place, "CSV file").replace("\r\n", "\n").replace("\r", "\n")
     hint = _SEPARATOR_HINT.match(text)
     text = text[hint.end() :] if hint else text
     for separator in hint[1] if hint else ",;\t":
@@ -203,6 +205,32 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
         if any(row[len(names) :]):
             raise Refused(f"{place}: the row {shown(row[0])!r} has more cells than the first row: quote its commas")
     return [dict(zip_longest(names, row, fillvalue="")) for row in rows[1:]]
+
+
+def table_text(data: bytes, place: str, what: str) -> str:
+    """The text of a table's file, which may be compressed as pandas does by a name like results.csv.gz.
+
+    `place` names the file in errors, and `what` is what it should be. Raises Refused for a spreadsheet's own format and
+    for a compressed file that is damaged.
+    """
+    for start, module in _COMPRESSED.items():
+        if data.startswith(start):
+            try:
+                data = importlib.import_module(module).decompress(data)
+            except Exception as error:  # each of the modules has errors of its own
+                raise Refused(f"{place} is compressed with {module}, and cannot be unpacked: {error}") from None
+    if data.startswith(b"PK\x03\x04"):
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                (member,) = archive.namelist()  # one file: a table; a spreadsheet has several
+                data = archive.read(member)
+        except (ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+            pass  # refused below
+    if data.startswith(_SPREADSHEETS):
+        raise Refused(f"{place} is a spreadsheet or an archive, not a {what}: save it as CSV")
+    if data.startswith(b"\x28\xb5\x2f\xfd"):
+        raise Refused(f"{place} is compressed with zstd: unpack it first")
+    return decoded(data).rstrip("\x1a")  # DOS's end of a file
 
 
 def decoded(data: bytes) -> str:

@@ -66,6 +66,8 @@ class Published:
             raise Refused(f"{self.weights}: unit is {self.unit!r}; write a number above 0")
         if self.sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
             raise Refused(f"{self.weights}: sha256 is {self.sha256!r}, not 64 hexadecimal digits")
+        if not self.place:
+            raise Refused(f"weights {self.weights!r}: a name has to follow the colon")
         if self.kind == "file" and not self.weights.lower().endswith(SUFFIXES):
             raise Refused(
                 f"weights {self.weights!r}: write torchvision:NAME, timm:NAME, package:NAME, study:NAME, or a file "

@@ -18,13 +18,17 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.files import Refused
+from transferability.multitask import Multitask
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.splits import Part, check_own_splits, have_same_classes, split_tasks
+from transferability.translated import Translated
 from transferability.treatment import LayerPlan, Treatment
+from transferability.zero_shot import ZeroShot
 
 RECORD_FORMAT = 1
 # How initial weights are drawn from an address. Records without it: from a generator that took 32 of its 64 bits.
@@ -40,10 +44,11 @@ class Network:
     recipe: how it is trained; or, of a base, where it is published; or what is fitted to its frozen layers' features.
     seed: seed of all its random draws.
     images_per_class: trained on the first so many images of each class, in the packed order; None: on all.
-    variant: a word for networks that differ only in their recipe, as in `baseB@long`.
+    variant: a word for networks that differ only in their recipe or their source, as in `baseB@long`.
     drawn: images per class are drawn by the seed, the fewer among the more, in place of the first ones. In a pool they
         always are.
     source_seed: seed of the base that it copies from; None: its own. A study sets it where the base is published.
+    source_variant: variant of the base that it copies from, such as one that was trained without labels.
     """
 
     split: str
@@ -54,6 +59,7 @@ class Network:
     variant: str = ""
     drawn: bool = False
     source_seed: int | None = None
+    source_variant: str = ""
 
     @property
     def short_name(self) -> str:
@@ -86,18 +92,59 @@ class Network:
     @property
     def aligns_domains(self) -> bool:
         """Whether it is trained on images of both tasks, and no labels of its target: another domain, same classes."""
-        return isinstance(self.recipe, (Adversarial, Adda, Aligned))
+        return isinstance(self.recipe, (Adversarial, Adda, Aligned, Translated))
+
+    @property
+    def shares_layers(self) -> bool:
+        """Whether it is trained together with the network of the other task, on labelled images of both."""
+        return isinstance(self.recipe, Multitask)
+
+    @property
+    def is_zero_shot(self) -> bool:
+        """Whether the classes that judge it have no training images."""
+        return isinstance(self.recipe, ZeroShot)
 
     @property
     def labelled(self) -> str:
-        """The task whose labelled images it is trained on: the target; the source, where domains are made alike."""
-        return self.treatment.source if self.aligns_domains else self.treatment.target
+        """The task whose labelled images are its own: the target; the source, where the target's are not seen."""
+        return self.treatment.source if self.aligns_domains or self.is_zero_shot else self.treatment.target
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose images it is trained on or judged on."""
+        if self.shares_layers:
+            return tuple(sorted((self.treatment.source, self.treatment.target)))
+        return tuple(dict.fromkeys((self.treatment.target, self.labelled)))
+
+    @property
+    def mean_of(self) -> str:
+        """The task whose mean image is subtracted."""
+        return self.treatment.target if self.shares_layers else self.treatment.mean_of
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it ends in something else than the network's own last layer, which no file of weights holds."""
+        return isinstance(self.recipe, (Readout, Aligned, ZeroShot))
 
     def layers(self, depth: int) -> tuple[LayerPlan, ...]:
         """What each of `depth` layers starts from, and how fast it learns: as its method says, or its treatment."""
-        if isinstance(self.recipe, (Adversarial, Adda)):
+        if isinstance(self.recipe, (Adversarial, Adda, Multitask, ZeroShot)):
             return self.recipe.layers(self.treatment, depth)
         return self.treatment.layers(depth)
+
+    def outputs(self, classes: int) -> int:
+        """How many outputs it has. classes: of its target."""
+        return self.recipe.outputs if isinstance(self.recipe, Pretext) else classes
+
+    def check(self, depth: int, outputs: Mapping[str, int], same_classes: bool) -> None:
+        """Refuses what cannot be built. outputs: of each task's base. same_classes: A and B have the same."""
+        if isinstance(self.recipe, Multitask):
+            self.recipe.check(self.treatment, depth, outputs)
+            return
+        trains, copies = not isinstance(self.recipe, (Readout, ZeroShot)), not isinstance(self.recipe, Translated)
+        self.treatment.check(depth, dict(outputs), trains, same_classes, copies)
+        if isinstance(self.recipe, ZeroShot):
+            self.recipe.check(self.treatment)
 
     @property
     def stage(self) -> int:
@@ -116,13 +163,14 @@ class Network:
         """
         if self.treatment.kind in ("base", "random") or not self.treatment.n:
             return None
-        if isinstance(self.recipe, (Adversarial, Adda)) and not self.recipe.needs_base:
+        if isinstance(self.recipe, (Adversarial, Adda, Multitask)) and not self.recipe.needs_base:
             return None
         if isinstance(self.recipe, Readout) and self.recipe.of:
             return f"{self.split}/{self.recipe.of}/seed-{self.seed}"
         images = self.images_per_class if self.treatment.kind == "selffer" else None
         seed = self.seed if self.source_seed is None else self.source_seed
-        return f"{self.source_split}/{_short_name(Treatment(self.treatment.source), images)}/seed-{seed}"
+        base = _short_name(Treatment(self.treatment.source), images, self.source_variant)
+        return f"{self.source_split}/{base}/seed-{seed}"
 
     @property
     def source_split(self) -> str:
@@ -132,8 +180,12 @@ class Network:
     @cached_property
     def stream(self) -> str:
         """Owner of the stream of labelled images that this network is trained on."""
+        return self.stream_of(self.labelled)
+
+    def stream_of(self, letter: str) -> str:
+        """Owner of the stream of a task's labelled images."""
         images = "all" if self.images_per_class is None else f"{self.images_per_class}{' drawn' * self.drawn}"
-        return f"{self.split}/{self.labelled}@{images}/seed-{self.seed}"
+        return f"{self.split}/{letter}@{images}/seed-{self.seed}"
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -204,7 +256,10 @@ class Study:
         depth = self.architecture.depth
         return tuple(
             replace(network, recipe=replace(network.recipe, steps=0))
-            if network.treatment.is_whole(depth) and isinstance(network.recipe, Recipe) and network.recipe.steps
+            if network.treatment.is_whole(depth)
+            and isinstance(network.recipe, Recipe)
+            and network.recipe.steps
+            and not network.is_zero_shot
             else network
             for network in networks
         )
@@ -232,29 +287,46 @@ class Study:
             raise Refused(f"{network.name}: images per class have to be 1 or more")
         # How many classes each task has is only known with the data; equal halves are assumed until then.
         tasks = split_tasks(network.split, self.splits)
-        same_classes, trains = have_same_classes(network.split, self.splits), not isinstance(recipe, Readout)
-        network.treatment.check(self.architecture.depth, dict.fromkeys(tasks, 0), trains, same_classes)
+        same_classes = have_same_classes(network.split, self.splits)
+        network.check(self.architecture.depth, dict.fromkeys(tasks, 0), same_classes)
         if network.aligns_domains:
             self._check_aligned(network, same_classes)
+        self._check_pretext(network)
         if isinstance(recipe, Recipe):
             self._check_steps(network, recipe)
 
     def _check_steps(self, network: Network, recipe: Recipe) -> None:
         """Refuses images per class where nothing is trained on them, and a recipe of no steps where something is."""
-        is_whole = network.treatment.is_whole(self.architecture.depth) or isinstance(recipe, Aligned)
+        is_whole = network.treatment.is_whole(self.architecture.depth) and not network.is_zero_shot
+        is_whole = is_whole or isinstance(recipe, Aligned)
         if is_whole and network.images_per_class is not None:
             raise Refused(f"{network.name}: nothing is trained, so it takes no images per class; leave them out")
         if not is_whole and not recipe.steps:
             raise Refused(f"recipe {recipe.name!r}: steps is 0; it has to be more than 0 to train {network.name}")
 
+    def _check_pretext(self, network: Network) -> None:
+        """Refuses what a base without labels cannot be, and copying its last layer, which knows no class."""
+        if isinstance(network.recipe, Pretext) and network.treatment.kind != "base":
+            raise Refused(f"{network.name}: only a base is trained without labels; give it another recipe")
+        if isinstance(network.recipe, Pretext) and network.images_per_class is not None:
+            raise Refused(
+                f"{network.name}: images per class are told by labels, which recipe {network.recipe.name!r} does not "
+                "see; leave them out"
+            )
+        source = self.by_name.get(network.source_name or "")
+        is_last_copied = network.layers(self.architecture.depth)[-1].origin == "copied"
+        if is_last_copied and source is not None and isinstance(source.recipe, Pretext):
+            raise Refused(f"{network.name}: the last layer of {source.name} knows no classes; copy fewer layers")
+
     def _check_aligned(self, network: Network, same_classes: bool) -> None:
         """Refuses a network whose recipe makes domains alike, where there are no two domains, or labels would tell."""
         treatment, plus = network.treatment, "" if isinstance(network.recipe, Aligned) else "+"
-        plain = Treatment(treatment.target, treatment.source, treatment.n, rate=1.0 if plus else 0.0)
+        n = 0 if isinstance(network.recipe, Translated) else max(1, treatment.n)
+        plain = Treatment(treatment.target, treatment.source, n, rate=1.0 if plus else 0.0)
         if treatment.kind != "transfer" or treatment.source == "W" or treatment != plain:
+            what = "the images of two domains alike, and copies nothing" if not n else "two domains alike at layer n"
             raise Refused(
-                f"{network.name}: recipe {network.recipe.name!r} makes two domains alike at layer n; write "
-                f"A{max(1, treatment.n)}B{plus} or B{max(1, treatment.n)}A{plus}"
+                f"{network.name}: recipe {network.recipe.name!r} makes {what}; write A{n}B{plus} or B{n}A{plus}"
             )
         if not same_classes:
             raise Refused(f"{network.name}: recipe {network.recipe.name!r} makes two domains alike; A and B are none")
@@ -270,7 +342,7 @@ class Study:
         source = self.by_name.get(network.source_name or "")
         if recipe.of and (source is None or source.treatment.target != treatment.source):
             return f"it reads {recipe.of}, so its source is that network's target; write that letter"
-        if source is not None and isinstance(source.recipe, (Readout, Aligned)):
+        if source is not None and source.is_classifier:
             return f"it reads {recipe.of}, which is a readout itself; name a network that was trained"
         if source is not None and isinstance(source.recipe, Recipe):
             for field in ("shrink", "scale"):
@@ -305,9 +377,14 @@ class Study:
     def data_sets(self) -> tuple[str, ...]:
         """Names of the packed sets that the networks are trained on; the study's own first."""
         trained = (n for n in self.networks if not isinstance(n.recipe, Published))
-        parts = [(n.split, letter) for n in trained for letter in (n.treatment.target, n.labelled)]
+        parts = [(n.split, letter) for n in trained for letter in n.tasks]
         names = {self.part(split, letter).data for split, letter in parts}
         return tuple(sorted(names, key=lambda name: (name != self.data, name)))
+
+    @cached_property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that say what classes are like, by their names (`ZeroShot.table`)."""
+        return tuple(sorted({n.recipe.table for n in self.networks if isinstance(n.recipe, ZeroShot)}))
 
     @cached_property
     def by_name(self) -> dict[str, Network]:
@@ -415,6 +492,29 @@ class Fleet:
         return self.networks[0].labelled
 
     @property
+    def shares_layers(self) -> bool:
+        return self.networks[0].shares_layers
+
+    @property
+    def is_zero_shot(self) -> bool:
+        return self.networks[0].is_zero_shot
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return self.networks[0].tasks
+
+    @property
+    def streams(self) -> tuple[str, str]:
+        """Owners of the streams of training images and of those that are seen beside them.
+
+        Where two tasks share layers, of A's and of B's, each that of the task's base.
+        """
+        if not self.shares_layers:
+            return self.stream, f"{self.stream} unlabelled"
+        first, second = (self.networks[0].stream_of(letter) for letter in self.tasks)
+        return first, second
+
+    @property
     def prefixes(self) -> dict[str, int]:
         """Each source of frozen layers → how many of its layers the fleet needs."""
         depths: dict[str, int] = {}
@@ -463,10 +563,16 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
     for network in sorted(networks, key=lambda network: network.order):
         # Readouts of one network share its features, whatever is fitted to them.
         how = (network.source_name, network.treatment.n > 0) if isinstance(network.recipe, Readout) else network.recipe
-        key = (network.stage, network.split, network.stream, isinstance(network.recipe, Readout), how)
+        stream = network.stream_of("") if network.shares_layers else network.stream  # both tasks are trained together
+        key = (
+            *(network.stage, network.split, stream, network.source_variant),
+            *(isinstance(network.recipe, Readout), how),
+        )
         groups.setdefault(key, []).append(network)
     divided = []
     for group in groups.values():
+        if group[0].shares_layers:
+            group.sort(key=lambda network: network.treatment.n)  # the two that share layers are neighbours
         pieces = 1 if size is None else -(-len(group) // size)
         # Pieces as equal as can be: 29 networks at 7 are five fleets of 6, 6, 6, 6, 5, not four of 7 and one of 1.
         edges = [round(i * len(group) / pieces) for i in range(pieces + 1)]
@@ -560,9 +666,11 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
     if draws is not None:
         content["draws"] = draws
     content |= _chosen_classes(part)
-    if chosen.aligns_domains:
-        labelled = study.part(chosen.split, chosen.labelled)
+    if len(chosen.tasks) > 1:
+        labelled = study.part(chosen.split, chosen.treatment.source)
         content["labelled"] = {"data": checksums[labelled.data], **_chosen_classes(labelled)}
+    if isinstance(chosen.recipe, ZeroShot):
+        content["table"] = checksums[table_key(chosen.recipe.table)]
     if study.validation is not None:
         content["validation"] = study.validation
     if chosen.drawn:
@@ -575,6 +683,11 @@ def record(study: Study, chosen: Network, checksums: Mapping[str, str], draws: s
         source = study.by_name[chosen.source_name]
         content["source"] = record(study, source, checksums, draws)
     return content
+
+
+def table_key(name: str) -> str:
+    """Under which a table's checksum stands among those of the packed sets."""
+    return f"table {name}"
 
 
 def _method(recipe: Recipe | Readout) -> dict[str, str]:
@@ -592,8 +705,10 @@ def recorded_checksums(study: Study, chosen: Network, then: Mapping[str, Any]) -
     if isinstance(chosen.recipe, Published):
         return {}
     checksums = {study.part(chosen.split, chosen.treatment.target).data: then["data"]}
-    if chosen.aligns_domains:
-        checksums[study.part(chosen.split, chosen.labelled).data] = then["labelled"]["data"]
+    if len(chosen.tasks) > 1:
+        checksums[study.part(chosen.split, chosen.treatment.source).data] = then["labelled"]["data"]
+    if isinstance(chosen.recipe, ZeroShot):
+        checksums[table_key(chosen.recipe.table)] = then["table"]
     if chosen.source_name is not None:
         source = study.by_name[chosen.source_name]
         checksums = recorded_checksums(study, source, then["source"]) | checksums
@@ -639,7 +754,7 @@ def _allowed_fields(error: BaseException) -> str:
     classes = {
         kind.__name__: kind
         for kind in (
-            *(Recipe, Adversarial, Adda, Aligned, Published, Readout),
+            *(Recipe, Adversarial, Adda, Aligned, Multitask, Pretext, Translated, ZeroShot, Published, Readout),
             *(Study, Network, Architecture, Chain, Conv, Linear),
         )
     }

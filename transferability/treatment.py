@@ -76,7 +76,7 @@ class Treatment:
     @property
     def mean_of(self) -> str:
         """The task whose mean image is subtracted: the source's, if first layers are its; else the target's."""
-        return self.target if self.source in ("", RANDOM) or self.top else self.source
+        return self.target if self.source in ("", RANDOM) or self.top or not self.n else self.source
 
     def is_whole(self, depth: int) -> bool:
         """Whether all of `depth` layers are copied and frozen: the source's network as it is, and nothing to train."""
@@ -132,12 +132,20 @@ class Treatment:
             + (LayerPlan("fresh", 1.0),) * (depth - self.n - self.preserved)
         )
 
-    def check(self, depth: int, classes: dict[str, int], trains: bool = True, same_classes: bool = False) -> None:
+    def check(
+        self,
+        depth: int,
+        classes: dict[str, int],
+        trains: bool = True,
+        same_classes: bool = False,
+        copies: bool = True,
+    ) -> None:
         """Refuses, by name, what cannot be built.
 
         `depth`: the number of the network's layers. `classes`: the number of classes of each task of the split; and of
         W, where it is the source. `trains`: whether layers are trained; a readout trains none, and n may be anything
-        from 0 to depth. `same_classes`: A and B of the split have the same classes.
+        from 0 to depth. `same_classes`: A and B of the split have the same classes. `copies`: layers are copied; a
+        recipe that changes the images instead has n = 0.
         """
         for task in (self.target, self.source):
             if task not in ("", RANDOM, *classes) and not (task == "W" == self.source):
@@ -149,7 +157,7 @@ class Treatment:
             if self.rate or self.preserved or not self.source:
                 raise Refused(f"{self}: a readout trains no layer; write {self.source or 'A'}{self.n}{self.target}")
             return
-        if self.source and not self.n:
+        if self.source and not self.n and copies:
             raise Refused(f"{self} copies nothing: only a readout has n = 0")
         if self.source and copied == depth and not self.preserved and not self.rate:
             self._refuse_all_frozen(depth, same_classes)

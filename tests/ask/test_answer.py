@@ -8,12 +8,13 @@ import pytest
 from outcomes import result_of
 from tiny import tiny_study
 
-from transferability.ask.answer import Candidate, answer_of, estimate, holm, learning_of, seeds_needed
+from transferability.ask.answer import Candidate, Judges, answer_of, estimate, holm, learning_of, seeds_needed
 from transferability.ask.words import learning_lines, sentence, what_would_tell
 from transferability.results.statistics import MIN_UNITS
 
 STUDY = tiny_study([f"random-0/{name}/seed-{seed}" for name in ("baseA", "A1B") for seed in range(10)])
 JUDGING, TRAINING = 100, 300
+DRAWN = Judges(JUDGING, JUDGING / TRAINING, False)
 
 
 def candidate(rule: str, n: int, inner: Mapping[int, float], judged: Mapping[int, float], each: int = 0) -> Candidate:
@@ -39,11 +40,12 @@ def test_each_seed_takes_the_layer_that_its_own_inner_pictures_say() -> None:
 
 def test_intervals_allow_for_draws_that_overlap_and_need_three_seeds() -> None:
     values = [0.5, 0.52, 0.54]
-    drawn, apart = estimate(values, JUDGING / TRAINING, JUDGING), estimate(values, 0.0, JUDGING)
+    apart_judges = Judges(JUDGING, 0.0, False)
+    drawn, apart = estimate(values, DRAWN), estimate(values, apart_judges)
     assert apart.half == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=1e-3)
     assert drawn.half == pytest.approx(apart.half * math.sqrt((1 / 3 + 1 / 3) / (1 / 3)), rel=1e-6)
-    assert math.isnan(estimate(values[: MIN_UNITS - 1], 0.0, JUDGING).half)
-    same = estimate([0.5, 0.5, 0.5], 0.0, 2)  # of two pictures: no certainty
+    assert math.isnan(estimate(values[: MIN_UNITS - 1], apart_judges).half)
+    same = estimate([0.5, 0.5, 0.5], Judges(2, 0.0, False))  # of two pictures: no certainty
     assert same.half > 0.5
 
 
@@ -66,11 +68,27 @@ def test_several_comparisons_are_allowed_for() -> None:
 
 
 def test_what_would_tell_is_seeds_only_where_seeds_can() -> None:
-    small = estimate([0.001, 0.03, -0.02], JUDGING / TRAINING, JUDGING)
+    small = estimate([0.001, 0.03, -0.02], DRAWN)
     assert seeds_needed(small, JUDGING / TRAINING) is None  # draws of one pool will not tell
-    large = estimate([0.05, 0.09, 0.03], JUDGING / TRAINING, JUDGING)
+    large = estimate([0.05, 0.09, 0.03], DRAWN)
     needed = seeds_needed(large, JUDGING / TRAINING)
     assert needed is not None and 3 < needed < 20
+
+
+def test_pictures_that_judge_all_seeds_are_a_sample_too() -> None:
+    """Where a part of the pictures judges, a linear classifier is one number, and can win all the same."""
+    linear = candidate("linear", 3, seeds(0.95), seeds(0.95))
+    tuned = candidate("tuned", 7, seeds(0.8, 0.8, 0.8), seeds(0.80, 0.81, 0.79))
+    near = candidate("tenth", 7, seeds(0.9, 0.9, 0.9), seeds(0.94, 0.93, 0.92))
+    answer = answer_of([tuned, linear, near], {}, False)
+    assert answer is not None and [rule.candidate.rule for rule in answer.rules] == ["linear", "tenth", "tuned"]
+    half = answer.best.estimate.half
+    assert half == pytest.approx(1.96 * math.sqrt(0.95 * 0.05 / JUDGING), rel=1e-3)
+    assert [rule.verdict for rule in answer.rules[1:]] == ["cannot tell", "cannot tell"]  # 15 points, 100 pictures
+    gap = answer.rules[2].gap
+    assert gap is not None and gap.seeds == 3 and gap.value == pytest.approx(-0.15)
+    drawn = answer_of([tuned, linear, near], {}, True)  # one seed of a pool says nothing
+    assert drawn is not None and drawn.rules[-1].candidate.rule == "linear"
 
 
 def test_without_three_seeds_it_cannot_tell() -> None:
@@ -110,11 +128,11 @@ def test_the_learning_curve_is_extrapolated_by_a_power_law() -> None:
         return candidate("linear", 3, seeds(*[0.5] * 3), seeds(*(accuracy(k) + e for e in (-0.002, 0, 0.002))), k)
 
     fewer = {k: [at(k)] for k in (2, 4, 8, 16)}
-    curve = learning_of(fewer, [at(30)], "asked", JUDGING / TRAINING)
+    curve = learning_of(fewer, [at(30)], "asked", DRAWN)
     assert curve is not None and list(curve.ahead) == [60, 120]
     for k, ahead in curve.ahead.items():
         assert ahead.value == pytest.approx(accuracy(k), abs=0.005) and ahead.half > 0
-    few = learning_of({8: [at(8)]}, [at(30)], "asked", 0.3)
+    few = learning_of({8: [at(8)]}, [at(30)], "asked", DRAWN)
     assert few is not None and not few.ahead
     answer = answer_of([at(30)], {"asked": fewer}, True)
     assert answer is not None and "60: " in learning_lines(answer)[1]

@@ -1,41 +1,69 @@
-"""`ask` and `predict`: pictures and minutes to an answer, from a tiny network with random weights."""
+"""`ask` and `predict`: pictures and minutes to an answer, about a tiny network."""
 
+import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
+import torch
 from commands import Command
 from PIL import Image
+from torch import Tensor
 
-from transferability.ask import asking, plan
+from transferability.ask import plan
+from transferability.ask.answer import candidates
+from transferability.ask.best import hand_over, load
+from transferability.data import demo
 from transferability.networks.cut import chain, drawn_weights
+from transferability.networks.layers import in_one_piece
+from transferability.report import gather as gathering
+from transferability.runs.paths import study_folder
+from transferability.study import load_study
 
-NETWORK = "timm:test_resnet"
+NETWORK, OTHER = "timm:test_resnet", "timm:test_efficientnet"
 NORMALISED = ("--mean", "127,127,127", "--std", "64,64,64")
+CROP = 28
+SHOWN = (3, 9, 11, 12)  # of the demo's classes: leaf, clouds, ripples, checkerboard
+LABELS = np.arange(64) % len(SHOWN)
+
+
+def stored(network: str, tensors: dict[str, Tensor], folder: Path) -> Path:
+    file = folder / f"{network.partition(':')[2]}.safetensors"
+    safetensors.torch.save_file({key: value.contiguous() for key, value in tensors.items()}, file)
+    return file
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    drawn = drawn_weights(chain(NETWORK, 32), 1000, "weights")
-    safetensors.torch.save_file({key: value.contiguous() for key, value in drawn.items()}, file)
-    return file
+    """Of a network that learned the demo's classes, from other pictures than those that are asked about."""
+    architecture, draw = chain(NETWORK, CROP), np.random.default_rng(0)
+    network = in_one_piece(architecture, 1000)
+    network.load_state_dict(drawn_weights(architecture, 1000, "weights"))
+    labels = np.arange(600) % len(SHOWN)
+    painted = np.stack([demo.paint(SHOWN[label], 1000 + number) for number, label in enumerate(labels)])
+    pixels = (torch.from_numpy(painted).permute(0, 3, 1, 2).float() - 127) / 64
+    optimiser = torch.optim.AdamW(network.parameters(), lr=0.003)
+    for _ in range(100):
+        rows, (y, x) = draw.integers(0, len(labels), 32), draw.integers(0, 32 - CROP, 2)
+        scores = network(pixels[rows, :, y : y + CROP, x : x + CROP])
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels[rows])).backward()
+        optimiser.step()
+    return stored(NETWORK, network.state_dict(), tmp_path_factory.mktemp("weights"))
 
 
-def pictures(folder: Path, classes: int, each: int, told_apart: bool, side: int = 40) -> Path:
-    """Noise; on a colour of the class if the classes can be told apart."""
-    draw = np.random.default_rng(0)
-    for label in range(classes):
-        (folder / f"class-{label}").mkdir(parents=True)
-        colour = draw.integers(60, 200, 3) if told_apart else np.full(3, 128)
-        for number in range(each):
-            pixels = np.clip(colour + draw.normal(0, 30, (side, side, 3)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"class-{label}" / f"{number}.png")
+def pictures(folder: Path, labels: np.ndarray) -> Path:
+    """The demo's pictures of four classes, as many of each, in class folders. labels: (n,), the class that is said."""
+    for number, label in enumerate(labels):
+        file = folder / f"class-{label}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(demo.paint(SHOWN[number % len(SHOWN)], number)).save(file)
     return folder
 
 
@@ -46,69 +74,163 @@ def here(module_roots: Path) -> Iterator[Path]:
         patch.setattr(plan, "MOST_SEEDS", 3)  # what is tried is then no matter of speed
         patch.setattr(plan, "FEWEST_STEPS", 8)
         patch.setattr(plan, "STEPS", 8)
+        patch.setattr(gathering, "draw_figures", lambda *_: ([], []))  # tests/report draws them
         yield module_roots
 
 
-def stopped_at(piece: int) -> Callable[..., None]:
-    """`asking.train_piece`, which is interrupted before its piece number `piece`, from 0."""
-    whole, count = asking.train_piece, iter(range(100))
+# As above, in a process that is killed in the middle of the step that is given.
+KILLED = """
+import os, signal, sys
+from transferability import cli
+from transferability.ask import plan
+from transferability.training import fleet
 
-    def train(*arguments: Any) -> None:
-        if next(count) == piece:
-            raise KeyboardInterrupt
-        whole(*arguments)
+plan.MOST_SEEDS, plan.FEWEST_STEPS, plan.STEPS = 3, 8, 8
+left, original = int(sys.argv.pop(1)), fleet.FleetModule.training_step
 
-    return train
+def training_step(self, batch, index):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(self, batch, index)
 
-
-def arguments(source: Path, weights: Path, minutes: float) -> tuple[object, ...]:
-    usual = ("--network", NETWORK, "--weights", weights, *NORMALISED, "--size", 32, "--workers", 1)
-    return ("ask", source, *usual, "--minutes", minutes)
-
-
-def written(here: Path, source: Path) -> Path:
-    return here / "runs" / f"{source.name}-test-resnet"
+fleet.FleetModule.training_step = training_step
+cli.main()
+"""
 
 
-def test_it_goes_on_after_a_kill_and_hands_over_what_tells_classes_apart(
-    here: Path, weights: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = pictures(here / "colours", 3, 12, True)
+def arguments(source: Path, weights: Path, minutes: float, *more: object) -> tuple[object, ...]:
+    """more: options; of those that may be repeated, behind the usual ones."""
+    usual = ("--network", NETWORK, "--weights", weights, *NORMALISED, "--size", CROP, "--workers", 1)
+    return ("ask", source, *usual, "--minutes", minutes, *more)
+
+
+def written(here: Path, name: str) -> Path:
+    return here / "runs" / f"{name}-test-resnet"
+
+
+@pytest.fixture(scope="module")
+def killed(here: Path, weights: Path) -> dict[Path, int]:
+    """Asks about the demo's pictures, until a SIGKILL in the 20th step: results by then, with their times."""
+    source = pictures(here / "demo", LABELS)
     (source / "class-0" / "notes.png").write_bytes(b"no picture")
-    with monkeypatch.context() as patch:
-        patch.setattr(asking, "train_piece", stopped_at(2))
-        code, _, err = command(*arguments(source, weights, 60))
-        assert code == 130 and "run the same command again" in err
-    done = {file: file.stat().st_mtime_ns for file in written(here, source).rglob("result.json")}
-    assert len(done) > 3
+    path = os.pathsep.join(sys.path)
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, "20", *map(str, arguments(source, weights, 60))],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    return {file: file.stat().st_mtime_ns for file in written(here, "demo").rglob("result.json")}
+
+
+def test_killed_it_goes_on_and_tells_the_demos_classes_apart(
+    here: Path, weights: Path, killed: dict[Path, int], command: Command
+) -> None:
+    source = here / "demo"
+    assert len(killed) > 3 and not any("A1B+" in str(file) for file in killed)
     code, out, err = command(*arguments(source, weights, 60))
     assert code == 0, err
-    assert all(file.stat().st_mtime_ns == changed for file, changed in done.items())
-    assert "36 pictures in 3 classes" in err and "notes.png" in err and "best so far" in err
+    assert all(file.stat().st_mtime_ns == changed for file, changed in killed.items())
+    assert "64 pictures in 4 classes, 16 each" in err and "notes.png" in err and "best so far" in err
     assert not out.startswith("Cannot tell") and "minus best" in out and "scratch" in out
     assert all(len(line) <= 80 for line in out.splitlines() if str(here) not in line), out
     code, again, _ = command(*arguments(source, weights, 60))
     assert code == 0 and again.partition("\n\n")[0] == out.partition("\n\n")[0]
 
 
-def test_what_it_wrote_is_a_study_a_page_and_a_network(here: Path, weights: Path, command: Command) -> None:
-    """After the test above."""
-    source, folder = here / "colours", written(here, here / "colours")
-    assert command("status", "experiments/asked/colours.py")[0] == 0
+def test_with_random_labels_it_reports_chance(here: Path, weights: Path, command: Command) -> None:
+    """The same pictures; readouts alone, which come whatever the time."""
+    labels = np.random.default_rng(0).permutation(LABELS)
+    code, out, _ = command(*arguments(pictures(here / "random", labels), weights, 0.1, "--first-seed", 7))
+    text = " ".join(out.split())
+    assert code == 0 and text.startswith("Cannot tell") and "cannot be told from chance (25.0 %" in text
+    assert "left out for lack of time" in text
+    seeds = {file.name for file in written(here, "random").glob("*/*@linear/seed-*")}
+    assert seeds == {"seed-7", "seed-8", "seed-9"}
+
+
+def test_of_twelve_pictures_it_cannot_tell(here: Path, weights: Path, command: Command) -> None:
+    code, out, err = command(*arguments(pictures(here / "twelve", LABELS[:12] % 2), weights, 0.1))
+    assert code == 0 and out.startswith("Cannot tell") and "12 pictures in 2 classes, 6 each" in err
+
+
+def test_what_it_wrote_is_a_study_a_page_and_a_network(
+    here: Path, weights: Path, killed: dict[Path, int], command: Command
+) -> None:
+    """After the first test."""
+    source, folder = here / "demo", written(here, "demo")
+    assert command("status", "experiments/asked/demo.py")[0] == 0
     page = (folder / "report.html").read_text()
     assert 'id="answer"' in page and "Top-1 at each layer" in page
-    best = folder / "best.safetensors"
-    code, out, _ = command("predict", best, source / "class-1" / "3.png", source / "class-2" / "4.png")
+    shown = [next((source / f"class-{label}").glob("*.png")) for label in (1, 2)]
+    code, out, _ = command("predict", folder / "best.safetensors", *shown)
     assert code == 0 and [re.search(r"png: (class-\d)", line)[1] for line in out.splitlines()] == ["class-1", "class-2"]
 
 
-def test_of_twelve_pictures_that_are_noise_it_cannot_tell(here: Path, weights: Path, command: Command) -> None:
-    source = pictures(here / "noise", 2, 6, False)
-    shutil.copy(source / "class-0" / "0.png", source / "class-1" / "0.png")
-    code, out, err = command(*arguments(source, weights, 0.3))  # readouts alone, which come whatever the time
-    assert code == 0 and out.startswith("Cannot tell") and "left out for lack of time" in " ".join(out.split())
+@pytest.mark.parametrize("rule", ["linear", "tuned"])
+def test_what_is_handed_over_loads_where_it_came_from(
+    here: Path, weights: Path, killed: dict[Path, int], rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first test: best.py as it is written, on the original network's class and its keys; and ONNX."""
+    study, folder = load_study("experiments/asked/demo.py"), study_folder("demo-test-resnet")
+    chosen = next(one for one in candidates(study, folder)[0] if one.rule == rule)
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError:
+        onnxruntime = None
+    file, predictor = hand_over(study, folder, here / "data", chosen, onnxruntime is not None)
+    picture = here / "demo" / "class-1" / "1.png"
+    x = predictor.preprocessing(picture)
+    expected = predictor.network(x)
+    assert torch.equal(load(file).network(x), expected)
+    original, now = safetensors.torch.load_file(weights), safetensors.torch.load_file(file)
+    readout = {"readout.weight", "readout.bias"} if rule == "linear" else set()
+    assert now.keys() - readout <= original.keys() and (readout or now.keys() == original.keys())
+    if rule == "tuned":
+        snippet = file.with_suffix(".py").read_text().partition("# Or,")[0]
+        monkeypatch.chdir(file.parent)
+        made: dict[str, torch.nn.Module] = {}
+        exec(snippet, made)
+        assert torch.allclose(made["network"](x), expected, atol=1e-5)
+    if onnxruntime is not None:
+        session = onnxruntime.InferenceSession(str(file.with_suffix(".onnx")), providers=["CPUExecutionProvider"])
+        pixels = predictor.preprocessing.pixels(picture).contiguous().float().numpy()
+        assert np.allclose(session.run(None, {"pixels": pixels})[0], expected, atol=1e-4)
+
+
+def test_of_two_networks_and_pictures_that_judge_it_says_which_network(
+    here: Path, weights: Path, command: Command
+) -> None:
+    """Readouts alone. Without draws of pictures, each is one number, with the interval of a share of 32 pictures."""
+    source = here / "parts"
+    pictures(source / "train", LABELS)
+    pictures(source / "val", LABELS[:32])  # the same pictures
+    random = stored(OTHER, drawn_weights(chain(OTHER, CROP), 1000, "weights"), here)
+    both = ("--network", OTHER, "--weights", random)
+    code, out, err = command(*arguments(source, weights, 0.1, *both))
+    text = " ".join(out.split())
+    assert code == 0 and "the validation part judges" in err
+    assert re.match(r"Put a linear classifier on layer \d of \d \(timm:test_resnet\): [\d.]+ ± [\d.]+ %; put", text), (
+        text
+    )
+    assert "top-1 % at each layer (parts-test-resnet)" in text and "(parts-test-efficientnet)" in text
     pytest.importorskip("imagehash")
-    assert "1 pairs look the same" in err and "different classes" in err
+    assert "pairs look the same" in err and "one trains and the other judges: the answer is too good" in err
+
+
+def test_it_does_not_go_on_with_other_pictures(here: Path, weights: Path, command: Command) -> None:
+    """After the test of random labels."""
+    Image.new("RGB", (40, 40)).save(here / "random" / "class-0" / "more.png")
+    code, _, err = command(*arguments(here / "random", weights, 0.1, "--first-seed", 7))
+    assert code == 2 and "has 65 now" in err and "give --name" in err
+    code, _, err = command(*arguments(here / "demo", weights, 0.1, "--name", "random"))
+    assert code == 2 and "asks about" in err
 
 
 @pytest.mark.parametrize(
@@ -124,9 +246,10 @@ def test_of_twelve_pictures_that_are_noise_it_cannot_tell(here: Path, weights: P
 def test_what_cannot_be_answered_is_said_in_one_line(
     here: Path, tmp_path: Path, command: Command, classes: int, each: int, network: str, said: str
 ) -> None:
-    source = pictures(tmp_path / "few", classes, each, True)
+    source = tmp_path / "few"
+    source.mkdir()
+    pictures(source, np.arange(classes * each) % max(1, classes))
     if not classes:
-        source.mkdir()
         Image.new("RGB", (8, 8)).save(source / "lonely.png")
     code, _, err = command("ask", source, "--network", network)
     assert code == 2 and said in err and len(err.splitlines()) == 1

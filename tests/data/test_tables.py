@@ -221,7 +221,7 @@ def test_a_class_whose_pictures_cannot_be_read_is_named(tmp_path: Path) -> None:
             "path,label,subset\nb/0.png,sun,val\nb/1.png,sea,train\na/2.png,sea,val\na/3.png,cat,train\n",
             "class sun has val",
         ),
-        (b"PK\x03\x04", "is a spreadsheet, not a CSV file: save it as CSV"),
+        (b"PK\x03\x04", "is a spreadsheet or an archive, not a CSV file: save it as CSV"),
     ],
 )
 def test_what_is_wrong_in_a_table_is_one_line(tmp_path: Path, table: str | bytes, message: str) -> None:
@@ -230,4 +230,6 @@ def test_what_is_wrong_in_a_table_is_one_line(tmp_path: Path, table: str | bytes
 
 def test_a_spreadsheet_is_refused(tmp_path: Path) -> None:
     handle = io.BytesIO(b"PK\x03\x04 of Excel")
-    assert "is a spreadsheet, not a CSV file: save it as CSV" in refusal(tmp_path, handle.getvalue(), "table.xlsx")
+    assert "is a spreadsheet or an archive, not a CSV file: save it as CSV" in refusal(
+        tmp_path, handle.getvalue(), "table.xlsx"
+    )

@@ -173,6 +173,24 @@ def test_images_of_several_labels_belong_to_each_of_their_classes(tmp_path: Path
     assert (few.labels == 1).sum(0).min() >= 2 and len(few.rows) <= 8 and set(few.rows) < set(chosen.rows)
 
 
+def test_of_a_pool_of_several_labels_the_share_validates_and_every_class_trains(tmp_path: Path) -> None:
+    packed = write_several(tmp_path / "apart")  # 60 images of two classes on average
+    several = np.array(packed.train.several)
+    several[several[:, 0] == 1, 0] = 0
+    several[several.any(1).argmax() :: 20, 0] = 1  # class 0 is in three images
+    several[(several != 1).all(1), 1] = 1
+    several = several[np.argsort((several == 1).argmax(1), kind="stable")]
+    images = ImageSet(packed.train.images, (several == 1).argmax(1), several=several)
+    write_packed(tmp_path / "pool", "pool", list(packed.classes), images, None)
+    for seed in range(3):
+        task = Tasks(study_of(["whole/baseW"], validation=0.25), tmp_path).task("whole", "W", seed)
+        judged, trained = task.validation_images(), task.training()
+        assert 15 <= len(judged.rows) <= 18  # a quarter of each class, together not much more
+        assert sorted([*judged.rows, *trained.rows]) == list(range(60))
+        assert (trained.labels == 1).any(0).all() and (judged.labels == 1).any(0).all()
+        assert rows(task, 1) < rows(task, 2) < rows(task)
+
+
 def test_an_unknown_split_names_the_studys_own() -> None:
     own = {"tiny-other": pair("tiny", "other")}
     with pytest.raises(Refused, match=r"unknown split 'tiny-others'.*or one of the study's own: tiny-other"):

@@ -315,7 +315,7 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     save_file({"conv1.weight": np.random.default_rng(0).normal(size=(8, 3, 5, 5)).astype(np.float32)}, weights)
     plots = [f"plots/{path.name}" for path in sorted((PROJECT / "plots").glob("[a-z]*.py"))]
-    assert len(plots) == 26
+    assert len(plots) == 30
     layers = tmp_path / "layers.csv"
     layers.write_text("network,crop,n,layer,kind,milliseconds,batch,threads\nmine,32,1,conv1,convolutional,1.5,8,1\n")
     arguments = [sys.executable, "-c", WITHOUT_TORCH, tmp_path / "curves.csv", weights, layers, tmp_path / "figures"]
@@ -325,9 +325,9 @@ def test_every_plot_runs_where_torch_is_not_installed(tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stdout.endswith("all ran\n"), done.stderr
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     # The paper has no networks for these.
-    own = {"aligned_layers", "backbones", "confusion", "domains", "regimes"}
+    own = {"aligned_layers", "backbones", "confusion", "domains", "multitask", "regimes", "zero_shot"}
     own |= {"readout_against_retraining", "readout_by_layer", "few_pictures", "augmentation"}
-    own |= {"average_precision_by_layer", "embedding", "neighbours"}
+    own |= {"average_precision_by_layer", "embedding", "neighbours", "pretext", "translated"}
     names = {Path(path).stem for path in plots} - {"all", *own} | {
         "figure2-manmade-natural",
         "training_curves-manmade-natural",

@@ -88,6 +88,20 @@ def test_the_figures_show_them_and_print_the_table() -> None:
     assert list(by_gid["beside AnB"].get_ydata()) == pytest.approx([-0.4])
 
 
+def test_a_variant_is_compared_with_fine_tuning_not_with_itself() -> None:
+    at, suffixes = "random-0/{}/seed-0", ("", "@5", "@dann", "@5@dann")
+    fine_tuned = zip(suffixes, (0.5, 0.3, 0.56, 0.31), strict=True)
+    table = frame(
+        *(row(at.format(f"baseB{suffix}"), 0.2) for suffix in suffixes[:2]),
+        *(row(at.format(f"A2B+{suffix}"), accuracy) for suffix, accuracy in fine_tuned),
+    )
+    beside = rules.beside_full(networks(table)).set_index("network")["beside"]
+    expected = {"A2B+": 0.0, "A2B+@5": 0.0, "A2B+@dann": 0.06, "A2B+@5@dann": 0.01}
+    assert beside.to_dict() == pytest.approx(expected)
+    alone = rules.beside_full(networks(table[table["network"] != "A2B+"])).set_index("network")["beside"]
+    assert math.isnan(alone["A2B+@dann"])
+
+
 def test_what_cannot_be_drawn_says_why() -> None:
     curves, table = tables()
     (drawing,) = three_benefits.draw(curves, networks(table[table["kind"] != "base"]))

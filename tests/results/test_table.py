@@ -116,6 +116,11 @@ REWRITTEN: dict[str, Callable[[Path, Path], object]] = {
             for cells in [list(COLUMNS), *([str(i), *line] for i, line in enumerate(texts(source).to_numpy().tolist()))]
         )
     ),
+    **{
+        how: lambda source, copy, how=how: pd.read_csv(source).to_csv(copy, index=False, compression=how)
+        for how in ("gzip", "bz2", "xz", "zip")
+    },
+    "DOS's end of a file": lambda source, copy: copy.write_bytes(source.read_bytes() + b"\x1a"),
     "spaces after commas": lambda source, copy: copy.write_text(source.read_text().replace(",", ", ")),
 }
 

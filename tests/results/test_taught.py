@@ -1,7 +1,11 @@
 """What is taught, judged on numbers made by hand."""
 
+import io
+from pathlib import Path
+
 import pandas as pd
 import pytest
+from commands import Command
 from handmade import frame, row
 
 from transferability.results.claims import NOT_REPRODUCED, REPRODUCED
@@ -77,6 +81,26 @@ def test_rank_and_family_are_over_networks() -> None:
     few = judge(BY_ID["B4"], sources({name: worth[name] for name in ("squeezenet1_0", "vgg16", "resnet50")}))
     assert few.verdict == NOT_ENOUGH
     assert judge(BY_ID["B5"], sources({"vgg16": 0.5, "squeezenet1_0": 0.4})).verdict == NOT_TRAINED
+
+
+def test_the_command_takes_several_tables(tmp_path: Path, command: Command) -> None:
+    models = (("baseB", 0.2), ("A19B", 0.4), ("A19B+0.1", 0.6))
+    rows = [
+        row(f"imagenet-flowers17/{name}@40/seed-{seed}", value, study="four_models")
+        for seed in range(3)
+        for name, value in models
+    ]
+    files = [str(tmp_path / "regimes.csv"), str(tmp_path / "four_models.csv")]
+    regimes("regimes", "random-0", FEW, MANY).to_csv(files[0], index=False)
+    frame(*rows).to_csv(files[1], index=False)
+    code, out, errors = command("claims", "--taught", "--csv", *files)
+    assert code == 0, errors
+    verdicts = pd.read_csv(io.StringIO(out)).set_index("id")["verdict"]
+    assert (verdicts["S1"], verdicts["S2"], verdicts["F2"]) == (REPRODUCED, NOT_REPRODUCED, REPRODUCED)
+    assert verdicts["F3"] == NOT_TRAINED  # no chain-thaw
+    code, out, _ = command("claims", "--taught", files[1])
+    assert code == 0 and "fine-tuning beats features" in " ".join(out.split()) and REPRODUCED in out
+    assert command("claims", *files)[0] != 0  # several tables without --taught
 
 
 def test_without_tables_nothing_is_trained_yet_and_every_sentence_is_listed_once() -> None:

@@ -1,27 +1,40 @@
 """Networks that make two domains alike: the reversed gradient, fleets, kills, processes, and what is not seen."""
 
+import math
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from comparing import outcome
 from disturbed import killed_at
 from domains import METHODS, SPLIT, domain_study, method_study, named, write_domains
 from project import HELPERS
 from residual import residual
 from test_train import train_in_processes
-from tiny import RECIPE
+from tiny import RECIPE, TINY
+from torch import Tensor
 from trained import PLAIN, train
 
 from transferability.adversarial import Adversarial
 from transferability.data.packed import write_packed
+from transferability.data.stream import Batch
 from transferability.files import Refused
 from transferability.networks.cut import chain
 from transferability.study import fleets
-from transferability.training.domains import DomainClassifier, Reversal
+from transferability.training.domains import (
+    CRITIC,
+    AddaModule,
+    AdversarialModule,
+    DomainClassifier,
+    Reversal,
+    Step,
+    domain_loss,
+)
 from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
@@ -67,6 +80,7 @@ def test_a_fleet_is_its_networks_alone_and_after_a_kill(
     shared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Alone, killed between two validations: domain classifiers and their measures come back."""
+    monkeypatch.setattr("transferability.training.checkpoint.ASKED_EVERY", 1)
     together = outcome("tiny", named(name))
     monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
     if name == "A1B+@scratch":
@@ -80,6 +94,88 @@ def test_a_fleet_is_its_networks_alone_and_after_a_kill(
     train(study, groups=[[named(name)]])
     assert outcome("tiny", named(name)) == together
     assert len(together.series["domain_loss"]) == len(together.series["domain_top1"]) == 2
+
+
+def plain_dann(
+    weights: Mapping[str, Tensor], batches: Sequence[tuple[Tensor, Tensor]], recipe: Adversarial
+) -> dict[str, Tensor]:
+    """The weights of a network like TINY, made alike at layer 2, after a plain loop over (images, labels)."""
+    w = {name: value.double().requires_grad_() for name, value in weights.items()}
+    speeds = {name: torch.zeros_like(value) for name, value in w.items()}
+
+    def linear(x: Tensor, name: str) -> Tensor:
+        return x.flatten(1) @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    for step, (x, labels) in enumerate(batches):
+        half, p = len(x) // 2, step / len(batches)
+        x = F.relu(F.conv2d(x.double(), w["conv1.weight"], w["conv1.bias"], padding=1))
+        x = F.local_response_norm(F.max_pool2d(x, 3, 2, ceil_mode=True), 5)
+        x = F.relu(F.conv2d(x, w["conv2.weight"], w["conv2.bias"], padding=1, groups=2))
+        features = F.max_pool2d(x, 3, 2, ceil_mode=True)
+        weight = 2 / (1 + math.exp(-10 * p)) - 1
+        mirrored = (1 + weight) * features.detach() - weight * features  # the same value, the gradient reversed
+        scores = linear(F.relu(linear(mirrored, f"{CRITIC}.0")), f"{CRITIC}.2").squeeze(1)
+        loss = F.cross_entropy(linear(F.relu(linear(features[:half], "fc3")), "fc4"), labels)
+        loss = loss + (F.softplus(-scores[:half]).sum() + F.softplus(scores[half:]).sum()) / len(scores)
+        gradients = dict(zip(w, torch.autograd.grad(loss, list(w.values())), strict=True))
+        for name, value in w.items():
+            is_bias = name.endswith("bias")
+            gradient = gradients[name] + (0 if is_bias else recipe.decay) * value.detach()
+            speeds[name] = recipe.momentum * speeds[name] + gradient
+            w[name] = (value.detach() - recipe.rate_at(step) * (2 if is_bias else 1) * speeds[name]).requires_grad_()
+    return {name: value.detach() for name, value in w.items()}
+
+
+def test_dann_is_a_plain_loop(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64, from the same weights, over the same batches; without dropout, whose masks are this package's."""
+    write_domains(roots / "data" / "tiny")
+    batches: list[tuple[Tensor, Tensor]] = []
+    first: dict[str, Tensor] = {}
+    original = AdversarialModule.steps
+
+    def steps(self: AdversarialModule, batch: Batch) -> list[Step]:
+        if not first:
+            first.update({name: value.detach().clone() for name, value in self.networks[0].named_parameters()})
+        batches.append((self._inputs(batch).clone(), batch.labels[: len(batch.labels) // 2]))
+        return original(self, batch)
+
+    monkeypatch.setattr(AdversarialModule, "steps", steps)
+    recipe = replace(METHODS["dann"], start="fresh")
+    assert isinstance(recipe, Adversarial)
+    conv1, conv2, (name, fc3), fc4 = TINY.layers
+    architecture = replace(TINY, layers=(conv1, conv2, (name, replace(fc3, dropout=0.0)), fc4))
+    train(domain_study(["A2B+@plain"], RECIPE, architecture, methods={"plain": recipe}))
+    expected = plain_dann(first, batches, recipe)
+    for key, value in outcome("tiny", named("A2B+@plain")).weights.items():
+        assert not torch.equal(value, first[key])
+        assert float((value - expected[key]).norm()) <= 1e-4 * float((expected[key] - first[key]).norm()), key
+
+
+def test_of_adda_either_side_learns_by_its_own_loss(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy by inverted labels, in float64, and nothing of the domain classifier; and the other way round."""
+    seen = []
+    original = AddaModule.steps
+
+    def steps(self: AddaModule, batch: Batch) -> list[Step]:
+        found = original(self, batch)
+        for step, layers in zip(found, self.networks, strict=True):
+            critic, copy = list(layers[CRITIC].parameters()), list(layers["conv1"].parameters())  # type: ignore[index]
+            graph = {"retain_graph": True, "allow_unused": True}
+            assert torch.autograd.grad(step.loss, critic, **graph) == (None,) * len(critic)
+            assert torch.autograd.grad(domain_loss(step.scores), copy, **graph) == (None,) * len(copy)
+            assert all(part.norm() > 0 for part in torch.autograd.grad(step.loss, copy, retain_graph=True))
+            others = step.scores.detach().double()[len(step.scores) // 2 :]
+            assert step.loss.item() == pytest.approx(torch.log1p(torch.exp(-others)).mean().item(), rel=1e-6)
+            seen.append(step)
+        return found
+
+    monkeypatch.setattr(AddaModule, "steps", steps)
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
+    shutil.copytree(shared / "runs" / "tiny" / SPLIT / "baseA", tmp_path / "tiny" / SPLIT / "baseA")
+    train(method_study("A1B+@adda"), groups=[[named("A1B+@adda")]])
+    assert len(seen) == RECIPE.steps
 
 
 def test_networks_of_one_method_are_one_fleet() -> None:

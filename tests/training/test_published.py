@@ -1,5 +1,6 @@
 """Published bases: fetched from wherever they are, checked, stored once, copied from like any other."""
 
+import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -185,25 +186,47 @@ def test_an_installed_package(roots: Path, packed: PackedImages, monkeypatch: py
     assert "their_model" not in sys.modules  # its code was not run
 
 
+def downloaded(state: dict[str, Tensor], known: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts a file where torchvision stores the one of its weights `known`, and gives it the digest of that."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(state, folder / "weights.pth")
+    digest = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()
+    monkeypatch.setattr(known.value, "url", f"https://nowhere.invalid/network-{digest[:8]}.pth")
+    return (folder / "weights.pth").rename(folder / f"network-{digest[:8]}.pth")
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchvision's downloads are this test's own."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+
+
 def test_libraries_say_how_their_images_are_normalised(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import timm
     from torchvision import models
 
-    network = models.squeezenet1_1()
-    monkeypatch.setattr(models.SqueezeNet1_1_Weights, "get_state_dict", lambda *_, **__: network.state_dict())
+    file = downloaded(models.squeezenet1_1().state_dict(), models.SqueezeNet1_1_Weights.IMAGENET1K_V1, monkeypatch)
     origin = read_origin(Published("torchvision:SqueezeNet1_1_Weights.IMAGENET1K_V1"), roots)
     assert np.allclose(origin.mean, [123.675, 116.28, 103.53]) and np.allclose(
         1 / origin.scale, [58.395, 57.12, 57.375]
     )
-    assert (origin.resize, origin.resampling) == (256, "bilinear")
+    assert (origin.resize, origin.resampling, origin.squash) == (256, "bilinear", False)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == origin.sha256
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: create(name))
     origin = read_origin(Published("timm:tf_efficientnet_lite0.in1k"), roots)
     assert np.allclose(origin.mean, 127.5) and (origin.resize, origin.resampling) == (256, "bicubic")
     assert images_for("timm:tf_efficientnet_lite0")[:3] == (256, 224, "bicubic")  # without its weights
     assert images_for("torchvision:resnet18")[:3] == (256, 224, "bilinear")
+    assert images_for("torchvision:googlenet").mean == [0.5] * 3  # without `transform_input`
+    assert images_for("timm:vit_so400m_patch14_siglip_gap_378.webli_ft_in1k").squash
+    assert not images_for("timm:resnet18").squash
     with pytest.raises(Refused, match="no such weights; the nearest are resnet1"):
         images_for("torchvision:resnet19")
+    for name in ("FCN_ResNet50_Weights.COCO_WITH_VOC_LABELS_V1", "resnet18.x"):
+        with pytest.raises(Refused, match="no such weights; the nearest are "):
+            images_for(f"torchvision:{name}")
     with pytest.raises(Refused, match="does not say which images it wants; write torchvision:NAME"):
         images_for("theirs.pth")
 
@@ -214,11 +237,13 @@ def test_images_that_are_not_as_the_weights_want_them_are_named(roots: Path, pac
     silent = Origin({}, np.zeros(3), np.ones(3), 16)  # a file does not say it
     assert other_images(study, study.networks[0], silent, data_root()) == []
     (line,) = other_images(study, study.networks[0], wanted, data_root())
-    assert "trained on images by shorter side, then centre crop, to 16x16 (bicubic), tiny is packed by" in line
+    assert "trained on images by shorter side, then centre crop, to 16x16 (bicubic, antialiased), tiny is" in line
     manifest = json.loads((packed.folder / "manifest.json").read_text())
     manifest["resize"] = "shorter side, then centre crop, to 16x16 (bicubic, antialiased)"
     (packed.folder / "manifest.json").write_text(json.dumps(manifest))
     assert other_images(study, study.networks[0], wanted, data_root()) == []
+    (line,) = other_images(study, study.networks[0], replace(wanted, squash=True), data_root())
+    assert "trained on images by squashed to 16x16 (bicubic, antialiased), tiny is packed by shorter side" in line
 
 
 def test_what_does_not_fit_is_refused_by_name(roots: Path) -> None:
@@ -305,14 +330,38 @@ def test_files_that_cannot_be_read_are_refused_and_no_code_is_run(
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(models.ResNet18_Weights, "get_state_dict", offline)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(Refused, match=r"cannot be fetched .*run the study with --only '\*/base\?', or put https"):
         read_origin(Published("torchvision:ResNet18_Weights.IMAGENET1K_V1"), roots)
+    file = downloaded({"b": Code()}, models.ResNet18_Weights.IMAGENET1K_V1, monkeypatch)  # type: ignore[dict-item]
+    with pytest.raises(Refused, match="reading it would run code"):
+        read_origin(Published("torchvision:ResNet18_Weights.IMAGENET1K_V1"), roots)
+    file.write_bytes(b"<html>")
+    with pytest.raises(Refused, match=r"is damaged, or not https://.*: its SHA-256 does not begin with .*; delete it"):
+        read_origin(Published("torchvision:ResNet18_Weights.IMAGENET1K_V1"), roots)
+    assert capfd.readouterr().out == ""
+
+
+def test_torchvisions_files_with_old_names_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DenseNet's and ViT's are older than the names in its code."""
+    from types import SimpleNamespace
+
+    import transferability.trained.published as module
+
+    dense, vit = "features.denseblock1.denselayer2", "encoder.layers.encoder_layer_0.mlp"
+    names = [f"{dense}.norm1.weight", f"{dense}.conv2.weight", f"{vit}.0.bias", f"{vit}.3.bias"]
+    old = [f"{dense}.norm.1.weight", f"{dense}.conv.2.weight", f"{vit}.linear_1.bias", f"{vit}.linear_2.bias"]
+    wanted = {name: torch.full((2,), float(i)) for i, name in enumerate(names)}
+    monkeypatch.setattr(module, "in_one_piece", lambda *_: SimpleNamespace(state_dict=lambda: wanted))
+    given = Origin(dict(zip(old, wanted.values(), strict=True)), np.zeros(3), np.ones(3))
+    weights = fitted(Published("torchvision:densenet121"), given, chain(residual, 14))
+    assert weights.keys() == wanted.keys() and all(torch.equal(weights[name], wanted[name]) for name in names)
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (("package:",), "a name has to follow the colon"),
         (("weights.onnx",), "or a file that ends with .safetensors"),
         (("weights.pth",), "does not say how images are normalised; write mean and std"),
         (("weights.pth", 9, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "are of pixels from 0 to 1; multiply"),

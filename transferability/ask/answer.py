@@ -6,7 +6,10 @@ pictures) is highest, and that network is judged.
 
 Draws of one pool overlap, so that their results are not independent. The variance of a mean over J seeds is therefore
 taken as s² (1/J + judging/training pictures), not s²/J (Nadeau and Bengio 2003, Inference for the generalization error,
-section 3), and s is at least one picture of one draw. Differences between the rule that is recommended and each other
+section 3), and s is at least one picture of one draw. Where a part of the pictures is there to judge, all seeds share
+it: their variance is s²/J, and that of a share of its m pictures is added, p (1 - p)/m, for a difference that of both
+(which is more than it is, since both are right on the same easy pictures). A linear classifier is then one number, and
+has the second part alone. Differences between the rule that is recommended and each other
 one are paired by seed, and their p values are adjusted by Holm's method.
 """
 
@@ -62,13 +65,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its 95 % interval (NaN below three seeds). spread: standard deviation of one seed."""
+    """A mean over seeds with its 95 % interval (NaN where nothing says how wide it is).
+
+    spread: standard deviation of one seed. sampling: variance that no seed changes. p: that it is 0, two-sided.
+    """
 
     value: float
     half: float
     seeds: int
     spread: float = math.nan
-    p: float = math.nan  # that it is 0, two-sided
+    sampling: float = 0.0
+    p: float = math.nan
 
     @property
     def text(self) -> str:
@@ -148,24 +155,51 @@ def inner_accuracy(result: Result) -> float:
     return float(max((value for step, value in rows if step), default=0.0))
 
 
-def best_layer(found: Iterable[Candidate]) -> int | None:
-    """The layer whose classifier has the highest mean inner accuracy; None if there is none."""
-    linear = [one for one in found if one.rule == "linear"]
-    return max(linear, key=lambda one: statistics.fmean(one.inner.values())).n if linear else None
+def likeliest_layers(linear: Iterable[Candidate]) -> list[int]:
+    """Layers by the mean inner accuracy of their classifiers, the highest first; those with most seeds before others.
+
+    linear: of one network, not empty.
+    """
+    order = sorted(linear, key=lambda one: (len(one.inner), statistics.fmean(one.inner.values())), reverse=True)
+    return [one.n for one in order]
 
 
 # ------------------------------------------------------------------------------------------ estimates
 
 
-def estimate(values: Sequence[float], ratio: float, pictures: int) -> Estimate:
-    """The mean with its interval; see the module. pictures: of one seed, that judge."""
+@dataclass(frozen=True)
+class Judges:
+    """The pictures that judge. ratio: how many, over those that train, where each seed draws them. fixed: whether they
+    are the same for all seeds, and a linear classifier too."""
+
+    pictures: int
+    ratio: float
+    fixed: bool
+
+    def sampling(self, share: float) -> float:
+        """The variance of a share of pictures that are the same for all seeds; of one picture at least."""
+        least = 1 / self.pictures
+        return max(share * (1 - share), least * (1 - least)) / self.pictures if self.fixed else 0.0
+
+
+def estimate(values: Sequence[float], judges: Judges, sampling: float = 0.0, one_value: bool = False) -> Estimate:
+    """The mean with its interval; see the module. one_value: every seed would give the same."""
     count, mean = len(values), statistics.fmean(values)
+    if one_value and sampling:
+        error = math.sqrt(sampling)
+        p = 2 * float(stats.norm.sf(abs(mean) / error))
+        return Estimate(mean, float(stats.norm.ppf(1 - LEVEL / 2)) * error, count, 0.0, sampling, p)
     if count < MIN_UNITS:
         return Estimate(mean, math.nan, count)
-    spread = max(statistics.stdev(values), 1 / pictures)
-    error = spread * math.sqrt(1 / count + ratio)
+    spread = max(statistics.stdev(values), 1 / judges.pictures)
+    error = _error(spread, count, judges.ratio, sampling)
     p = 2 * float(stats.t.sf(abs(mean) / error, count - 1))
-    return Estimate(mean, float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * error, count, spread, p)
+    return Estimate(mean, float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * error, count, spread, sampling, p)
+
+
+def _error(spread: float, seeds: int, ratio: float, sampling: float) -> float:
+    """Standard error of a mean over seeds."""
+    return math.sqrt(spread**2 * (1 / seeds + ratio) + sampling)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -186,24 +220,30 @@ def answer_of(
         return None
     any_result = next(iter(found[0].results.values()))
     judging, trained = any_result.val_images, max(1, any_result.training_images or 1)
-    ratio = judging / trained if pool else 0.0
-    over_n = tuple((one, estimate(list(one.judged.values()), ratio, judging)) for one in found)
+    judges = Judges(judging, judging / trained if pool else 0.0, not pool)
+    over_n = tuple((one, _judged(one.rule, one.judged, judges)) for one in found)
     rules = []
     for (_, _), members in itertools.groupby(sorted(found, key=_rule_key), key=_rule_key):
-        rules.append(_rule(list(members), ratio, judging))
+        rules.append(_rule(list(members), judges))
     # Those that have an interval first: without one, nothing can be told.
-    rules.sort(key=lambda rule: (rule.estimate.seeds < MIN_UNITS, -rule.inner))
-    best, others = rules[0], _compared(rules[0], rules[1:], ratio, judging)
-    curve = learning_of(fewer.get(best.candidate.study, {}), found, best.candidate.study, ratio)
+    rules.sort(key=lambda rule: (math.isnan(rule.estimate.half), -rule.inner))
+    best, others = rules[0], _compared(rules[0], rules[1:], judges)
+    curve = learning_of(fewer.get(best.candidate.study, {}), found, best.candidate.study, judges)
     chance = float(any_result.chance or 0.0)
-    return Answer((best, *others), over_n, chance, ratio, judging, trained, curve)
+    return Answer((best, *others), over_n, chance, judges.ratio, judging, trained, curve)
+
+
+def _judged(rule: str, values: Mapping[int, float], judges: Judges) -> Estimate:
+    """The accuracy of a rule, or of one layer of it. values: by seed."""
+    sampling = judges.sampling(statistics.fmean(values.values()))
+    return estimate(list(values.values()), judges, sampling, judges.fixed and rule == "linear")
 
 
 def _rule_key(one: Candidate) -> tuple[str, str]:
     return one.study, one.rule
 
 
-def _rule(members: Sequence[Candidate], ratio: float, judging: int) -> Rule:
+def _rule(members: Sequence[Candidate], judges: Judges) -> Rule:
     """Each seed takes the layer that its inner pictures say, among the layers that have as many seeds as any."""
     most = max(len(one.inner) for one in members)
     full = [one for one in members if len(one.inner) == most]
@@ -215,16 +255,25 @@ def _rule(members: Sequence[Candidate], ratio: float, judging: int) -> Rule:
     liked = max(full, key=lambda one: (counts[one.n], statistics.fmean(one.inner.values())))
     values = {seed: one.judged[seed] for seed, one in taken.items()}
     inner = statistics.fmean(one.inner[seed] for seed, one in taken.items())
-    return Rule(liked, inner, values, estimate(list(values.values()), ratio, judging))
+    return Rule(liked, inner, values, _judged(liked.rule, values, judges))
 
 
-def _compared(best: Rule, others: Sequence[Rule], ratio: float, judging: int) -> list[Rule]:
-    """The other rules, each with its paired difference to the best and a verdict."""
-    gaps: list[Estimate | None] = []
-    for rule in others:
-        shared = sorted(rule.values.keys() & best.values.keys())
-        differences = [rule.values[seed] - best.values[seed] for seed in shared]
-        gaps.append(estimate(differences, ratio, judging) if differences else None)
+def _gap(rule: Rule, best: Rule, judges: Judges) -> Estimate | None:
+    """The difference of a rule to the best, paired by seed; what is one number for all seeds is paired with each."""
+    fixed = [judges.fixed and each.candidate.rule == "linear" for each in (rule, best)]
+    ours, theirs = rule.values, best.values
+    if fixed[0]:
+        ours = dict.fromkeys(theirs, next(iter(ours.values())))
+    if fixed[1]:
+        theirs = dict.fromkeys(ours, next(iter(theirs.values())))
+    differences = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+    sampling = judges.sampling(rule.estimate.value) + judges.sampling(best.estimate.value)
+    return estimate(differences, judges, sampling, all(fixed)) if differences else None
+
+
+def _compared(best: Rule, others: Sequence[Rule], judges: Judges) -> list[Rule]:
+    """The other rules, each with its difference to the best and a verdict."""
+    gaps = [_gap(rule, best, judges) for rule in others]
     known = [i for i, gap in enumerate(gaps) if gap is not None and not math.isnan(gap.p)]
     adjusted = dict(zip(known, holm([gaps[i].p for i in known]), strict=True))  # type: ignore[union-attr]
     judged = []
@@ -245,7 +294,7 @@ def _compared(best: Rule, others: Sequence[Rule], ratio: float, judging: int) ->
 def seeds_needed(gap: Estimate, ratio: float) -> int | None:
     """How many seeds would tell a difference like this from 0; None if none of them would: only more pictures."""
     for seeds in range(MIN_UNITS, MOST_USEFUL):
-        half = float(stats.t.ppf(1 - LEVEL / 2, seeds - 1)) * gap.spread * math.sqrt(1 / seeds + ratio)
+        half = float(stats.t.ppf(1 - LEVEL / 2, seeds - 1)) * _error(gap.spread, seeds, ratio, gap.sampling)
         if half < abs(gap.value):
             return seeds
     return None
@@ -253,7 +302,7 @@ def seeds_needed(gap: Estimate, ratio: float) -> int | None:
 
 def pictures_factor(gap: Estimate, ratio: float, seeds: int = 10) -> float:
     """How many times as many pictures would tell it, with `seeds` seeds: the spread falls with their square root."""
-    half = float(stats.t.ppf(1 - LEVEL / 2, seeds - 1)) * gap.spread * math.sqrt(1 / seeds + ratio)
+    half = float(stats.t.ppf(1 - LEVEL / 2, seeds - 1)) * _error(gap.spread, seeds, ratio, gap.sampling)
     return (half / abs(gap.value)) ** 2 if gap.value else math.inf
 
 
@@ -271,7 +320,7 @@ class Learning:
 
 
 def learning_of(
-    fewer: Mapping[int, Sequence[Candidate]], found: Sequence[Candidate], study: str, ratio: float
+    fewer: Mapping[int, Sequence[Candidate]], found: Sequence[Candidate], study: str, judges: Judges
 ) -> Learning | None:
     """An inverse power law, error = a + b k^-c (Cortes et al. 1994), fitted to each seed's curve by itself."""
     layers = {one.n for members in fewer.values() for one in members}
@@ -289,14 +338,13 @@ def learning_of(
         if any(one.n == n for one in members)
     }
     curves[most] = full.judged
-    judging = result.val_images
-    points = {k: estimate(list(values.values()), ratio, judging) for k, values in curves.items()}
+    points = {k: _judged("linear", values, judges) for k, values in curves.items()}
     ahead: dict[int, Estimate] = {}
     seeds = set.intersection(*(set(values) for values in curves.values()))
     if len(curves) >= 4 and seeds:
         for k in (2 * most, 4 * most):
             values = [_extrapolated([(x, curves[x][seed]) for x in curves], k) for seed in sorted(seeds)]
-            ahead[k] = estimate(values, ratio, judging)
+            ahead[k] = estimate(values, judges)
     return Learning(n, points, ahead)
 
 
@@ -314,6 +362,6 @@ def _extrapolated(curve: Sequence[tuple[int, float]], k: int) -> float:
     return float(np.clip(1 - (fitted[0] + fitted[1] * float(k) ** -fitted[2]), 0, 1))
 
 
-def names_of(candidate: Candidate, seed: int) -> str:
-    """Full name of a candidate's network."""
-    return f"{SPLIT}/{next(iter(candidate.results.values())).network}/seed-{seed}"
+def name_of(candidate: Candidate) -> str:
+    """Full name of a candidate's network of the first seed, whose weights are kept."""
+    return f"{SPLIT}/{next(iter(candidate.results.values())).network}/seed-{min(candidate.results)}"

@@ -8,22 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 
 from transferability.ask import file as experiments
 from transferability.ask import plan
-from transferability.ask.answer import Answer, Candidate, answer_of, best_layer, candidates
+from transferability.ask.answer import Answer, Candidate, answer_of, candidates, likeliest_layers
 from transferability.ask.file import LINEAR, SPLIT, Asked, Source
 from transferability.ask.look import Pictures, look
 from transferability.ask.words import SHORT
 from transferability.data.pack import Options, pack
+from transferability.data.packed import open_packed
 from transferability.data.tasks import Tasks
 from transferability.files import Missing, Refused, read_json, write_json
 from transferability.launch.local import Job, ThisProcess, run_study, train_pending
 from transferability.networks.cut import chain
+from transferability.networks.facts import layer_facts
 from transferability.published import Published
 from transferability.runs.features import room
 from transferability.runs.fit import refuse_mismatches
@@ -35,7 +37,8 @@ from transferability.trained.published import images_for
 from transferability.training.cost import fleet_operations
 from transferability.training.forms import FleetKind, Probe, measure, task_sample
 
-RESERVE = 15.0  # seconds for judging and writing
+RESERVE = 30.0  # seconds for judging and writing
+UNSCALED = 64.0  # what activations are divided by where pixels are not
 MEASURED_CROP, MEASURED_BATCH = 96, 8
 
 
@@ -54,6 +57,16 @@ class Question:
     data: Path
     machine: Machine
     workers: int
+    first_seed: int = 0
+
+
+def published(network: str, weights: str, mean: Sequence[float], std: Sequence[float], names: str) -> Published:
+    """What the weights of a network are. Where pixels are not scaled, as in Caffe, activations are in the hundreds, and
+    new layers hardly learn: they are then divided (`Published.unit`), unless norms do that."""
+    found = Published(weights, mean=tuple(mean), std=tuple(std), names=names)
+    if found.std and max(found.std) < 2 and not any(fact.buffers for fact in layer_facts(chain(network, 96), 10)):
+        return replace(found, unit=UNSCALED)
+    return found
 
 
 def slug(text: str) -> str:
@@ -79,12 +92,17 @@ class Asking:
     @property
     def left(self) -> float:
         """Seconds."""
-        return 60 * self.question.minutes - self.spent - (time.monotonic() - self.begun) - RESERVE
+        return 60 * self.question.minutes - self.used - RESERVE
+
+    @property
+    def used(self) -> float:
+        """Seconds, by all calls."""
+        return self.spent + time.monotonic() - self.begun
 
     def save(self) -> None:
         """What the next call goes on from, beside the files of the study."""
-        spent = self.spent + time.monotonic() - self.begun
-        write_json(_notes(self.question), {"seconds": spent, "operations": self.speed.operations})
+        speed = {"operations": self.speed.operations, "readout": self.speed.readout}
+        write_json(_notes(self.question), {"seconds": self.used, **speed})
 
     def study(self, source: Source) -> Study:
         return next(study for study in self.studies if study.name == source.study)
@@ -94,6 +112,10 @@ class Asking:
 
     def candidates(self, source: Source) -> tuple[list[Candidate], dict[int, list[Candidate]]]:
         return candidates(self.study(source), self.question.folder_of(source.study))
+
+    def linear(self, name: str) -> list[Candidate]:
+        """The linear classifiers of a study, on all pictures."""
+        return [one for one in self.candidates(self.source(name))[0] if one.rule == "linear"]
 
     def answer(self) -> Answer | None:
         found, fewer = [], {}
@@ -106,14 +128,15 @@ class Asking:
 def ask(question: Question, say: Callable[[str], None], console: Console) -> Asking:
     """Tries what the minutes allow; what is done already counts. Its `answer` is the answer so far."""
     torch.set_num_threads(1)  # as `run` does: one process per core
+    asked = experiments.read(question.file)
+    if asked is not None:
+        _refuse_other(question, asked)
     pictures = look(question.pictures)
     for line in pictures.lines:
         say(line)
     notes = _read_notes(question)
-    asked = experiments.read(question.file)
-    if asked is not None:
-        _refuse_other(question, asked)
-    speed = plan.Speed(notes.get("operations") or _measured(question, pictures), question.workers)
+    operations = notes.get("operations") or _measured(question, pictures)
+    speed = plan.Speed(operations, question.workers, notes.get("readout"))
     if asked is None:
         asked = _begin(question, pictures, speed)
     studies, spent = experiments.write(question.file, asked), float(notes.get("seconds", 0.0))
@@ -144,12 +167,15 @@ def _study_name(question: Question, network: str) -> str:
 
 
 def _refuse_other(question: Question, asked: Asked) -> None:
-    """Refuses to go on with other networks, weights or sizes than an experiment file has."""
+    """Refuses to go on with other pictures, networks, weights or sizes than an experiment file has."""
     before = {source.network: source.published for source in asked.sources}
-    if before != dict(question.networks) or question.crop not in (None, asked.crop):
+    same = before == dict(question.networks) and question.crop in (None, asked.crop)
+    same = same and question.first_seed == asked.first_seed
+    if not same or Path(asked.pictures).resolve() != Path(question.pictures).resolve():
+        what = f"{' and '.join(f'{name} ({one.weights})' for name, one in before.items())} at {asked.crop} pixels"
         raise Refused(
-            f"{question.file} asks about {' and '.join(before)} at {asked.crop} pixels, or other weights; give --name "
-            "NAME for a question of its own, or remove that file"
+            f"{question.file} asks about {asked.pictures} and {what}, with options that may differ from these; give "
+            "--name NAME for a question of its own, or the same options to go on"
         )
 
 
@@ -183,7 +209,9 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     steps, batch = plan.steps_for(sum(trained)), plan.batch_for(trained)
     crops = [question.crop] if question.crop else [c for c in plan.CROPS if c * 8 / 7 <= pictures.side]
     crops = crops or [plan.CROPS[-1]]
-    usable = [crop for crop in crops if crop >= 64] or crops[:1]
+    usable = [crop for crop in crops if crop >= plan.SMALLEST] or crops[:1]
+    if not question.crop and not all(_fits_any_size(network) for network, _ in question.networks):
+        usable = [plan.CROPS[0]]
     choices = [(crop, steps) for crop in usable] + [(usable[-1], max(plan.FEWEST_STEPS, steps // 2))]
     choices.append((usable[-1], plan.FEWEST_STEPS))
     side = usable[0]
@@ -195,7 +223,15 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     data = f"{question.name}-{math.ceil(crop * 8 / 7)}"
     validation = experiments.VALIDATION if pictures.pool else None
     folds = min(plan.FOLDS, min(trained))
-    return Asked(question.pictures, data, crop, steps, batch, folds, validation, _sources(question))
+    return Asked(
+        question.pictures, data, crop, steps, batch, folds, validation, _sources(question), question.first_seed
+    )
+
+
+def _fits_any_size(network: str) -> bool:
+    """Whether its weights do not depend on the side of the pictures, as those of a ViT do: one for each place."""
+    facts = [layer_facts(chain(network, crop), 10) for crop in (plan.CROPS[0], plan.SMALLEST)]
+    return len({sum(fact.parameters for fact in each) for each in facts}) == 1
 
 
 def _training(pictures: Pictures) -> list[int]:
@@ -209,8 +245,6 @@ def _operations_per_step(question: Question, crop: int) -> float:
 
     One trained network counts three forward passes, the frozen one two.
     """
-    from transferability.networks.facts import layer_facts
-
     architectures = [chain(network, crop) for network, _ in question.networks]
     return sum(11.0 * fact.operations for each in architectures for fact in layer_facts(each, 100))
 
@@ -224,6 +258,12 @@ def _pack(asking: Asking) -> None:
         side = math.ceil(asked.crop * 8 / 7)
         options = Options(side, squash=False, skip_unreadable=True, resampling=resampling)
         pack(question.pictures, question.data / asked.data, options)
+    packed, now = open_packed(question.data / asked.data), sum(asking.pictures.counts.values())
+    if len(packed.train.labels) != now:
+        raise Refused(
+            f"{packed.folder} holds {len(packed.train.labels):,} pictures, and {question.pictures} has {now:,} now: "
+            "give --name NAME to ask about these, or put back what was there to go on"
+        )
     asking.say(f"the networks see {asked.crop} x {asked.crop} pixels and train for up to {asked.steps} steps")
 
 
@@ -232,12 +272,12 @@ def _pack(asking: Asking) -> None:
 
 def _work(asking: Asking) -> None:
     """Everything that the minutes allow, the most telling first."""
-    pool, names = asking.pictures.pool, [source.study for source in asking.asked.sources]
-    depths = {source.study: chain(source.network, asking.asked.crop).depth for source in asking.asked.sources}
-    per_class = min(_training(asking.pictures))
+    names = [source.study for source in asking.asked.sources]
     for name in names:
-        _try(asking, name, plan.reading(depths[name], pool))
-    best = {name: best_layer(asking.candidates(asking.source(name))[0]) or depths[name] - 1 for name in names}
+        _read_layers(asking, name)
+    depths = {source.study: chain(source.network, asking.asked.crop).depth for source in asking.asked.sources}
+    best = {name: likeliest_layers(asking.linear(name))[0] for name in names}
+    per_class, pool = min(_training(asking.pictures)), asking.pictures.pool
     for name in names:
         _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
     courses = [plan.training(depths[name], best[name]) for name in names]
@@ -254,23 +294,46 @@ def _work(asking: Asking) -> None:
                 return
 
 
+def _read_layers(asking: Asking, name: str) -> None:
+    """A linear classifier on every layer, and more seeds of them all, or of the likeliest alone if time is short.
+
+    Whatever the time: without these there is no answer.
+    """
+    source = asking.source(name)
+    layers = range(1, chain(source.network, asking.asked.crop).depth)
+    _train_what_is_left(asking, name, plan.reading(layers, 1))
+    if not asking.pictures.pool:  # every seed would give the same
+        return
+    piece = plan.reading(layers, plan.SEEDS)
+    expected = _expected(asking, name, piece)
+    if expected and expected.seconds > plan.READING * asking.left:
+        asking.left_out.append(f"{piece.what} ({_minutes(expected.seconds)})")
+        piece = plan.reading(sorted(likeliest_layers(asking.linear(name))[: plan.LIKELIEST]), plan.SEEDS)
+    _train_what_is_left(asking, name, piece)
+
+
+def _train_what_is_left(asking: Asking, name: str, piece: plan.Piece) -> None:
+    if expected := _expected(asking, name, piece):
+        train_piece(asking, name, piece, expected)
+
+
 def _try(asking: Asking, name: str, piece: plan.Piece) -> bool:
     """Trains a piece if there is time for it, else its first seed alone; whether all of it is done."""
     expected = _expected(asking, name, piece)
     if expected is None:
         return True
-    if piece.trained and expected > asking.left:
-        one = replace(piece, trained=dict.fromkeys(piece.trained, 1))
-        again = max(piece.trained.values()) <= plan.SEEDS
-        seconds = _expected(asking, name, one) if again else expected
-        asking.left_out.append(f"{piece.what} ({_minutes(expected)})")
-        if seconds is None or seconds > asking.left:
-            return False
-        asking.left_out[-1] = f"all seeds but one of: {piece.what} ({_minutes(expected - seconds)})"
-        train_piece(asking, name, one, seconds)
-        return False
-    train_piece(asking, name, piece, expected)
-    return True
+    if expected.seconds <= asking.left:
+        train_piece(asking, name, piece, expected)
+        return True
+    asking.left_out.append(f"{piece.what} ({_minutes(expected.seconds)})")
+    if max((*piece.readouts.values(), *piece.trained.values())) <= plan.SEEDS:
+        one = replace(piece, readouts=dict.fromkeys(piece.readouts, 1), trained=dict.fromkeys(piece.trained, 1))
+        first = _expected(asking, name, one)
+        if first and first.seconds <= asking.left:
+            rest = _minutes(expected.seconds - first.seconds)
+            asking.left_out[-1] = f"all seeds but one of: {piece.what} ({rest})"
+            train_piece(asking, name, one, first)
+    return False
 
 
 def _minutes(seconds: float) -> str:
@@ -281,33 +344,48 @@ def _with(asking: Asking, name: str, piece: plan.Piece) -> Asked:
     return asking.asked.with_source(asking.source(name).more(piece.readouts, piece.trained))
 
 
-def _of_piece(study: Study, piece: plan.Piece) -> list[str]:
+def _of_piece(piece: plan.Piece, first_seed: int) -> list[str]:
     """Full names of a piece's networks."""
-    readouts = [f"{SPLIT}/{short}@{LINEAR}/seed-{s}" for short, seeds in piece.readouts.items() for s in range(seeds)]
-    return readouts + plan.full_names(piece)
+    readouts = {f"{name}@{LINEAR}": seeds for name, seeds in piece.readouts.items()}
+    return plan.full_names(readouts | dict(piece.trained), first_seed)
 
 
-def _expected(asking: Asking, name: str, piece: plan.Piece) -> float | None:
-    """Seconds that a piece will take; None if it is done."""
+class Expected(NamedTuple):
+    """What a piece will take. pictures: of its linear classifiers, as multiples of all training pictures."""
+
+    seconds: float
+    pictures: float
+
+
+def _expected(asking: Asking, name: str, piece: plan.Piece) -> Expected | None:
+    """What is left of a piece; None if it is done."""
     with tempfile.TemporaryDirectory() as place:
         studies = experiments.write(Path(place) / "tried.py", _with(asking, name, piece))
     study = next(study for study in studies if study.name == name)
     folder = asking.question.folder_of(name)
-    left = [full for full in _of_piece(study, piece) if not is_done(folder, full)]
+    names = _of_piece(piece, asking.asked.first_seed)
+    left = [study.by_name[full] for full in names if not is_done(folder, full)]
     if not left:
         return None
-    trained = [full for full in left if full in set(plan.full_names(piece))]
-    return asking.speed.seconds(study, trained, len(asking.pictures.counts))
+    most, seconds = min(_training(asking.pictures)), 0.0
+    trained = [network.name for network in left if network.variant != LINEAR]
+    shares = [min(1.0, (network.images_per_class or most) / most) for network in left if network.variant == LINEAR]
+    if shares:
+        seconds += asking.speed.reading(sum(shares))
+    if trained:
+        seconds += asking.speed.training(study, trained, len(asking.pictures.counts))
+    return Expected(seconds, sum(shares))
 
 
-def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: float) -> None:
+def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: Expected) -> None:
     """Adds a piece to the experiment file, and trains it."""
     question = asking.question
     asking.asked = _with(asking, name, piece)
     asking.studies = experiments.write(question.file, asking.asked)
-    asking.say(_progress(asking, name, piece, expected))
+    asking.say(_progress(asking, name, piece, expected.seconds))
     study, folder = asking.study(asking.source(name)), question.folder_of(name)
-    needed = with_sources(study, [study.by_name[full] for full in _of_piece(study, piece)])
+    names = _of_piece(piece, asking.asked.first_seed)
+    needed = with_sources(study, [study.by_name[full] for full in names])
     tasks = Tasks(study, question.data)
     refuse_mismatches(study, folder, needed, tasks)
     room(study, folder, needed, tasks)
@@ -318,8 +396,11 @@ def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: float) -
         train_pending(job, waiting, ThisProcess(job, lambda line: None), asking.say)
     else:
         run_study(job, needed, waiting, question.workers, asking.console)
-    if piece.trained:
-        asking.speed.learn(expected, time.monotonic() - began)
+    took = time.monotonic() - began
+    if not piece.trained:
+        asking.speed.read(expected.pictures, took)
+    elif not piece.readouts:
+        asking.speed.trained(expected.seconds, took)
     asking.save()
 
 
@@ -333,5 +414,5 @@ def _progress(asking: Asking, name: str, piece: plan.Piece, expected: float) -> 
         one = max(found, key=lambda one: sum(one.inner.values()) / len(one.inner))
         inner = sum(one.inner.values()) / len(one.inner)
         best = f"; best so far: {SHORT[one.rule]}{f', n = {one.n}' * (one.n > 0)}, {100 * inner:.1f} % (inner)"
-    took = f", {_minutes(expected)}" if piece.trained else ""
+    took = f", {_minutes(expected)}" if piece.trained or asking.speed.readout else ""
     return f"{left}{network}{piece.what}{took}{best}"

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from transferability.ask.answer import Candidate, names_of
+from transferability.ask.answer import Candidate, name_of
 from transferability.data.tasks import Tasks
 from transferability.files import Refused, write_atomically
 from transferability.networks.chain import Chain
@@ -20,7 +20,7 @@ from transferability.networks.layers import build, copy, in_one_piece, tensors
 from transferability.runs.features import Place, Sheet, part_of, read_features, readout_of, sheet_of, training_images
 from transferability.runs.paths import StudyFolder
 from transferability.study import Network, Study
-from transferability.trained.export import export, read_metadata
+from transferability.trained.export import COMPARED, export, onnx_file, read_metadata
 from transferability.trained.network import load_network
 from transferability.trained.preprocessing import Preprocessing, preprocessing_of
 from transferability.trained.weights import base_weights
@@ -28,7 +28,6 @@ from transferability.training.classifiers import Shared, folds_of, scores_of
 from transferability.training.features import make_features, pooled
 from transferability.training.vectors import transformed
 
-SEED = 0  # whose network is handed over: its weights are kept
 CPU = torch.device("cpu")
 
 SNIPPET = {
@@ -102,11 +101,9 @@ def hand_over(
 ) -> tuple[Path, Predictor]:
     """Writes <runs>/<study>/best.safetensors, with onnx also best.onnx, and best.py, which loads it."""
     file = folder.root / "best.safetensors"
-    network = study.by_name[names_of(candidate, SEED)]
+    network = study.by_name[name_of(candidate)]
     if candidate.rule == "linear":
-        if onnx:
-            raise Refused("--onnx: the best is a linear classifier on a layer, which is written as best.safetensors")
-        predictor = _write_readout(study, network, folder, data, file)
+        predictor = _write_readout(study, network, folder, data, file, onnx)
     else:
         trained = load_network(study, network.name, folder, data)
         export(trained, file)
@@ -121,7 +118,9 @@ def hand_over(
     return file, predictor
 
 
-def _write_readout(study: Study, network: Network, folder: StudyFolder, data: Path, file: Path) -> Predictor:
+def _write_readout(
+    study: Study, network: Network, folder: StudyFolder, data: Path, file: Path, onnx: bool
+) -> Predictor:
     tasks = Tasks(study, data)
     task, sheet = tasks.target(network), sheet_of(network)
     weight, bias = _linear(study, network, folder, tasks)
@@ -147,7 +146,16 @@ def _write_readout(study: Study, network: Network, folder: StudyFolder, data: Pa
     everything = named | {"readout.weight": weight, "readout.bias": bias}
     with write_atomically(file) as handle:
         handle.write(safetensors.torch.save({k: v.contiguous() for k, v in everything.items()}, content))
-    return Predictor(ReadOut(layers, sheet, weight, bias), task.class_names, preprocessing)
+    predictor = Predictor(ReadOut(layers, sheet, weight, bias), task.class_names, preprocessing)
+    if onnx:
+        chosen = task.validation_images()
+        pixels = preprocessing.pixels(chosen.images[chosen.rows[:COMPARED]])
+        with torch.no_grad():
+            expected = predictor.network(preprocessing.normalised(pixels))
+        in_onnx = onnx_file(network.name, predictor.network, preprocessing, content, pixels, expected)
+        with write_atomically(file.with_suffix(".onnx")) as handle:
+            handle.write(in_onnx)
+    return predictor
 
 
 def _linear(study: Study, network: Network, folder: StudyFolder, tasks: Tasks) -> tuple[Tensor, Tensor]:
@@ -207,8 +215,8 @@ class Confusion(NamedTuple):
 def confusions(
     study: Study, data: Path, candidate: Candidate, predictor: Predictor
 ) -> tuple[list[Confusion], np.ndarray]:
-    """The pairs of classes that are taken for each other most, of the pictures that judge seed 0; and the images."""
-    network = study.by_name[names_of(candidate, SEED)]
+    """The pairs of classes that are taken for each other most, of the pictures that judge it; and the images."""
+    network = study.by_name[name_of(candidate)]
     chosen = Tasks(study, data).target(network).validation_images()
     predicted: list[int] = []
     for first in range(0, len(chosen.rows), 64):

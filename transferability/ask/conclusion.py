@@ -2,11 +2,11 @@
 
 import torch
 
-from transferability.ask.answer import Answer, Candidate
+from transferability.ask.answer import Candidate
 from transferability.ask.asking import Asking
 from transferability.ask.best import confusions, hand_over
 from transferability.ask.page import write_answer
-from transferability.ask.words import Cost, cost_of, text
+from transferability.ask.words import Cost, cost_of, seconds_of, text
 from transferability.files import Refused
 from transferability.launch.layers import timed_layers
 from transferability.report.gather import gather
@@ -27,21 +27,22 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
     costs = [_cost(rule.candidate, studies, classes, times) for rule in answer.rules]
     best = answer.best.candidate
     study, folder = studies[best.study], question.folder_of(best.study)
-    file, predictor = hand_over(study, folder, question.data, best, onnx)
-    more = []
+    more, shown = [], None
+    try:
+        file, predictor = hand_over(study, folder, question.data, best, onnx)
+        more.append(f"written: {file}, and best.py beside it; try `transferability predict {file} PICTURE`")
+        shown = confusions(study, question.data, best, predictor)
+    except Refused as error:  # the answer is worth more than its file
+        more.append(f"not handed over: {error}")
     if asking.left_out:
-        more.append(f"left out for lack of time: {'; '.join(asking.left_out)}")
-    more += [
-        f"written: {file}, and best.py beside it; try `transferability predict {file} PICTURE`",
-        f"experiment: {question.file}",
-    ]
-    shown = confusions(study, question.data, best, predictor)
-    per_seed = _seconds_per_seed(answer, costs)
+        more.insert(0, f"left out for lack of time: {'; '.join(asking.left_out)}")
+    more.append(f"experiment: {question.file}; {asking.used / 60:.1f} of {question.minutes:g} minutes were used")
+    per_seed = sum(seconds_of(one) for one, _ in answer.over_n) / question.workers
     for name, each in studies.items():
         write_answer(question.folder_of(name).answer, answer, costs, shown, per_seed, more)
         page = write_page(gather(each, question.folder_of(name)))
         more.append(f"page: {page}")
-    if shown[0]:
+    if shown and shown[0]:
         first = shown[0][0]
         more.append(f"most confused: {len(first.rows)} of {first.is_class} are taken for {first.taken_for}")
     return text(answer, costs, more, per_seed)
@@ -55,8 +56,3 @@ def _times(study: Study, classes: int) -> list[float]:
 
 def _cost(candidate: Candidate, studies: dict[str, Study], classes: int, times: dict[str, list[float]]) -> Cost:
     return cost_of(candidate, studies[candidate.study].architecture, classes, times[candidate.study])
-
-
-def _seconds_per_seed(answer: Answer, costs: list[Cost]) -> float:
-    """Of everything that is compared, one more seed of each rule."""
-    return sum(cost.seconds for cost in costs) * max(1.0, len(answer.over_n) / max(1, len(answer.rules)) / 4)

@@ -42,11 +42,13 @@ DATA = {data!r}  # what `transferability pack` made of them
 CROP = {crop}  # side in pixels of what the networks see
 STEPS, BATCH, FOLDS = {steps}, {batch}, {folds}
 VALIDATION = {validation!r}
+FIRST_SEED = {first_seed}
 SPLIT = {split!r}
 
+# AdamW, since by SGD new layers on a network without norms hardly leave chance in so few steps.
 recipe = Recipe(
-    "asked", STEPS, BATCH, rate=0.02, warmup=STEPS // 10, crop=CROP, validate_every=max(1, STEPS // 8), stop="inner",
-    patience=4, held_out={held_out},
+    "asked", STEPS, BATCH, rate=0.001, optimiser="adamw", decay=0.01, warmup=STEPS // 10, crop=CROP, stop="inner",
+    patience=4, held_out={held_out}, validate_every=max(1, STEPS // 8),
 )  # fmt: skip
 linear = Readout("asked-linear", CROP, "softmax", folds=FOLDS)
 
@@ -55,12 +57,16 @@ ASKED = {{
 {entries}}}
 
 
+def drawn(seeds):
+    return range(FIRST_SEED, FIRST_SEED + seeds)
+
+
 def asked(name, network_name, published, readouts, trained):
     networks = [Network(SPLIT, parse("baseA"), published)]
     for short, seeds in readouts.items():
-        networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", linear, {linear!r}) for seed in range(seeds)]
+        networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", linear, {linear!r}) for seed in drawn(seeds)]
     for short, seeds in trained.items():
-        networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", recipe) for seed in range(seeds)]
+        networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", recipe) for seed in drawn(seeds)]
     splits = {{SPLIT: pair("published", DATA)}}
     return Study(name, DATA, chain(network_name, CROP), tuple(networks), splits, validation=VALIDATION)
 
@@ -109,6 +115,7 @@ class Asked:
     folds: int
     validation: float | None
     sources: tuple[Source, ...]
+    first_seed: int = 0
 
     def with_source(self, source: Source) -> "Asked":
         return replace(self, sources=tuple(source if s.study == source.study else s for s in self.sources))
@@ -137,6 +144,7 @@ class Asked:
             batch=self.batch,
             folds=self.folds,
             validation=self.validation,
+            first_seed=self.first_seed,
             split=SPLIT,
             held_out=HELD_OUT,
             linear=LINEAR,
@@ -171,7 +179,7 @@ def read(file: Path) -> Asked | None:
     content: dict[str, Any] = runpy.run_path(str(file))
     try:
         sources = tuple(Source(name, *what) for name, what in content["ASKED"].items())
-        names = ("pictures", "data", "crop", "steps", "batch", "folds", "validation")
+        names = ("pictures", "data", "crop", "steps", "batch", "folds", "validation", "first_seed")
         return Asked(**{name: content[name.upper()] for name in names}, sources=sources)
     except (KeyError, TypeError):
         raise Refused(f"{file} was not written by `transferability ask`; move it, or give --name NAME") from None

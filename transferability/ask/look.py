@@ -22,9 +22,11 @@ MOST_COMPARED = 20_000  # pictures: their pairs are compared in seconds
 
 
 class Seen(NamedTuple):
-    """One picture. side: its shorter side in pixels, 0 if it cannot be read. hash: 64 bits; None: not computed."""
+    """One picture. part: train or val. side: its shorter side in pixels, 0 if it cannot be read. hash: 64 bits; None:
+    not computed."""
 
     image: ImageRef
+    part: str
     label: str
     side: int
     hash: int | None
@@ -36,7 +38,8 @@ class Pictures:
 
     counts: pictures per class that can be read, without those of a validation part. side: median of the shorter sides,
     in pixels. pool: whether no part of the pictures is meant to judge. unreadable, near, conflicts: lines; near: pairs
-    that look the same; conflicts: those of them whose classes differ. hashed: whether near-duplicates were looked for.
+    that look the same, one of them in the part that judges if there is one; conflicts: pairs whose classes differ.
+    hashed: whether near-duplicates were looked for.
     """
 
     source: str
@@ -65,13 +68,17 @@ class Pictures:
         if not self.hashed:
             lines.append("near-duplicates were not looked for: that needs `pip install imagehash`, and fewer pictures")
         elif self.near:
+            where = "where one trains and the other judges," if self.pool else "one trains and the other judges:"
             lines.append(
-                f"{len(self.near)} pairs look the same: {_first(self.near)}; where one trains and the other judges, "
-                "the answer is too good: remove one of each"
+                f"{_pairs(self.near)} the same: {_first(self.near)}; {where} the answer is too good: remove one of each"
             )
         if self.conflicts:
-            lines.append(f"{len(self.conflicts)} of these pairs stand in different classes: {_first(self.conflicts)}")
+            lines.append(f"{_pairs(self.conflicts)} the same, in two classes: {_first(self.conflicts)}")
         return lines
+
+
+def _pairs(lines: Sequence[str]) -> str:
+    return "1 pair looks" if len(lines) == 1 else f"{len(lines)} pairs look"
 
 
 def _first(lines: Sequence[str], count: int = 2) -> str:
@@ -87,14 +94,19 @@ def look(source: str) -> Pictures:
     check_classes(source, lists)
     if lists.several:
         raise Refused(f"{source}: its pictures have several classes each, and `ask` is about one class per picture")
-    refs = [(image, label) for part in lists.sets.values() for label, images in part.items() for image in images]
+    refs = [
+        (image, part, label)
+        for part, classes in lists.sets.items()
+        for label, images in classes.items()
+        for image in images
+    ]
     with ThreadPoolExecutor(available_cores()) as threads:
         seen = list(threads.map(_see, *zip(*refs, strict=True)))
     lost = {one.image for one in seen if not one.side}
     counts = {label: sum(image not in lost for image in images) for label, images in lists.train.items()}
     _refuse_few(source, counts)
     hashes = [one for one in seen if one.hash is not None]
-    near, conflicts = _near(hashes) if len(hashes) <= MOST_COMPARED else ((), ())
+    near, conflicts = _near(hashes, lists.pool) if len(hashes) <= MOST_COMPARED else ((), ())
     sides = sorted(one.side for one in seen if one.side)
     names = {label: lists.names.get(label, label) for label in counts}
     return Pictures(
@@ -111,17 +123,17 @@ def look(source: str) -> Pictures:
     )
 
 
-def _see(image: ImageRef, label: str) -> Seen:
+def _see(image: ImageRef, part: str, label: str) -> Seen:
     try:
         picture = load(image)
     except (Unreadable, OSError):
-        return Seen(image, label, 0, None)
+        return Seen(image, part, label, 0, None)
     try:
         import imagehash
     except ImportError:
-        return Seen(image, label, min(picture.size), None)
+        return Seen(image, part, label, min(picture.size), None)
     bits = np.packbits(imagehash.phash(picture).hash.flatten())
-    return Seen(image, label, min(picture.size), int.from_bytes(bits.tobytes(), "big"))
+    return Seen(image, part, label, min(picture.size), int.from_bytes(bits.tobytes(), "big"))
 
 
 def _refuse_few(source: str, counts: dict[str, int]) -> None:
@@ -135,8 +147,11 @@ def _refuse_few(source: str, counts: dict[str, int]) -> None:
         )
 
 
-def _near(seen: Sequence[Seen]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Pairs whose hashes differ in NEAR bits at most, and those of them in different classes, as "one = other"."""
+def _near(seen: Sequence[Seen], pool: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Pairs whose hashes differ in NEAR bits at most (without a pool, of both parts), and pairs of different classes.
+
+    Each as "one = other".
+    """
     hashes = np.array([one.hash for one in seen], np.uint64)
     pairs, conflicts = [], []
     for i, value in enumerate(hashes[:-1]):
@@ -144,7 +159,8 @@ def _near(seen: Sequence[Seen]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for j in np.flatnonzero(_ones(bits) <= NEAR).tolist():
             one, other = seen[i], seen[i + 1 + j]
             line = f"{one.image.name} = {other.image.name}"
-            pairs.append(line)
+            if pool or one.part != other.part:
+                pairs.append(line)
             if one.label != other.label:
                 conflicts.append(line)
     return tuple(pairs), tuple(conflicts)

@@ -12,6 +12,7 @@ from PIL import Image
 
 from transferability.ask.answer import Answer
 from transferability.ask.best import Confusion
+from transferability.ask.curves import curves
 from transferability.ask.words import Cost, about, layer_rows, learning_lines, rule_rows, sentence, what_would_tell
 from transferability.files import write_atomically
 from transferability.report.page import MINUS, items, table
@@ -23,13 +24,14 @@ def write_answer(
     file: Path,
     answer: Answer,
     costs: Sequence[Cost],
-    confusions: tuple[Sequence[Confusion], np.ndarray],
+    confusions: tuple[Sequence[Confusion], np.ndarray] | None,
     seconds_per_seed: float,
     more: Sequence[str],
 ) -> None:
     """Writes the section of a study."""
     rules = rule_rows(answer, costs)
     parts = [f"<p><b>{escape(sentence(answer))}</b></p>", _table(rules)]
+    parts.append(f'<p><img alt="accuracy over n" src="data:image/png;base64,{_text_of(curves(answer))}"></p>')
     for study in dict.fromkeys(one.study for one, _ in answer.over_n):
         parts.append(
             f"<h3>Top-1 at each layer <small>{escape(study)}, %</small></h3>{_table(layer_rows(answer, study))}"
@@ -41,7 +43,8 @@ def write_answer(
     ):
         if lines:
             parts.append(f"<h3>{title}</h3>{items(lines)}")
-    parts.append(_confusions(*confusions))
+    if confusions:
+        parts.append(_confusions(*confusions))
     parts.append(f'<p class="small">{escape(about(answer))}</p>')
     with write_atomically(file, "w") as handle:
         handle.write("\n".join(parts))
@@ -66,13 +69,16 @@ def _confusions(found: Sequence[Confusion], images: np.ndarray) -> str:
         for each in found[:MOST_CONFUSIONS]
     ]
     heads = ["is", "taken for", "pictures", ""]
-    return (
-        f"<h3>Confusions <small>pictures that judge seed 0</small></h3>{table(heads, rows, left=(0, 1, 3), raw=True)}"
-    )
+    title = "<h3>Confusions <small>pictures that judge the first seed</small></h3>"
+    return title + table(heads, rows, left=(0, 1, 3), raw=True)
 
 
 def _picture(pixels: np.ndarray) -> str:
     image, content = Image.fromarray(pixels), io.BytesIO()
     image.thumbnail((SIDE, SIDE))
     image.save(content, "JPEG", quality=80)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}">'
+    return f'<img alt="" src="data:image/jpeg;base64,{_text_of(content.getvalue())}">'
+
+
+def _text_of(content: bytes) -> str:
+    return base64.b64encode(content).decode()

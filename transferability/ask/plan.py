@@ -10,6 +10,7 @@ from transferability.training.cost import fleet_operations
 SEEDS = 3  # that give an interval
 MOST_SEEDS = 10
 CROPS = (224, 160, 128, 96, 64, 48, 32)
+SMALLEST = 64  # of them, unless the pictures are smaller
 STEPS, FEWEST_STEPS = 400, 60
 PASSES = 30  # over the training pictures
 BATCH = 32
@@ -17,6 +18,8 @@ BATCH = 32
 SHARE = 0.6
 START = 8.0  # seconds until workers can train
 FOLDS = 5
+READING = 1 / 3  # of the seconds left: what more seeds of the classifiers on all layers may take
+LIKELIEST = 4  # layers: those with the best classifiers, which get more seeds in any case
 LEARNING = (2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # pictures per class, of the learning curve
 
 
@@ -40,15 +43,17 @@ def batch_for(counts: Sequence[int]) -> int:
     return max(1, min(BATCH, left))
 
 
-def reading(depth: int, pool: bool) -> Piece:
-    """A linear classifier on every layer. Where no seed draws the pictures, every seed would give the same."""
-    seeds = SEEDS if pool else 1
-    return Piece(f"linear classifiers on layers 1 to {depth - 1}", {f"A{n}B": seeds for n in range(1, depth)})
+def reading(layers: Sequence[int], seeds: int) -> Piece:
+    """A linear classifier on each of these layers."""
+    *others, last = map(str, layers)
+    which = f"layers {others[0]} to {last}" if len(others) > LIKELIEST else f"layers {', '.join(others)} and {last}"
+    which = which if others else f"layer {last}"
+    return Piece(f"linear classifiers on {which}, {seeds} seed{'s' * (seeds > 1)}", {f"A{n}B": seeds for n in layers})
 
 
 def learning(best: int, per_class: int, folds: int, pool: bool) -> Piece:
     """The classifier on layer `best`, with fewer pictures per class. per_class: of the smallest class that trains."""
-    counts = [k for k in LEARNING if folds <= k < per_class]
+    counts = [k for k in LEARNING if folds <= k <= 0.8 * per_class]
     return Piece(
         f"linear classifiers with {', '.join(map(str, counts))} pictures per class",
         {f"A{best}B@{k}": SEEDS if pool else 1 for k in counts},
@@ -84,27 +89,40 @@ def more_seeds(source: Source, seeds: int) -> Piece:
 
 @dataclass
 class Speed:
-    """Floating-point operations per second of one worker, as measured here; corrected by what pieces took."""
+    """How fast this machine is, as measured; corrected by what pieces took.
+
+    operations: floating-point operations per second of one worker. readout: seconds of a linear classifier on all
+    pictures, with its share of the features; None until one was fitted.
+    """
 
     operations: float
     workers: int
-    factor: float = 1.0  # what pieces took, over what was expected
+    readout: float | None = None
 
-    def seconds(self, study: Study, names: Sequence[str], classes: int) -> float:
-        """What these networks will take. names: full names, of networks that are trained."""
+    def reading(self, pictures: float) -> float:
+        """Seconds of linear classifiers. pictures: those they are fitted to, as multiples of all training pictures."""
+        return START + (self.readout or 0.0) * pictures
+
+    def training(self, study: Study, names: Sequence[str], classes: int) -> float:
+        """Seconds of networks that are trained. names: full ones."""
         divided = fleets([study.by_name[name] for name in names])
         work = sum(fleet_operations(study, fleet, classes) for fleet in divided)
         most = max((fleet_operations(study, fleet, classes) for fleet in divided), default=0.0)
         # Fleets of one seed are divided among the workers.
         spread = max(work / self.workers, most / max(1, -(-self.workers // max(1, len(divided)))))
-        return START + self.factor * spread / self.operations
+        return START + spread / self.operations
 
-    def learn(self, expected: float, took: float) -> None:
-        """Corrects the speed by a piece that took another time than expected."""
+    def trained(self, expected: float, took: float) -> None:
+        """Corrects the speed by networks that took another time than expected."""
         if expected > 2 * START:
-            self.factor *= min(4.0, max(0.25, (took - START) / (expected - START)))
+            self.operations /= min(4.0, max(0.25, (took - START) / (expected - START)))
+
+    def read(self, pictures: float, took: float) -> None:
+        """Corrects the speed by linear classifiers. pictures: as above."""
+        if pictures:
+            self.readout = took / pictures
 
 
-def full_names(piece: Piece) -> list[str]:
-    """Of the networks of a piece that are trained."""
-    return [f"{SPLIT}/{name}/seed-{seed}" for name, seeds in piece.trained.items() for seed in range(seeds)]
+def full_names(names: Mapping[str, int], first_seed: int) -> list[str]:
+    """names: name → seeds."""
+    return [f"{SPLIT}/{name}/seed-{first_seed + seed}" for name, seeds in names.items() for seed in range(seeds)]

@@ -33,8 +33,13 @@ def cost_of(candidate: Candidate, architecture: Architecture | Chain, classes: i
     if candidate.rule == "linear":
         result = next(iter(candidate.results.values()))
         numbers += ((result.numbers or 0) + 1) * classes
+    return Cost(seconds_of(candidate), 4 * numbers / 1e6, sum(times[:depth]))
+
+
+def seconds_of(candidate: Candidate) -> float:
+    """Of training, in its fleet's share, mean over seeds."""
     seconds = [r.seconds / max(1, len(r.provenance.get("fleet", ()))) for r in candidate.results.values()]
-    return Cost(sum(seconds) / len(seconds), 4 * numbers / 1e6, sum(times[:depth]))
+    return sum(seconds) / len(seconds)
 
 
 # ------------------------------------------------------------------------------------------ sentences
@@ -171,7 +176,7 @@ def about(answer: Answer) -> str:
     if answer.ratio:
         drawn = "each seed draws anew which pictures judge; intervals allow for draws that overlap"
     else:
-        drawn = "the validation part judges in every seed: intervals are about training, not about other pictures"
+        drawn = "the validation part judges in every seed: intervals are about its pictures, and about training"
     return (
         f"Accuracy on {answer.judging:,} pictures that judge, {answer.training:,} train; chance "
         f"{100 * answer.chance:.1f} %; {drawn}; layers are chosen on training pictures alone; differences are paired, "
@@ -180,4 +185,12 @@ def about(answer: Answer) -> str:
 
 
 def wrapped(line: str, indent: str = "") -> str:
-    return textwrap.fill(line, WIDTH - 1, initial_indent=indent, subsequent_indent=indent + "  " * bool(indent))
+    """Lines of WIDTH; paths are not divided."""
+    return textwrap.fill(
+        line,
+        WIDTH - 1,
+        initial_indent=indent,
+        subsequent_indent=indent + "  " * bool(indent),
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

@@ -22,8 +22,12 @@ from transferability.data.stream import (
     ValidationBatches,
     to_device,
 )
+from transferability.data.turned import TurnedBatches
 from transferability.files import Refused
+from transferability.pretext import Pretext
 from transferability.recipe import Recipe
+
+AnyBatches = TrainingBatches | DomainBatches | ValidationBatches | TurnedBatches
 
 
 def resident(images: TaskImages, device: torch.device) -> ResidentImages:
@@ -42,7 +46,7 @@ class Prefetched:
     step's stream waits for its batch; the host never waits.
     """
 
-    batches: TrainingBatches | DomainBatches | ValidationBatches
+    batches: AnyBatches
     device: torch.device
     threads: int = 1
     ahead: int = 3
@@ -89,7 +93,7 @@ def prefetch_threads(images: TaskImages | ResidentImages) -> int:
 class ImagesModule(L.LightningDataModule):
     """The training and validation images of one fleet.
 
-    `owner`: of the stream of training images; that of unlabelled ones is called after it. `position()` gives (first
+    `owners`: of the streams of training images, and of those that are seen beside them. `position()` gives (first
     step, end step) of the next stretch of training: up to the next validation. `keep`: whether images are held in the
     device's memory: "yes", "no", or "auto": on a GPU that has room for them beside `needed` bytes.
     """
@@ -98,7 +102,7 @@ class ImagesModule(L.LightningDataModule):
         self,
         images: FleetImages,
         recipe: Recipe,
-        owner: str,
+        owners: tuple[str, str],
         position: Callable[[], tuple[int, int]],
         keep: str = "no",
         needed: float = 0.0,
@@ -106,14 +110,15 @@ class ImagesModule(L.LightningDataModule):
         super().__init__()
         self.training: TaskImages | ResidentImages = images.training
         self.validation: TaskImages | ResidentImages = images.validation
-        self.inner = images.inner
-        self.unlabelled: TaskImages | ResidentImages | None = images.unlabelled
-        self.recipe, self.owner, self.position, self.keep, self.needed = recipe, owner, position, keep, needed
+        self.more_validation = images.inner or images.beside_validation
+        self.beside: TaskImages | ResidentImages | None = images.beside
+        self.recipe, self.owners, self.position, self.keep, self.needed = recipe, owners, position, keep, needed
+        self.turns = isinstance(recipe, Pretext) and recipe.turns
 
     def setup(self, stage: str) -> None:
         """Lightning calls this once the device is known: moves the images there, or pins the memory of crops."""
         training, validation = self.training, self.validation
-        more = self.unlabelled
+        more = self.beside
         if isinstance(training, ResidentImages) or isinstance(validation, ResidentImages):
             return
         assert not isinstance(more, ResidentImages)
@@ -130,16 +135,16 @@ class ImagesModule(L.LightningDataModule):
                     "memory are free; leave it out, and they are prefetched"
                 )
             self.training, self.validation = resident(training, device), resident(validation, device)
-            self.unlabelled = more and resident(more, device)
+            self.beside = more and resident(more, device)
         elif gpu:
             self.training, self.validation = replace(training, pinned=True), replace(validation, pinned=True)
-            self.unlabelled = more and replace(more, pinned=True)
+            self.beside = more and replace(more, pinned=True)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Batches are made on the device: Lightning has nothing to move."""
         return batch
 
-    def _prefetched(self, batches: TrainingBatches | DomainBatches | ValidationBatches) -> Any:
+    def _prefetched(self, batches: AnyBatches) -> Any:
         trainer = self.trainer
         assert trainer is not None
         if (device := trainer.strategy.root_device).type != "cuda":
@@ -152,18 +157,22 @@ class ImagesModule(L.LightningDataModule):
         assert trainer is not None
         start, stop = self.position()
         rank, world = trainer.global_rank, trainer.world_size
-        batches = TrainingBatches(self.training, self.recipe, self.owner, start, stop, rank, world)
-        if self.unlabelled is None:
+        recipe = self.recipe.taken if isinstance(self.recipe, Pretext) else self.recipe
+        batches = TrainingBatches(self.training, recipe, self.owners[0], start, stop, rank, world)
+        if self.turns:
+            return self._prefetched(TurnedBatches(batches, recipe.batch))
+        if self.beside is None:
             return self._prefetched(batches)
-        owner = f"{self.owner} unlabelled"
-        others = TrainingBatches(self.unlabelled, self.recipe, owner, start, stop, rank, world)
+        others = TrainingBatches(self.beside, self.recipe, self.owners[1], start, stop, rank, world)
         return self._prefetched(DomainBatches(batches, others))
 
     def val_dataloader(self) -> Any:
-        """All validation images once, then all that are held out, if there are any; for a GPU, in its memory."""
+        """All validation images once, then those that are held out or another task's, if any; for a GPU, in its
+        memory."""
         trainer = self.trainer
         assert trainer is not None
-        parts = [self.validation, *([] if self.inner is None else [self.inner])]
+        parts = [self.validation, *([] if self.more_validation is None else [self.more_validation])]
         rank, world = trainer.global_rank, trainer.world_size
-        loaders = [self._prefetched(ValidationBatches(part, self.recipe.crop, rank, world)) for part in parts]
+        batches = [ValidationBatches(part, self.recipe.crop, rank, world) for part in parts]
+        loaders = [self._prefetched(TurnedBatches(b, len(b.images.labels)) if self.turns else b) for b in batches]
         return loaders if len(loaders) > 1 else loaders[0]

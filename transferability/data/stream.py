@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from transferability.data.augment import draw_changes
@@ -108,15 +109,18 @@ class ResidentImages:
 class FleetImages(NamedTuple):
     """The images that a fleet sees.
 
-    training: with labels; the target's, or, where domains are made alike, the other domain's. validation: the target's.
-    inner: those that are held out of the training images. unlabelled: the target's training images, where they are seen
-    without labels. None: there are none.
+    training: with labels; the target's, or, where the target's labels are not seen, the source's. validation: the
+    target's. inner: those that are held out of the training images. beside: training images of another task that each
+    step sees, too: the target's without their labels (-1), or, where two tasks share layers, the second one's; training
+    and validation are the first one's then. beside_validation: validation images of that task, or of the source. None:
+    there are none.
     """
 
     training: TaskImages
     validation: TaskImages
     inner: TaskImages | None = None
-    unlabelled: TaskImages | None = None
+    beside: TaskImages | None = None
+    beside_validation: TaskImages | None = None
 
 
 def task_sets(task: Task, of: Network | Fleet) -> tuple[TaskImages, TaskImages]:
@@ -254,20 +258,27 @@ class TrainingBatches:
 
 @dataclass(frozen=True)
 class DomainBatches:
-    """Batches of labelled images of one domain, and behind them as many of the other, whose labels are -1.
+    """Batches of labelled images of one task, and behind them as many of another.
 
-    The places of the others in the global batch follow those of all labelled ones. An iterable for Lightning.
+    The places of the others in the global batch follow those of all of the first. Where images have several labels,
+    the task of fewer classes is filled up with such as are not known (-1). An iterable for Lightning.
     """
 
     labelled: TrainingBatches
-    unlabelled: TrainingBatches
+    beside: TrainingBatches
 
     def __len__(self) -> int:
         return len(self.labelled)
 
     def __getitem__(self, index: int) -> Batch:
-        first, second = self.labelled[index], self.unlabelled[index]
+        first, second = self.labelled[index], self.beside[index]
         second = second._replace(rows=second.rows + self.labelled.recipe.batch)
+        if first.labels.ndim > 1:
+            most = max(first.labels.shape[1], second.labels.shape[1])
+            first, second = (
+                batch._replace(labels=F.pad(batch.labels, (0, most - batch.labels.shape[1]), value=-1))
+                for batch in (first, second)
+            )
         return Batch(*(torch.cat(parts) for parts in zip(first, second, strict=True)))
 
     def __iter__(self) -> Iterator[Batch]:

@@ -7,17 +7,19 @@ says `drawn`.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from transferability.data.descriptions import Descriptions, read_descriptions
 from transferability.data.packed import ImageSet, PackedImages, open_packed, refuse_few
 from transferability.draws import numpy_generator
 from transferability.files import Refused
 from transferability.splits import task_classes
-from transferability.study import Fleet, Network, Study
+from transferability.study import Fleet, Network, Study, table_key
+from transferability.zero_shot import ZeroShot
 
 
 class ChosenImages(NamedTuple):
@@ -65,6 +67,10 @@ class Task:
         return f"{self.split}-{self.letter}" + (f"-seed-{self.seed}" if self.packed.pool else "")
 
     @property
+    def class_ids(self) -> tuple[str, ...]:
+        return tuple(self.packed.classes[index].id for index in self.classes)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(self.packed.classes[index].name for index in self.classes)
 
@@ -83,15 +89,16 @@ class Task:
         refuse_few(images_per_class, max(len(rows) for rows in parts))
         return self._chosen(self.packed.train, [rows[:images_per_class] for rows in parts])
 
-    def unlabelled(self) -> ChosenImages:
-        """Its training images without their labels, all of which are -1. Their order tells no class either.
+    def unlabelled(self, validation: bool = False) -> ChosenImages:
+        """Its training (or validation) images without their labels, all of which are -1. Their order tells no class.
 
         A packed set is ordered by class, so images are put in the order of the SHA-256 of their pixels. No label is
-        read, except of a pool, where the images that validate are drawn class by class.
+        read, except where labels say which images are the task's: of a pool, whose images that validate are drawn class
+        by class, and of a part of the classes.
         """
-        images = self.packed.train
-        if self.packed.pool:
-            rows = np.concatenate([rows for _, rows in self._training_rows(False)])
+        images = self.packed.val if validation and not self.packed.pool else self.packed.train
+        if self.packed.pool or len(self.classes) < len(self.packed.classes):
+            rows = (self.validation_images() if validation else self.training()).rows
         elif self.domain:
             rows = np.flatnonzero(np.asarray(images.domains) == self.packed.domains.index(self.domain))
         else:
@@ -107,8 +114,30 @@ class Task:
         """Its validation images, all of them."""
         if not self.packed.pool:
             return self._chosen(self.packed.val, [rows for _, rows in self._rows(self.packed.val)])
+        if self.has_several_labels:
+            return self._chosen(self.packed.train, [self._validating()])
         parts = [self._drawn(name, rows)[: self._count(name, rows)] for name, rows in self._rows(self.packed.train)]
         return self._chosen(self.packed.train, [np.sort(rows) for rows in parts])
+
+    def _validating(self) -> np.ndarray:
+        """Of a pool whose images have several labels: the rows of those that validate.
+
+        An image counts for all of its classes. The rarest class chooses first, the others only what they still lack,
+        and no image that is the last one of a class to train on.
+        """
+        assert self.packed.train.several is not None
+        present = self.packed.train.several[:, self.classes] == 1
+        classes = sorted(self._rows(self.packed.train), key=lambda part: len(part[1]))
+        validating = np.zeros(len(present), bool)
+        left = present[np.unique(np.concatenate([rows for _, rows in classes]))].sum(0)
+        for name, rows in classes:
+            lacking = self._count(name, rows) - int(validating[rows].sum())
+            for row in self._drawn(name, rows):
+                if lacking > 0 and not validating[row] and (left[present[row]] > 1).all():
+                    validating[row] = True
+                    left -= present[row]
+                    lacking -= 1
+        return np.flatnonzero(validating)
 
     def _rows(self, images: ImageSet) -> Iterator[tuple[str, np.ndarray]]:
         """(id of the class, rows of its images), for each class."""
@@ -124,15 +153,16 @@ class Task:
             yield self.packed.classes[index].id, rows
 
     def _training_rows(self, drawn: bool) -> Iterator[tuple[str, np.ndarray]]:
-        validating = np.empty(0, np.int64)
-        if self.packed.pool and self.has_several_labels:  # an image of two classes may validate for one of them
-            validating = self.validation_images().rows
-        for name, rows in self._rows(self.packed.train):
-            if self.packed.pool:
-                chosen = self._drawn(name, rows)[self._count(name, rows) :]
-                yield name, chosen[~np.isin(chosen, validating)]
-            else:
+        if not self.packed.pool:
+            for name, rows in self._rows(self.packed.train):
                 yield name, self._drawn(name, rows) if drawn else rows
+            return
+        validating = (
+            self.validation_images().rows
+        )  # of several labels: an image may validate for another of its classes
+        for name, rows in self._rows(self.packed.train):
+            order = self._drawn(name, rows)
+            yield name, order[~np.isin(order, validating)]
 
     def _drawn(self, class_id: str, rows: np.ndarray) -> np.ndarray:
         """The rows of a class in the seed's order: the first ones of a pool validate, the others train."""
@@ -188,8 +218,13 @@ class Tasks:
 
     @property
     def checksums(self) -> Mapping[str, str]:
-        """Name of each packed set that the study trains on → its checksum."""
-        return {name: self.packed(name).checksum for name in self.study.data_sets}
+        """Name of each packed set that the study trains on, and of each table of classes → its checksum."""
+        tables = {table_key(name): self.descriptions(name).checksum for name in self.study.tables}
+        return {name: self.packed(name).checksum for name in self.study.data_sets} | tables
+
+    def descriptions(self, name: str) -> Descriptions:
+        """What a table says of classes (`ZeroShot.table`)."""
+        return read_descriptions(name, self.data)
 
     def task(self, split: str, letter: str, seed: int = 0) -> Task:
         """What a letter stands for. Refused: a split or a letter that there is not, a domain that lacks classes."""
@@ -206,11 +241,29 @@ class Tasks:
     def target(self, of: Network | Fleet) -> Task:
         """The task that a network, or a fleet, is trained on."""
         letter = of.treatment.target if isinstance(of, Network) else of.target
-        return self.task(of.split, letter, of.seed)
+        return self._as_seen(of, letter)
 
     def labelled(self, of: Network | Fleet) -> Task:
-        """The task whose labelled images a network, or a fleet, is trained on: its target, or another domain."""
-        return self.task(of.split, of.labelled, of.seed)
+        """The task whose labelled images a network, or a fleet, is trained on: its target, or the source."""
+        return self._as_seen(of, of.labelled)
+
+    def all_of(self, of: Network | Fleet) -> list[Task]:
+        """The tasks whose images a network, or a fleet, is trained on or judged on."""
+        return [self._as_seen(of, letter) for letter in of.tasks]
+
+    def _as_seen(self, of: Network | Fleet, letter: str) -> Task:
+        """A task; without the classes that the recipe leaves out, since no table describes them."""
+        task, recipe = self.task(of.split, letter, of.seed), of.recipe
+        if not isinstance(recipe, ZeroShot) or recipe.undescribed == "refused":
+            return task
+        described = self.descriptions(recipe.table)
+        kept = np.array([name in described.ids for name in task.class_ids])
+        if kept.sum() < 2:
+            raise Refused(
+                f"{described.place} describes {kept.sum()} of the classes of {letter} of split {of.split}; "
+                "two are needed"
+            )
+        return replace(task, classes=task.classes[kept])
 
 
 def _refuse_domain(packed: PackedImages, domain: str, classes: np.ndarray) -> None:

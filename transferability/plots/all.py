@@ -15,8 +15,10 @@ from transferability.plots import (
     figure1,
     figure2,
     figure3,
+    multitask,
     paired,
     preserved,
+    pretext,
     readout_against_retraining,
     readout_by_layer,
     reduced_data,
@@ -24,19 +26,22 @@ from transferability.plots import (
     rules,
     table1,
     trained_twice,
+    zero_shot,
 )
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, depth_of
 
 OF_A_TABLE = (
     *(figure2, figure3, table1, reduced_data, regimes, preserved, paired, rules, trained_twice),
-    *(readout_by_layer, readout_against_retraining, few_pictures, augmentation, domains),
+    *(readout_by_layer, readout_against_retraining, few_pictures, augmentation),
+    *(domains, multitask, zero_shot, pretext),
 )
 OWN_RUNS = {
     "three_benefits": "python plots/three_benefits.py runs/STUDY/curves.csv",
     "backbones": "python plots/backbones.py runs/STUDY-*/results.csv",
     "aligned_layers": "python plots/aligned_layers.py runs/STUDY/curves.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",
+    "translated": "python plots/translated.py runs/STUDY NETWORK",
     "filters": "python plots/filters.py runs/STUDY",
 }
 

@@ -39,7 +39,7 @@ def in_words(way: str) -> str:
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
     """Readouts that say their views: with `beyond`, their accuracy minus that of one view alone."""
     rows = readouts(rows)
-    rows = rows[rows["variant"].map(is_way)]
+    rows = rows[rows["variant"].map(is_way).astype(bool)]  # bool, too, where there is no row
     rows = rows.assign(accuracy=rows[measure_of(rows)]) if len(rows) else rows
     plain = rows[rows["variant"] == PLAIN_WAY].set_index(KEY)["accuracy"].rename("plain")
     joined = rows.join(plain, on=KEY, how="inner")

@@ -3,8 +3,9 @@
     python plots/rules.py RESULTS.CSV [--split random|manmade-natural|SPLIT] [--out figures]
 
 Transfer networks only, each compared with the base of its own split, target and seed; below it the differences
-between each rule and fine-tuning at the full rate, at the same n. The table that is printed has both. Bars are 95 % t
-intervals over units (split x seed, both directions averaged first), from three units on; the shaded band is one point.
+between each rule (or variant, as AnB+@dann) and fine-tuning at the full rate, at the same n. The table that is printed
+has both. Bars are 95 % t intervals over units (split x seed, both directions averaged first), from three units on; the
+shaded band is one point.
 """
 
 from collections.abc import Sequence
@@ -24,14 +25,15 @@ FULL = "AnB+"
 
 
 def is_full(treatment: str) -> bool:
-    """Whether it is fine-tuning at the full rate, on all images or on some (AnB+@5)."""
-    return treatment.partition("@")[0] == FULL
+    """Whether it is fine-tuning at the full rate, on all images or on some (AnB+@5); no variant of it (AnB+@dann)."""
+    name, _, suffix = treatment.partition("@")
+    return name == FULL and (not suffix or suffix.isdigit())
 
 
 def beside_full(rows: pd.DataFrame) -> pd.DataFrame:
     """Transfer networks, with a column `beside`: accuracy minus that of AnB+ of the same split, target, seed and n."""
     transfers = rows[rows["kind"] == "transfer"]
-    key = ["split", "target", "seed", "n", "images_per_class", "variant"]
+    key = ["split", "target", "seed", "n", "images_per_class"]
     full = transfers[transfers["treatment"].map(is_full)].set_index(key)["accuracy"].rename("full")
     joined = transfers.join(full[~full.index.duplicated()], on=key)
     return joined.assign(beside=joined["accuracy"] - joined["full"])

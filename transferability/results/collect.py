@@ -121,8 +121,10 @@ def _row(result: Result) -> tuple[object, ...]:
     derived = {
         "rule": parse(result.network.partition("@")[0]).rule,
         "recipe": result.recipe["name"],
+        "surrogate": result.recipe.get("surrogate", ""),
         "validations": sum(step > 0 for step in result.series["step"]),
         "git_commit": result.provenance["git_commit"],
+        "by_class": " ".join(f"{name}={share:.4g}" for name, share in (result.by_class or {}).items()),
     }
     return CELLS({**vars(result), **derived})
 

@@ -122,7 +122,8 @@ def _bases(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy and training loss of the base that each row is compared with; NaN where there is none.
 
     That is the base on the same images if there is one, else the base on all images. A base is itself compared only
-    if it is a variant, and then with the plain base on the same images.
+    if it is a variant, and then with the plain base on the same images; not if it was trained without labels, whose
+    accuracy is of something else.
     """
     key = ["split", "seed", "target", "images_per_class"]
     is_base, is_plain = rows["kind"] == "base", rows["variant"] == ""
@@ -130,7 +131,7 @@ def _bases(rows: pd.DataFrame) -> pd.DataFrame:
     on_same = rows[key].join(bases, on=key)
     on_all = rows[key].assign(images_per_class="").join(bases, on=key)
     base = on_same.where(on_same["accuracy"].notna() | is_base, on_all)
-    return base[~(is_base & is_plain)].reindex(rows.index)
+    return base[~(is_base & is_plain) & (rows["surrogate"] == "")].reindex(rows.index)
 
 
 def _selffers(rows: pd.DataFrame) -> "pd.Series[float]":

@@ -4,7 +4,7 @@ One row of results.csv is one network, one row of curves.csv is one of its valid
 
 `read_results` and `read_curves` read the file as it was written, and what pandas, R and spreadsheets make of it:
 columns in any order and more of them, any delimiter, decimal commas, grouped digits, 1.0 for 1, UTF-16, NA for what
-is missing.
+is missing, compressed (gzip, bzip2, xz, zip).
 `read_results` takes the treatment of a network from the network's name, and refuses a row whose other columns say
 something else.
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transferability import treatment as treatments
-from transferability.files import SPREADSHEETS, Refused, as_windows_text, decoded, shown, write_atomically
+from transferability.files import Refused, as_windows_text, shown, table_text, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +43,7 @@ COLUMNS: dict[str, type] = {
     "images_per_class": str,  # "" all
     "variant": str,  # "" or a word, e.g. "long"
     "recipe": str,
+    "surrogate": str,  # objective of a base that was trained without labels: rotation, exemplar; else ""
     "seed": int,
     "val_top1": float,  # final
     "val_top1_best10": float,  # mean of the ten highest; empty below 100 validations
@@ -51,6 +52,10 @@ COLUMNS: dict[str, type] = {
     "val_map": float,  # final mean average precision, where images have several labels; else empty
     "val_map_eleven": float,  # the same, as PASCAL VOC 2007 counts it
     "val_precision_ten": float,  # of the ten nearest training images, of a retrieval
+    "val_seen": float,  # of classes never seen, when an image may be of any class: the source's classes
+    "val_unseen": float,  # the target's
+    "val_harmonic": float,  # their harmonic mean
+    "by_class": str,  # among the target's classes alone: n01443537=0.12 n01629819=0.3; "" of other networks
     "val_auc": float,  # final mean area under the ROC curves, where the recipe asks for it; else empty
     "val_loss": float,
     "train_loss": float,
@@ -72,13 +77,13 @@ COLUMNS: dict[str, type] = {
 LATER = (
     *("layer", "rule", "val_class_top1", "val_map", "val_auc", "training_images"),
     *("val_map_eleven", "val_precision_ten", "classes", "chance", "numbers", "penalty"),
-    *("domain_loss", "domain_top1"),
+    *("domain_loss", "domain_top1", "surrogate", "val_seen", "val_unseen", "val_harmonic", "by_class"),
 )
 # What the network's name says too.
 NAMED = ("kind", "source", "target", "n", "preserved", "plus", "rule", "images_per_class", "variant")
 ACCURACIES = (
     *("val_top1", "val_top1_best10", "val_top5", "val_class_top1", "val_map", "val_auc", "train_top1"),
-    *("val_map_eleven", "val_precision_ten", "chance"),
+    *("val_map_eleven", "val_precision_ten", "chance", "val_seen", "val_unseen", "val_harmonic"),
 )
 
 # The columns of curves.csv: one row per validation.
@@ -325,9 +330,7 @@ def _text(path: Path | str) -> str:
         raise Refused(f"{shown(path)} does not exist; `transferability results EXPERIMENT` writes it") from None
     except OSError as error:
         raise Refused(f"{shown(path)}: {error.strerror}") from None
-    if content.startswith(SPREADSHEETS):
-        raise Refused(f"{shown(path)} is a spreadsheet, not a results table: save it as CSV")
-    return decoded(content)
+    return table_text(content, shown(path), "results table")
 
 
 def listed(names: Sequence[str], most: int = 6) -> str:

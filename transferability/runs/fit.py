@@ -11,6 +11,7 @@ from transferability.adversarial import Adversarial
 from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
@@ -19,6 +20,7 @@ from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
 from transferability.splits import have_same_classes, split_tasks
 from transferability.study import Network, Study, record
+from transferability.zero_shot import ZeroShot
 
 
 def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Network], tasks: Tasks) -> None:
@@ -54,15 +56,16 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
                 sizes[split, letter] = _outputs(study, split, letter, tasks)
         same_classes = have_same_classes(split, study.splits)
         counts = {letter: sizes[split, letter] for letter in letters}
-        trains = not isinstance(recipe, Readout)
-        network.treatment.check(study.architecture.depth, counts, trains, same_classes)
-        if isinstance(recipe, Recipe) and same_classes:
+        network.check(study.architecture.depth, counts, same_classes)
+        if isinstance(recipe, Recipe) and same_classes and not network.is_zero_shot:
             _refuse_other_classes(network, study.architecture.depth, counts, tasks)
-        task = _trained_on(network, tasks)
-        key = (task.name, network.images_per_class, recipe)
-        if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
-            checked.add(key)
-            _refuse_images(network, task)
+        if isinstance(recipe, ZeroShot):
+            _refuse_seen(network, recipe, tasks)
+        for task in tasks.all_of(network) if network.shares_layers else (_trained_on(network, tasks),):
+            key = (task.name, network.images_per_class, recipe)
+            if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
+                checked.add(key)
+                _refuse_images(network, task)
 
 
 def _trained_on(network: Network, tasks: Tasks) -> Task:
@@ -92,6 +95,24 @@ def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, in
         )
 
 
+def _refuse_seen(network: Network, recipe: ZeroShot, tasks: Tasks) -> None:
+    """Refuses a network whose target has classes that its source has seen, and a table that does not go with it."""
+    seen, unseen = tasks.labelled(network), tasks.target(network)
+    if both := [name for name in unseen.class_ids if name in seen.class_ids]:
+        raise Refused(f"{network.name}: class {both[0]!r} is in both tasks, so it is no class that was never seen")
+    if seen.has_several_labels or unseen.has_several_labels:
+        raise Refused(f"{network.name}: images of several classes; classes never seen are told by one label per image")
+    table = tasks.descriptions(recipe.table)
+    values = table.of((*seen.class_ids, *unseen.class_ids))
+    if recipe.by == "attributes" and not np.isin(values, (0, 1)).all():
+        raise Refused(
+            f"{network.name}: {table.place} has numbers other than 0 and 1; attributes are present or absent: round "
+            "them, or write by='embedding'"
+        )
+    if recipe.by == "attributes" and (values[: len(seen.classes)] == values[0]).all():
+        raise Refused(f"{network.name}: by {table.place} the seen classes are all alike; no attribute can be learned")
+
+
 def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:
     """The number of outputs of networks of a task: as the images say, or the published base."""
     base = study.published_base(split, letter)
@@ -107,10 +128,15 @@ def _refuse_images(network: Network, task: Task) -> None:
         _refuse_readout(network, recipe, task, counts if most is None else np.minimum(counts, most))
         return
     assert isinstance(recipe, Recipe)
-    if task.has_several_labels and recipe.loss == "softmax":
+    if task.has_several_labels and recipe.loss == "softmax" and not isinstance(recipe, Pretext):
         raise Refused(
             f"{network.name}: {task.packed.folder} has images of several classes, and recipe {recipe.name!r} the loss "
             "'softmax', which takes one; write loss='sigmoid', 'hinge' or 'ranking'"
+        )
+    if isinstance(recipe, Pretext) and not recipe.turns and recipe.exemplars > counts.sum():
+        raise Refused(
+            f"{network.name}: recipe {recipe.name!r} makes {recipe.exemplars} exemplars, and there are only "
+            f"{counts.sum()} training images; make fewer"
         )
     _refuse_few(network, recipe, counts)
     single = np.flatnonzero(np.minimum(counts, counts if most is None else most) < 2)
@@ -167,7 +193,7 @@ def shortened(study: Study, steps: int, batch: int, tasks: Tasks) -> Study:
         if not isinstance(network.recipe, Recipe) or not network.recipe.steps:
             return network
         recipe = replace(network.recipe, name="dry-run", steps=steps, batch=batch, validate_every=steps, warmup=0)
-        task, wanted = tasks.target(network), network.images_per_class
+        task, wanted = tasks.labelled(network), network.images_per_class
         if task not in counts:
             counts[task] = int(task.training_counts().max())
         most = counts[task]

@@ -106,6 +106,10 @@ class StudyFolder:
         """What a readout says of each validation image."""
         return self.root / name / "predictions.npz"
 
+    def pictures(self, name: str) -> Path:
+        """Some images before and after translation."""
+        return self.root / name / "pictures.npz"
+
     def mean(self, task: str, pixels: int) -> Path:
         return self.root / "means" / f"{task}-{pixels}.npz"
 

@@ -33,6 +33,9 @@ class Result:
     Of a readout: numbers, how many per image it was fitted to; penalty, what was chosen on inner folds (of neighbours,
     their number); val_map_eleven, as PASCAL VOC 2007 counts average precision; val_precision_ten, of the ten nearest
     images of a retrieval, whose val_top1 is that of the nearest, and val_map over queries.
+    Of classes never seen (`ZeroShot`), when an image may be of any class: val_seen, val_unseen, the mean accuracies of
+    the source's and of the target's classes; val_harmonic, their harmonic mean. by_class: among the target's alone, id
+    of a class → its accuracy.
     classes, training_images: of the target, each image counted once. weights_sha256: of the weights file, where it
     was kept.
     """
@@ -78,13 +81,17 @@ class Result:
     penalty: float | None = None
     val_map_eleven: float | None = None
     val_precision_ten: float | None = None
+    val_seen: float | None = None
+    val_unseen: float | None = None
+    val_harmonic: float | None = None
+    by_class: Mapping[str, float] | None = None
 
 
 FIELDS = tuple(field.name for field in fields(Result))
 REQUIRED = tuple(field.name for field in fields(Result) if field.default is MISSING)
 SHARES = (
     *("val_top1", "val_top5", "val_top1_best10", "val_class_top1", "val_map", "val_auc", "train_top1", "chance"),
-    *("val_map_eleven", "val_precision_ten"),
+    *("val_map_eleven", "val_precision_ten", "val_seen", "val_unseen", "val_harmonic"),
 )
 
 

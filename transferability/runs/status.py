@@ -165,7 +165,8 @@ def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> l
                     "it and will show nothing"
                 )
                 continue
-        of_labels = result.train_top1 is not None  # and not of a domain classifier
+        # And not of a domain classifier, of attributes, or of other classes than the target's.
+        of_labels = result.train_top1 is not None and not network.is_zero_shot
         if result.classes and of_labels and (result.train_loss or 0.0) > STUCK * math.log(result.classes):
             lines.append(
                 f"stuck: {network.name} ends with a training loss of {result.train_loss:.2f}, equal scores for all "

@@ -31,7 +31,12 @@ def export(network: TrainedNetwork, file: Path) -> str:
         tensors = {name: value.clone() for name, value in network.tensors().items()}
         content, checked = safetensors.torch.save(tensors, metadata(network)), ""
     elif file.suffix == ".onnx":
-        content, checked = onnx_file(network), "; onnxruntime gives the same scores"
+        pixels = network.validation_pixels(COMPARED)
+        with torch.no_grad():
+            expected = network(network.preprocessing.normalised(pixels.float()))
+        original, texts = network.original(), metadata(network)
+        content = onnx_file(network.name, original, network.preprocessing, texts, pixels, expected)
+        checked = "; onnxruntime gives the same scores"
     else:
         raise Refused(f"{file}: the ending says what is written; write .safetensors or .onnx")
     with write_atomically(file) as handle:
@@ -108,16 +113,34 @@ class FromPixels(nn.Module):
         return scores
 
 
-def onnx_file(network: TrainedNetwork) -> bytes:
-    """The network in ONNX: `pixels` (batch, 3, crop, crop) float32 → `scores` (batch, classes)."""
+def refuse_without_onnx() -> None:
+    """Refuses to write ONNX where its packages are not installed."""
     try:
         import onnx  # noqa: F401
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise _not_installed("the export to ONNX", error) from None
-    crop, original = network.preprocessing.crop, network.original().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    whole = FromPixels(original, network.preprocessing)
+
+
+def onnx_file(
+    name: str,
+    network: nn.Module,
+    preprocessing: Preprocessing,
+    texts: Mapping[str, str],
+    pixels: Tensor,
+    expected: Tensor,
+) -> bytes:
+    """A network in ONNX: `pixels` (batch, 3, crop, crop) float32 → `scores` (batch, classes), with texts as metadata.
+
+    network: from prepared images to scores. pixels: (b, 3, crop, crop) uint8, of which the runtime has to say what is
+    expected: (b, classes).
+    """
+    refuse_without_onnx()
+    import onnxruntime
+
+    crop = preprocessing.crop
+    whole = FromPixels(network.to(memory_format=torch.contiguous_format), preprocessing)  # type: ignore[call-overload]
     try:
         program: Any = torch.onnx.export(
             whole,
@@ -130,29 +153,20 @@ def onnx_file(network: TrainedNetwork) -> bytes:
         )
     except Exception as error:
         reason = str(error).strip().splitlines()
-        raise Refused(f"{network.name} cannot be written as ONNX ({reason[0] if reason else error!r})") from None
+        raise Refused(f"{name} cannot be written as ONNX ({reason[0] if reason else error!r})") from None
     model = program.model_proto
-    for key, value in metadata(network).items():
+    for key, value in texts.items():
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    _refuse_other_scores(network, lambda pixels: session.run(None, {"pixels": pixels})[0])
+    for count in (len(pixels), 1):  # several images, and one alone
+        scores = session.run(None, {"pixels": pixels[:count].float().numpy()})[0]
+        gap = float(np.abs(scores - expected[:count].numpy()).max())
+        if not gap <= TOLERANCE * max(1.0, float(expected.abs().max())):
+            raise Refused(f"{name}: onnxruntime gives other scores (up to {gap:.3g} apart); nothing was written")
     return content
-
-
-def _refuse_other_scores(network: TrainedNetwork, run: Any) -> None:
-    """Compares the scores of a runtime with the network's, on validation images, one by one too."""
-    pixels = network.validation_pixels(COMPARED).float()
-    with torch.no_grad():
-        expected = network(network.preprocessing.normalised(pixels)).numpy()
-    for part, scores in ((pixels, expected), (pixels[:1], expected[:1])):
-        gap = float(np.abs(run(part.numpy()) - scores).max())
-        if not gap <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-            raise Refused(
-                f"{network.name}: onnxruntime gives other scores (up to {gap:.3g} apart); nothing was written"
-            )
 
 
 def _not_installed(what: object, error: ImportError) -> Refused:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from transferability.aligned import Aligned
 from transferability.classes import ilsvrc_classes
 from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
 from transferability.draws import numpy_generator
 from transferability.files import Missing, Refused
 from transferability.networks.layers import build, copy, in_one_piece, tensors
+from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
@@ -49,8 +49,11 @@ class TrainedNetwork(nn.Module):
         super().__init__()
         self.name, self.architecture, self.result = network.name, study.architecture, result
         self.preprocessing, self.layer_names = preprocessing, study.architecture.layer_names
-        self._network, self._task = network, task  # None: the images of a published base are not at hand
-        self.classes = published_classes(result.classes or 0) if task is None else task.class_names
+        self._network, self._task = network, task  # None: no labelled images are at hand (see `_validation`)
+        if isinstance(network.recipe, Pretext):
+            self.classes = tuple(f"class {k}" for k in range(network.recipe.outputs))
+        else:
+            self.classes = published_classes(result.classes or 0) if task is None else task.class_names
         self.layers = nn.ModuleList()
         for name, layer in build(study.architecture, len(self.classes)):
             copy(name, layer, weights)
@@ -85,6 +88,8 @@ class TrainedNetwork(nn.Module):
         )
 
     def _validation(self, first: int | None = None) -> ValidationBatches:
+        if isinstance(self._network.recipe, Pretext):
+            raise Refused(f"{self.name} was trained without labels: its outputs are no classes of images")
         if self._task is None:
             raise Refused(f"{self.name} is published: the images that it is validated on are not in this study")
         images = task_images(self._task.validation_images(), self._network.training_recipe.shrink)
@@ -98,7 +103,7 @@ class TrainedNetwork(nn.Module):
     def validation_pixels(self, first: int) -> Tensor:
         """(b, 3, crop, crop) uint8: the central crops of the first packed validation images of its task.
 
-        Of a published base noise: it is for comparing two forms of a network.
+        Of a published base, and of one without labels, noise: it is for comparing two forms of a network.
         """
         if self._task is None:
             crop = self.preprocessing.crop
@@ -140,7 +145,7 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
     that was trained as something else than the study says now.
     """
     network = find_network(study, name)
-    if isinstance(network.recipe, Aligned):
+    if network.is_classifier:
         raise Refused(f"{network.name} is a classifier on the features of layer {network.treatment.n}, and no network")
     file = folder.result(network.name)
     try:
@@ -162,7 +167,8 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
     if is_published:
         return TrainedNetwork(study, network, result, weights, None, published_preprocessing(study, result, folder))
     preprocessing = preprocessing_of(network, tasks, folder)
-    return TrainedNetwork(study, network, result, weights, tasks.target(network), preprocessing)
+    task = None if isinstance(network.recipe, Pretext) else tasks.target(network)
+    return TrainedNetwork(study, network, result, weights, task, preprocessing)
 
 
 def published_classes(outputs: int) -> tuple[str, ...]:

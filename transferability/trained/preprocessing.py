@@ -138,9 +138,9 @@ def preprocessing_of(network: Network, tasks: Tasks, folder: StudyFolder) -> Pre
 
     Images of a set that was packed in the images' own size are squashed where they have another one.
     """
-    recipe, treatment, packed = network.training_recipe, network.treatment, tasks.target(network).packed
-    split = network.split if treatment.mean_of == treatment.target else network.source_split
-    mean, scale = normalisation(network, split, treatment.mean_of, folder, tasks)
+    recipe, letter, packed = network.training_recipe, network.mean_of, tasks.target(network).packed
+    split = network.split if letter == network.treatment.target else network.source_split
+    mean, scale = normalisation(network, split, letter, folder, tasks)
     start = (packed.size // recipe.shrink - recipe.crop) // 2
     place = slice(start, start + recipe.crop)
     how = str(read_manifest(packed.folder).get("resize", ""))
@@ -150,7 +150,7 @@ def preprocessing_of(network: Network, tasks: Tasks, folder: StudyFolder) -> Pre
 
 
 def published_preprocessing(study: Study, result: Result, folder: StudyFolder) -> Preprocessing:
-    """What the images of a published base go through: shorter side to the published size, the centre, its own mean.
+    """What the images of a published base go through: to the published size, the centre, its own mean.
 
     Where the base is another study's, whose mean is an image: squashed to that image's size.
     """
@@ -159,5 +159,5 @@ def published_preprocessing(study: Study, result: Result, folder: StudyFolder) -
     mean, scale = read_normalisation(study.by_name[result.name], folder, size)
     start = (size - crop) // 2
     place = slice(start, start + crop)
-    is_image = bool(np.ptp(mean, axis=(0, 1)).any())
-    return Preprocessing(size, is_image, 1, crop, mean[place, place].copy(), scale, about["resampling"] or "bicubic")
+    squash = about.get("squash", False) or bool(np.ptp(mean, axis=(0, 1)).any())
+    return Preprocessing(size, squash, 1, crop, mean[place, place].copy(), scale, about["resampling"] or "bicubic")

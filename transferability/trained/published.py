@@ -5,6 +5,7 @@ import hashlib
 import importlib.metadata
 import math
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,14 @@ CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # in
 WRAPPERS = ("module.", "_orig_mod.")  # which DataParallel and torch.compile put before names
 COUNTER = "num_batches_tracked"  # of a batch norm: no use for it, and older files lack it
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second outputs of GoogLeNet and Inception, used in training alone
+# These were trained with pixels from -1 to 1. torchvision's code for its weights (transform_input) turns images with
+# the usual normalisation into that; the networks of studies are built without.
+TRANSFORMING = ("GoogLeNet_Weights", "Inception_V3_Weights")
+OLD_NAMES = (  # in torchvision's files of DenseNet and ViT, which are older than the names in its code
+    (re.compile(r"(\.denselayer\d+\.(?:norm|conv))\.([12]\.)"), r"\1\2"),
+    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
+    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ class Origin:
     """What was found where weights are published.
 
     weights: name → tensor. mean: (3,) or (S, S, 3) float32, and scale: () or (3,), of pixels from 0 to 255. resize:
-    side to which images' shorter side is resized before the crop. resampling: bilinear or bicubic; "": not said.
+    side to which images' shorter side is resized before the crop; squash: or to which they are squashed. resampling:
+    bilinear or bicubic; "": not said.
     file: where they were; sha256: of that file; "": unknown.
     """
 
@@ -50,6 +60,7 @@ class Origin:
     resampling: str = ""
     file: str = ""
     sha256: str = ""
+    squash: bool = False
 
 
 def read_origin(published: Published, runs: Path) -> Origin:
@@ -113,7 +124,7 @@ def _near(file: Path) -> str:
 def _tensors(file: Path) -> Any:
     """What a file of weights holds. No code in it is run."""
     try:
-        if file.suffix == ".safetensors":
+        if file.suffix.lower() == ".safetensors":
             return safetensors.torch.load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -148,8 +159,9 @@ def _unwrapped(file: Path, content: Any) -> dict[str, Tensor]:
 class Images(NamedTuple):
     """The images that published weights were trained for, all in pixels.
 
-    resize: side to which images' shorter side is resized. crop: side of the central square after that. resampling:
-    nearest, bilinear, bicubic or lanczos. mean, std: of each channel, of pixels from 0 to 1.
+    resize: side to which images' shorter side is resized; squash: or to which they are squashed. crop: side of the
+    central square after that. resampling: nearest, bilinear, bicubic or lanczos. mean, std: of each channel, of pixels
+    from 0 to 1.
     """
 
     resize: int
@@ -157,6 +169,7 @@ class Images(NamedTuple):
     resampling: str
     mean: Sequence[float]
     std: Sequence[float]
+    squash: bool = False
 
 
 def images_for(weights: str) -> Images:
@@ -173,20 +186,25 @@ def images_for(weights: str) -> Images:
 
 
 def _torchvision_weights(weights: str, name: str) -> Any:
-    """torchvision's entry of weights, or of the usual weights of a network."""
+    """torchvision's entry of weights of a classification network, or of the usual weights of one."""
     from torchvision import models
 
     networks = models.list_models(module=models)
-    try:
-        return models.get_model_weights(name).DEFAULT if name in networks else models.get_weight(name)  # type: ignore[attr-defined]
-    except (ValueError, KeyError, AttributeError):
-        names = [str(known) for network in networks for known in models.get_model_weights(network)]
-        raise _unknown(weights, name, networks + names) from None
+    if name in networks:
+        return models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    kinds = [models.get_model_weights(network) for network in networks]
+    known = {f"{kind.__name__}.{word}": entry for kind in kinds for word, entry in kind.__members__.items()}
+    if name not in known:
+        raise _unknown(weights, name, [*networks, *known])
+    return known[name]
 
 
 def _torchvision_images(known: Any) -> Images:
     asked = known.transforms()
-    return Images(asked.resize_size[0], asked.crop_size[0], asked.interpolation.value, asked.mean, asked.std)
+    mean, std = asked.mean, asked.std
+    if type(known).__name__ in TRANSFORMING:
+        mean, std = [0.5] * 3, [0.5] * 3
+    return Images(asked.resize_size[0], asked.crop_size[0], asked.interpolation.value, mean, std)
 
 
 def _timm_images(weights: str, name: str) -> Images:
@@ -201,18 +219,24 @@ def _timm_images(weights: str, name: str) -> Images:
     settings: Any = timm.models.get_pretrained_cfg(name)
     asked = resolve_data_config(pretrained_cfg=settings.to_dict())
     crop = asked["input_size"][-1]
-    return Images(round(crop / asked["crop_pct"]), crop, asked["interpolation"], asked["mean"], asked["std"])
+    resize, squash = round(crop / asked["crop_pct"]), asked["crop_mode"] == "squash"
+    return Images(resize, crop, asked["interpolation"], asked["mean"], asked["std"], squash)
 
 
 def _of_torchvision(published: Published) -> Origin:
     known = _torchvision_weights(published.weights, published.place)
-    place = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+    digits = file.stem.rpartition("-")[2]  # the first ones of its SHA-256
     try:
-        weights = known.get_state_dict(progress=False, check_hash=True, weights_only=True, map_location="cpu")
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(known.url, str(file), digits, progress=False)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
     except (URLError, OSError, RuntimeError) as error:
-        raise _not_fetched(published, error, f", or put {known.url} at {place}") from None
-    digest = hashlib.sha256(place.read_bytes()).hexdigest() if place.is_file() else ""
-    return _origin(published, _torchvision_images(known), weights, place.name, digest)
+        raise _not_fetched(published, error, f", or put {known.url} at {file}") from None
+    if not digest.startswith(digits):  # it was put there by hand
+        raise Refused(f"{file} is damaged, or not {known.url}: its SHA-256 does not begin with {digits}; delete it")
+    return _origin(published, _torchvision_images(known), _unwrapped(file, _tensors(file)), file.name, digest)
 
 
 def _of_timm(published: Published) -> Origin:
@@ -228,7 +252,7 @@ def _of_timm(published: Published) -> Origin:
 
 def _origin(published: Published, asked: Images, weights: Mapping[str, Tensor], file: str, sha256: str = "") -> Origin:
     mean, scale = _given(published) if published.mean else _of_unit(asked.mean, asked.std)
-    return Origin(weights, mean, scale, asked.resize, asked.resampling, file, sha256)
+    return Origin(weights, mean, scale, asked.resize, asked.resampling, file, sha256, asked.squash)
 
 
 def _of_unit(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -288,6 +312,7 @@ def fitted(published: Published, origin: Origin, architecture: Architecture | Ch
     given = dict(origin.weights)
     if published.kind == "torchvision":
         given = {name: value for name, value in given.items() if not name.startswith(AUXILIARY)}
+    given = {name if name in wanted else _new_name(name): value for name, value in given.items()}
     if isinstance(architecture, Chain) and architecture.top is not None:
         new = drawn_weights(architecture, published.classes, "published", architecture.name)
         wanted = {name: value for name, value in wanted.items() if not is_of_top(name)}
@@ -307,6 +332,12 @@ def fitted(published: Published, origin: Origin, architecture: Architecture | Ch
     if published.unit != 1:
         weights = _in_units(published, weights, architecture)
     return weights | {name: value.contiguous() for name, value in new.items() if is_of_top(name)}
+
+
+def _new_name(name: str) -> str:
+    for old, new in OLD_NAMES:
+        name = old.sub(new, name)
+    return name
 
 
 @torch.no_grad()

@@ -36,12 +36,12 @@ class AlignedModule(FleetModule):
 
     def prepare(self, images: FleetImages) -> None:
         super().prepare(images)
-        assert images.unlabelled is not None
+        assert images.beside is not None
         from sklearn.linear_model import LogisticRegression  # not needed for other recipes
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        of_source, of_target = (self._vectors(part) for part in (images.training, images.unlabelled))
+        of_source, of_target = (self._vectors(part) for part in (images.training, images.beside))
         for source, target in zip(of_source, of_target, strict=True):
             space = aligned_subspaces(source, target, self.recipe.dimensions)
             space = space if self.recipe.subspace == "aligned" else space.without_adaptation()

@@ -113,7 +113,7 @@ class CheckpointCallback(L.Callback):
         rate = (step - self.shown_step) * batch / (now - self.shown) if self.shown_step >= 0 else 0.0
         self.shown, self.shown_step = now, step
         progress = {
-            "networks": list(module.series),
+            "networks": module.asked,
             "step": step,
             "steps": module.recipe.steps,
             "images_per_second": round(rate, 1),

@@ -6,6 +6,7 @@ from math import prod
 from transferability.networks.facts import layer_facts
 from transferability.recipe import Recipe
 from transferability.study import Fleet, Network, Study, fleets
+from transferability.translated import Translated
 
 # Floating-point operations per second that small CaffeNets reach on one core, and CaffeNet in bfloat16 on one GPU.
 # Round numbers for a first estimate.
@@ -25,11 +26,18 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     and in frozen layers above trained ones, whose weights need none: they are counted among the trained.
     """
     plans = network.layers(study.architecture.depth)
-    costs = [layer.operations for layer in layer_facts(study.architecture, classes)]
+    layers, n = layer_facts(study.architecture, classes), network.treatment.n
+    costs = [layer.operations for layer in layers]
+    if network.is_zero_shot:  # no layers above n, but a map to as many numbers as there are classes, more or less
+        features = prod(layers[n - 1].shape) if n else 3 * study.architecture.crop**2
+        return float(sum(costs[:n])), 4.0 * features * classes
     trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
     frozen, first = sum(costs) - sum(trained), trained[0] if trained else 0
     if network.treatment.top:
         return 0.0, float(3 * sum(trained) - first + 2 * frozen)
+    if isinstance(network.recipe, Translated):  # four passes of translators, with gradient; then one beside the network
+        share, passes = network.recipe.translation, network.recipe.translator_operations
+        return 0.0, share * 4 * 3 * passes + (1 - share) * (3 * sum(trained) - first + passes * bool(share))
     if network.aligns_domains:  # as many images of the other domain are seen beside each
         return 0.0, 2 * float(3 * sum(trained) - first)
     return float(frozen), float(3 * sum(trained) - first)
@@ -79,12 +87,14 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     """
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
-    images = recipe.batch / devices * (1 + fleet.aligns_domains)
+    images = recipe.batch / devices * (1 + (fleet.aligns_domains or fleet.shares_layers))
     layers = layer_facts(architecture, CLASSES)
     weights = activations = 0.0
     for network in fleet.networks:
         plans = network.layers(architecture.depth)
         for layer, plan in list(zip(layers, plans, strict=True))[network.treatment.frozen :]:
+            if plan.origin == "absent":
+                continue
             weights += 4 * (TRAINED_COPIES[recipe.optimiser] if plan.rate else 1) * layer.parameters
             activations += images * (width * layer.kept + layer.kept_bytes)
     for n in fleet.prefixes.values():

@@ -5,7 +5,6 @@ network has a domain classifier of its own on the features of its layer n: one m
 addressed initial weights, trained at the recipe's rate. It learns that 1 is the labelled domain and 0 the other.
 """
 
-import itertools
 from collections.abc import Mapping
 from math import prod
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from torchmetrics import Metric
 from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.data.stream import Batch
-from transferability.draws import normal
+from transferability.networks.dense import Dense
 from transferability.networks.facts import layer_facts
 from transferability.study import Network
 from transferability.training.fleet import FleetModule, Weights, as_autocast
@@ -40,29 +39,14 @@ class Reversal(torch.autograd.Function):
         return -ctx.weight * gradient, None
 
 
-class DomainClassifier(nn.Sequential):
-    """(b, …) features → (b,) scores, float32: above 0 for the labelled domain.
-
-    Its weights are drawn as a network's are (He et al. 2015; the last layer's std divided by 10), for an owner.
-    """
-
-    dropout = 0.0  # what a fleet asks of each layer
+class DomainClassifier(Dense):
+    """(b, …) features → (b,) scores, float32: above 0 for the labelled domain."""
 
     def __init__(self, features: int, hidden: tuple[int, ...], owner: str) -> None:
-        sizes = (features, *hidden, 1)
-        layers: list[nn.Module] = []
-        for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-            linear, is_last = nn.Linear(inputs, outputs), i == len(hidden)
-            with torch.no_grad():
-                std = (2 / inputs) ** 0.5 / (10 if is_last else 1)
-                linear.weight.copy_(normal((outputs, inputs), std, "weights", owner, CRITIC, i))
-                linear.bias.zero_()
-            layers += [linear] if is_last else [linear, nn.ReLU()]
-        super().__init__(*layers)
+        super().__init__((features, *hidden, 1), owner, CRITIC)
 
     def forward(self, features: Tensor) -> Tensor:
-        scores: Tensor = super().forward(features.flatten(1))
-        return scores.squeeze(1).float()
+        return super().forward(features).squeeze(1)
 
 
 class DomainTally(Metric):

@@ -169,7 +169,7 @@ def _outputs(study: Study, source: Network, tasks: Tasks) -> int:
     base = study.published_base(source.split, source.treatment.target)
     if base is not None and source.treatment.kind == "base":
         return base.recipe.classes  # type: ignore[union-attr]
-    return len(tasks.target(source).classes)
+    return source.outputs(len(tasks.target(source).classes))
 
 
 @torch.no_grad()

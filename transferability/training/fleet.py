@@ -49,11 +49,16 @@ class Tally(Metric):
         super().__init__()
         self.add_state("sums", torch.zeros(networks, 4, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, losses: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: as a batch's."""
+    def update(
+        self, losses: Tensor, logits: Tensor, labels: Tensor, places: Sequence[int] | slice = slice(None)
+    ) -> None:
+        """losses: (networks,) means over the batch. logits: (networks, batch, classes). labels: as a batch's.
+
+        places: the networks that these are of; all.
+        """
         first, any_of_five = (right.sum(1, dtype=torch.float64) for right in hits(logits, labels))
         count = torch.full_like(first, len(labels))
-        self.sums += torch.stack([count, losses * count, first, any_of_five], 1)
+        self.sums[places] += torch.stack([count, losses * count, first, any_of_five], 1)
 
     def compute(self) -> Tensor:
         """(networks, 4): images, mean loss, top-1, top-5."""
@@ -70,15 +75,19 @@ class ClassTally(Metric):
         super().__init__()
         self.add_state("sums", torch.zeros(networks + 1, classes, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """logits: (networks, batch, classes). labels: (batch,)."""
-        right = torch.cat([hits(logits, labels, 1)[0], torch.ones_like(labels, dtype=torch.bool)[None]])
+    def update(self, right: Tensor, labels: Tensor) -> None:
+        """right: (networks, batch) bool, whether the image's class was named. labels: (batch,)."""
+        right = torch.cat([right, torch.ones_like(labels, dtype=torch.bool)[None]])
         self.sums.scatter_add_(1, labels.expand(right.shape), right.double())
 
     def compute(self) -> Tensor:
-        """(networks,): the mean over classes of each class's accuracy."""
-        seen = self.sums[-1] > 0
-        return (self.sums[:-1, seen] / self.sums[-1, seen]).mean(1)
+        """(networks, classes): each class's accuracy; NaN of a class without images."""
+        return self.sums[:-1] / self.sums[-1]
+
+
+def mean_over_classes(accuracies: Tensor) -> Tensor:
+    """(networks,): the mean over the classes that have images. accuracies: of a `ClassTally`."""
+    return accuracies[:, ~accuracies[0].isnan()].mean(1)
 
 
 class Stopwatch:
@@ -183,6 +192,11 @@ class FleetModule(L.LightningModule):
         self.register_buffer("keys", torch.zeros(len(sites), 2, dtype=torch.int32) if "graph" in form else None)
         self.keys: Tensor | None
 
+    @property
+    def asked(self) -> list[str]:
+        """Full names of the networks whose results are written."""
+        return [network.name for network in self.fleet.networks]
+
     def _precisions(self) -> nn.ModuleList:
         """A mean average precision for each network; -1 stands for a label that is not known."""
         count = len(self.fleet.networks) if self.several_labels else 0
@@ -208,7 +222,7 @@ class FleetModule(L.LightningModule):
                 self._draw_random(name, layer)
             else:
                 copy(name, layer, sources[source])
-            prefix[_place(name)] = _freeze(layer)
+            prefix[place_of(name)] = _freeze(layer)
         return prefix
 
     def _own_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
@@ -224,7 +238,7 @@ class FleetModule(L.LightningModule):
                 draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, "weights", network.name)
             if not plan.rate:
                 _freeze(layer)
-            own[_place(name)] = layer
+            own[place_of(name)] = layer
         return own
 
     def _pulled(self) -> list[tuple[nn.Parameter, Tensor]]:
@@ -234,7 +248,7 @@ class FleetModule(L.LightningModule):
             for network, layers in zip(self.fleet.networks, self.networks, strict=True)
             if network.treatment.word == "sp"
             for name in self.architecture.layer_names[: network.treatment.n]
-            for parameter in layers[_place(name)].parameters()  # type: ignore[index]
+            for parameter in layers[place_of(name)].parameters()  # type: ignore[index]
         ]
 
     def _draw_random(self, name: str, layer: Layer) -> None:
@@ -273,7 +287,7 @@ class FleetModule(L.LightningModule):
         for position, name in enumerate(self.architecture.layer_names, 1):
             frozen = position <= treatment.frozen
             layers: Any = self.prefixes[treatment.source] if frozen else self.networks[index]
-            for key, value in tensors(name, layers[_place(name)]).items():
+            for key, value in tensors(name, layers[place_of(name)]).items():
                 weights[key] = value.detach().cpu().contiguous()
                 if id(value) in kept:
                     weights[key] = weights[key].clone()
@@ -382,13 +396,13 @@ class FleetModule(L.LightningModule):
 
     def forward(self, batch: Batch, lanes: Lanes | None = None) -> list[Tensor]:
         """The logits (b, classes) of each network, in the fleet's order. lanes: the networks run beside each other."""
-        tasks = dict.fromkeys(network.treatment.mean_of for network in self.fleet.networks)
+        tasks = dict.fromkeys(network.mean_of for network in self.fleet.networks)
         inputs = {task: as_autocast(self.normalised(batch, task)) for task in tasks}
         features = self.features(batch, inputs)
         logits = []
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
             treatment = network.treatment
-            x = features[treatment.source, treatment.n] if treatment.frozen else inputs[treatment.mean_of]
+            x = features[treatment.source, treatment.n] if treatment.frozen else inputs[network.mean_of]
             with lanes.lane(index, x) if lanes else nullcontext():
                 for name, layer in layers.items():  # type: ignore[operator]
                     x = self._layer_output(name, layer, x, batch.rows, network.name)
@@ -476,7 +490,7 @@ class FleetModule(L.LightningModule):
             self.multiples[index] = multiples
             self.captured = None  # a captured step goes on as before
             for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
-                layer: Any = layers[_place(name)]  # type: ignore[index]
+                layer: Any = layers[place_of(name)]  # type: ignore[index]
                 # Several processes wait for the gradients that they have agreed on: there they are thrown away.
                 layer.requires_grad_(multiple > 0 or self.several)
                 if isinstance(layer, CutLayer):
@@ -491,7 +505,7 @@ class FleetModule(L.LightningModule):
         for index, multiples in self.multiples.items():
             for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
                 if not multiple:
-                    yield self.networks[index][_place(name)]  # type: ignore[index]
+                    yield self.networks[index][place_of(name)]  # type: ignore[index]
 
     def capture(self, batch: Batch) -> Captured:
         """The step as a CUDA graph in which the networks are beside each other."""
@@ -513,7 +527,7 @@ class FleetModule(L.LightningModule):
             for scores, precision in zip(logits, precisions, strict=True):
                 precision.update(scores, batch.labels.long())
         elif not dataloader_idx:
-            self.class_tally.update(logits, batch.labels)
+            self.class_tally.update(hits(logits, batch.labels, 1)[0], batch.labels)
         if not dataloader_idx:
             areas: Any = self.areas
             for scores, area in zip(logits.double(), areas, strict=False):  # in float32, large scores would be equal
@@ -536,13 +550,17 @@ class FleetModule(L.LightningModule):
         """SGD or AdamW over all networks: a group for each multiple of the rate, with decay and without."""
         # (multiple, whether decayed, (place of the network, of the layer) under a rule by word) → parameters
         groups: dict[tuple[float, bool, tuple[int, int] | None], list[nn.Parameter]] = {}
+        grouped: set[nn.Parameter] = set()  # networks may share layers
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
             treatment = network.treatment
             plans = network.layers(self.architecture.depth)
-            rates = {_place(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
+            rates = {place_of(name): plan.rate for name, plan in zip(self.architecture.layer_names, plans, strict=True)}
             for place, layer in layers.items():  # type: ignore[operator]
                 rate = rates.get(place, 1.0)  # of a part that is no layer of the network, such as a domain classifier
                 for name, parameter in layer.named_parameters() if rate else ():
+                    if parameter in grouped:
+                        continue
+                    grouped.add(parameter)
                     is_bias, decays = name.endswith("bias"), parameter.ndim > 1  # a norm's factors have no decay either
                     multiple = rate * (self.recipe.bias_rate if is_bias else 1)
                     ruled = (index, list(rates).index(place)) if treatment.word else None
@@ -631,9 +649,8 @@ class FleetModule(L.LightningModule):
             if self.recipe.stop:
                 metrics["inner_map"] = self.inner_precisions
         else:
-            values = self.class_tally.compute().view(-1).tolist()  # torchmetrics gives a scalar for one network
+            accuracies["val_class_top1"] = mean_over_classes(self.class_tally.compute()).tolist()
             self.class_tally.reset()
-            accuracies["val_class_top1"] = values
         if self.recipe.auc:
             metrics["val_auc"] = self.areas
         for name, of_each in metrics.items():
@@ -732,7 +749,7 @@ def _freeze(layer: Layer) -> Layer:
     return layer.requires_grad_(False)
 
 
-def _place(name: str) -> str:
+def place_of(name: str) -> str:
     """A layer's name where its module is registered: torch allows no dot there, and no name of its own methods."""
     return f"{name}/" if hasattr(nn.ModuleDict, name) else name.replace(".", "/")
 

@@ -87,9 +87,9 @@ def choose_form(
     """
     gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
     refuse_form(machine.form, gpu, machine.processes)
-    if fleet.aligns_domains:  # a graph would keep the first step's weight of the domains
+    if len(fleet.tasks) > 1:  # a graph would keep the first step's weight of the domains
         if machine.form not in ("auto", "plain"):
-            raise Refused(f"--form {machine.form}: networks that make domains alike have none; write auto or plain")
+            raise Refused(f"--form {machine.form}: networks of two tasks have none; write auto or plain")
         return FormChoice("plain")
     if machine.form != "auto" and machine.form not in forms_of(study.architecture):
         raise Refused(
@@ -272,7 +272,7 @@ def measure(
     clock = clock or (Clock(20, 40) if gpu else Clock(1, 3))
     steps = clock.warm + clock.steps
     batches: Any = TrainingBatches(images, fleet.recipe, "measure", 0, steps)
-    if fleet.aligns_domains:
+    if fleet.aligns_domains or fleet.shares_layers:
         batches = DomainBatches(batches, batches)
     if gpu:
         batches = Prefetched(batches, device, prefetch_threads(images))
@@ -306,8 +306,8 @@ def meaningless_module(probe: Probe, pixels: int, form: str) -> FleetModule:
         weights |= {key: value.detach() for key, value in tensors(name, layer).items()}
     sources = {network.treatment.source for network in fleet.networks if network.source_name}
     grey = Normalisation(np.full((pixels, pixels, 3), 128, np.float32), fleet.recipe.scale)
-    inputs = dict.fromkeys({fleet.target, fleet.labelled, *sources}, grey)
-    module = fleet_module(study, fleet, classes, dict.fromkeys(sources, weights), inputs, form)
+    inputs = dict.fromkeys({*fleet.tasks, *sources}, grey)
+    module = fleet_module(study, fleet, None, classes, dict.fromkeys(sources, weights), inputs, form)
     if form == "folded":
         module.fold()
     return module

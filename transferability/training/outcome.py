@@ -62,7 +62,8 @@ def named(study: str, network: Network) -> dict[str, Any]:
 def network_result(
     study: str, module: FleetModule, index: int, record: dict[str, Any], machine: Machine, choice: FormChoice
 ) -> Result:
-    """The result of network number `index` of a fleet that is trained. `chance` and the digest are left to be set.
+    """The result of network number `index` of a fleet that is trained. What is told by its task and the digest are
+    left to be set.
 
     Where it was stopped by images that are held out, steps and accuracies are those of its best validation on them, and
     images seen all that it was trained on.
@@ -102,8 +103,10 @@ def network_result(
         val_class_top1=last.get("val_class_top1"),
         val_map=last.get("val_map"),
         val_auc=last.get("val_auc"),
+        val_seen=last.get("val_seen"),
+        val_unseen=last.get("val_unseen"),
+        val_harmonic=last.get("val_harmonic"),
         layer=module.architecture.layer_names[treatment.n - 1] if treatment.n else "",
-        classes=module.classes,
     )
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transferability.classes import ilsvrc_classes
+from transferability.data.pack import Rule
 from transferability.data.packed import PackedImages, read_manifest
 from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
@@ -61,6 +62,7 @@ def fetch(study: Study, network: Network, folder: StudyFolder, data: Path) -> No
         "file": origin.file,
         "sha256": origin.sha256,
         "resize": resize_side(origin, study.architecture.crop),
+        "squash": origin.squash,
         "resampling": origin.resampling,
         "other_images": other_images(study, network, origin, data),
         "not_validated": reason,
@@ -79,16 +81,16 @@ def other_images(study: Study, network: Network, origin: Origin, data: Path) -> 
     """A line for each packed set of the study whose images are not as the weights want them, if they say it."""
     if not origin.resampling:
         return []
-    wanted = f"shorter side, then centre crop, to {origin.resize}x{origin.resize} ({origin.resampling}"
+    wanted = Rule(origin.resize, origin.squash, False, "", origin.resampling).text
     lines = []
     for name in study.data_sets:
         folder = data / name
         if not (folder / "manifest.json").exists():
             continue
         how = str(read_manifest(folder).get("resize"))
-        if not how.startswith(wanted):
+        if how != wanted:
             lines.append(
-                f"other images: {network.name} was trained on images by {wanted}), {name} is packed by {how}; pack "
+                f"other images: {network.name} was trained on images by {wanted}, {name} is packed by {how}; pack "
                 f"--for {network.recipe.weights} packs them alike"  # type: ignore[union-attr]
             )
     return lines

@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
-from transferability.aligned import Aligned
 from transferability.data.loader import ImagesModule
 from transferability.data.packed import verify_at_first_use
 from transferability.data.stream import FleetImages, held_out, task_images, task_sets
 from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused, in_words, remove_unfinished, write_atomically, write_json
+from transferability.pretext import Pretext
 from transferability.runs.fit import refuse_unfit
 from transferability.runs.ledger import (
     Start,
@@ -31,7 +32,7 @@ from transferability.runs.locks import Grip, Lost, hold
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, write_result
-from transferability.study import Fleet, Study, record
+from transferability.study import Fleet, Network, Study, record
 from transferability.trained.normalisation import normalisation
 from transferability.trained.weights import base_weights
 from transferability.training.checkpoint import CheckpointCallback, Listeners, Preempted, meet, read_checkpoint
@@ -41,10 +42,12 @@ from transferability.training.fleet import FleetModule
 from transferability.training.forms import FormChoice, choose_form, saved_choice
 from transferability.training.methods import fleet_module
 from transferability.training.outcome import majority_class_accuracy, network_result, provenance
+from transferability.training.pretext import pretext_images
 from transferability.training.published import fetch
 from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
+from transferability.training.translated import TranslatedModule
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,8 @@ def _train(training: FleetTraining, listeners: Listeners) -> None:
 
     # ---------------------------------------------------------------- what the results will depend on
     tasks = Tasks(training.study, training.data)
-    task = tasks.target(fleet)
-    for packed in (task.packed, tasks.labelled(fleet).packed):
-        verify_at_first_use(packed)
+    for task in tasks.all_of(fleet):
+        verify_at_first_use(task.packed)
     refuse_unfit(training.study, fleet.networks, tasks)
     records = {network.name: record(training.study, network, tasks.checksums) for network in fleet.networks}
     start = _matching_start(training, records)
@@ -197,27 +199,38 @@ def _matching_start(training: FleetTraining, records: dict[str, dict[str, Any]])
 def _module(training: FleetTraining, tasks: Tasks, start: Start | None) -> tuple[FleetModule, FormChoice]:
     """The fleet's networks, as they are before the first step."""
     study, fleet, folder = training.study, training.fleet, training.folder
-    classes = len(tasks.target(fleet).classes)
+    classes = fleet.networks[0].outputs(len(tasks.target(fleet).classes))
     copying = {network.treatment.source: network for network in fleet.networks if network.source_name is not None}
     sources = {source: base_weights(study, network, folder, tasks) for source, network in copying.items()}
-    splits = dict.fromkeys((fleet.target, fleet.labelled), fleet.split)
+    # Of classes never seen there are no training images, whose mean could be subtracted.
+    splits = dict.fromkeys((fleet.labelled,) if fleet.is_zero_shot else fleet.tasks, fleet.split)
     splits |= {source: network.source_split for source, network in copying.items()}
     inputs = {letter: normalisation(fleet, split, letter, folder, tasks) for letter, split in splits.items()}
     release_memory()  # of the fleet before
     saved = None if start is None else saved_choice(start.form)
     choice = choose_form(study, fleet, classes, training.data, training.machine, saved)
-    several = tasks.target(fleet).has_several_labels
-    return fleet_module(study, fleet, classes, sources, inputs, choice.form, several), choice
+    several = tasks.target(fleet).has_several_labels and not isinstance(fleet.recipe, Pretext)
+    return fleet_module(study, fleet, tasks, classes, sources, inputs, choice.form, several), choice
 
 
 def _images(training: FleetTraining, tasks: Tasks) -> FleetImages:
-    """What a fleet sees: of its target, where it makes domains alike, no labels of training images."""
+    """What a fleet sees: of its target, where it makes domains alike, no labels of training images, and where its
+    classes are never seen, no training images."""
     fleet = training.fleet
     recipe, task = fleet.recipe, tasks.target(fleet)
+    if fleet.shares_layers:
+        (first, judged), (second, other) = (task_sets(task, fleet) for task in tasks.all_of(fleet))
+        return FleetImages(first, judged, beside=second, beside_validation=other)
     if fleet.aligns_domains:
         sets = tasks.labelled(fleet).training(), task.validation_images(), task.unlabelled()
         labelled, validation, unlabelled = (task_images(chosen, recipe.shrink) for chosen in sets)
-        return FleetImages(labelled, validation, unlabelled=unlabelled)
+        return FleetImages(labelled, validation, beside=unlabelled)
+    if fleet.is_zero_shot:
+        images, seen = task_sets(tasks.labelled(fleet), fleet)
+        validation = task_images(task.validation_images(), recipe.shrink)
+        return FleetImages(images, validation, beside_validation=seen)
+    if isinstance(recipe, Pretext):
+        return pretext_images(recipe, task, fleet.stream)
     images, validation = task_sets(task, fleet)
     if not recipe.stop:
         return FleetImages(images, validation)
@@ -249,14 +262,15 @@ def _fit(
     fed = ImagesModule(
         images._replace(validation=images.validation.first(machine.most_validated)),
         recipe,
-        fleet.stream,
+        fleet.streams,
         module.stretch,
         machine.resident,
         needed,
     )
-    if recipe.batch % machine.processes:
+    taken = recipe.taken.batch if isinstance(recipe, Pretext) else recipe.batch
+    if taken % machine.processes:
         raise Refused(
-            f"recipe {recipe.name!r}: a batch of {recipe.batch} does not divide among {machine.processes} processes; "
+            f"recipe {recipe.name!r}: a batch of {taken} does not divide among {machine.processes} processes; "
             f"use a number of devices that divides it"
         )
     visible = 0 if machine.accelerator == "cpu" else torch.cuda.device_count()
@@ -283,6 +297,22 @@ def _fit(
             trainer.validate(module, fed, verbose=False)
 
 
+def _of_task(network: Network, tasks: Tasks, module: FleetModule) -> dict[str, Any]:
+    """The fields of a result that the network's task tells."""
+    task, recipe = tasks.target(network), network.recipe
+    count = len(tasks.labelled(network).training(network.images_per_class, network.drawn).rows)
+    if isinstance(recipe, Pretext):
+        images = count if recipe.turns else recipe.exemplars
+        return {"chance": 1 / recipe.outputs, "classes": recipe.outputs, "training_images": images}
+    by_class: Any = module.series[network.name][-1].get("val_by_class")
+    return {
+        "chance": majority_class_accuracy(task),
+        "classes": len(task.classes),
+        "training_images": count if network.training_recipe.steps else 0,
+        "by_class": None if by_class is None else dict(zip(task.class_ids, by_class, strict=True)),
+    }
+
+
 def _write_results(
     training: FleetTraining,
     tasks: Tasks,
@@ -295,27 +325,28 @@ def _write_results(
     study, fleet, folder, machine = training.study, training.fleet, training.folder, training.machine
     if grip is not None:
         grip.check()
-    chance = majority_class_accuracy(tasks.target(fleet))
-    images = tasks.labelled(fleet).training(fleet.images_per_class, fleet.drawn)
-    count = len(images.rows) if fleet.recipe.steps else 0
     results: list[Result] = []
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
         is_kept = is_base or network.name in study.sources or machine.keep_weights
         is_kept = is_kept or any(network.is_like(pattern) for pattern in machine.keep)
-        if is_kept and not isinstance(network.recipe, Aligned):  # which has no layers above its last
+        if is_kept and not network.is_classifier:
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
             with write_atomically(folder.weights(network.name)) as handle:
                 handle.write(weights)
         now = record(study, network, tasks.checksums)
         result = network_result(study.name, module, index, now, machine, choice)
-        results.append(replace(result, chance=chance, training_images=count, weights_sha256=digest))
+        results.append(replace(result, **_of_task(network, tasks, module), weights_sha256=digest))
         artifacts.append(folder.weights(network.name) if machine.wandb_artifacts and is_base else None)
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
         tracker.close()
+    if isinstance(module, TranslatedModule):
+        for network in fleet.networks:
+            with write_atomically(folder.pictures(network.name)) as handle:
+                np.savez_compressed(handle, **module.pictures())  # type: ignore[arg-type]
     for result in results:
         write_result(folder.result(result.name), result)
     remove_fleet(folder, fleet.name)

@@ -1,0 +1,197 @@
+"""Networks of two tasks that share their first layers: bases where nothing is shared, fleets, kills, processes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from comparing import outcome
+from disturbed import killed_at
+from project import HELPERS
+from residual import residual
+from several import write_several
+from test_train import train_in_processes
+from tiny import RECIPE, TINY, full_name, write_tiny
+from trained import PLAIN, train
+
+from transferability.data.packed import open_packed, write_packed
+from transferability.files import Refused
+from transferability.multitask import Multitask
+from transferability.networks.caffenet import Architecture
+from transferability.networks.chain import Chain
+from transferability.networks.cut import chain
+from transferability.runs.paths import data_root, study_folder
+from transferability.splits import pair, task_classes
+from transferability.study import Study, fleets, network
+from transferability.trained.network import load_network
+from transferability.training.trainer import quiet
+
+torch.set_num_threads(1)
+quiet()
+
+OFTEN = replace(PLAIN, checkpoint_minutes=0.0)
+TOGETHER = Multitask(**asdict(RECIPE))
+NAMES = ["A0B+@multitask", "A1B+@multitask", "B1A+@multitask", "A3B+@multitask", "B3A+@multitask"]
+
+
+def multitask_study(
+    names: Sequence[str], recipe: Multitask = TOGETHER, architecture: Architecture | Chain = TINY, data: str = "tiny"
+) -> Study:
+    """baseA and the like are trained by the plain recipe with the same fields."""
+    plain = {field: getattr(recipe, field) for field in asdict(RECIPE)}
+    networks = (network(full_name(name), recipe if "@" in name else replace(RECIPE, **plain)) for name in names)
+    return Study("tiny", data, architecture, tuple(networks))
+
+
+@pytest.fixture(scope="module")
+def shared(module_roots: Path) -> Path:
+    """A folder in which the study is trained, both networks of a pair at once."""
+    write_tiny(module_roots / "data" / "tiny", classes=11)  # five classes and six
+    train(multitask_study(["baseA", "baseB", *NAMES]))
+    return module_roots
+
+
+def test_without_shared_layers_they_are_bases(shared: Path) -> None:
+    base, alone = (outcome("tiny", name) for name in ("baseB", "A0B+@multitask"))
+    assert alone.file == base.file and alone.series == base.series
+
+
+def test_shared_layers_are_the_same_and_the_others_are_not(shared: Path) -> None:
+    for n in (1, 3):
+        a, b = (outcome("tiny", name).weights for name in (f"B{n}A+@multitask", f"A{n}B+@multitask"))
+        for name in a:
+            layer = TINY.layer_names.index(name.partition(".")[0]) + 1
+            same = a[name].shape == b[name].shape and torch.equal(a[name], b[name])
+            assert same == (layer <= n), name
+        assert len(a["fc4.bias"]) == 5 and len(b["fc4.bias"]) == 6
+
+
+def test_a_pair_is_one_fleet() -> None:
+    divided = fleets(multitask_study(NAMES).networks, 2)
+    assert [[member.short_name for member in fleet.networks] for fleet in divided] == [
+        ["A0B+@multitask", "B1A+@multitask"],
+        ["A1B+@multitask"],
+        ["B3A+@multitask", "A3B+@multitask"],
+    ]
+
+
+@pytest.mark.parametrize("name", ["A0B+@multitask", "A1B+@multitask", "B3A+@multitask"])
+def test_a_fleet_is_its_networks_alone_and_after_a_kill(
+    shared: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone it is trained with a partner of which nothing is written."""
+    together = outcome("tiny", name)
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
+    study = multitask_study(NAMES)
+    with killed_at(9):
+        train(study, OFTEN, [[name]])
+    train(study, groups=[[name]])
+    assert outcome("tiny", name) == together
+    assert [path.name for path in (tmp_path / "tiny" / "random-0").iterdir()] == [name]
+
+
+def test_the_images_of_the_other_task_count_only_where_layers_are_shared(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = open_packed(shared / "data" / "tiny")
+    others = [label in task_classes(packed.classes, "random-0", "A") for label in packed.train.labels]
+    images = packed.train.images.copy()
+    images[others] = 255 - images[others]
+    write_packed(tmp_path / "data" / "tiny", "tiny", packed.classes, replace(packed.train, images=images), packed.val)
+    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    names = ["A0B+@multitask", "A1B+@multitask"]
+    train(multitask_study(names))
+    same = [outcome("tiny", name).file == outcome("tiny", name, shared / "runs").file for name in names]
+    assert same == [True, False]
+
+
+def test_several_processes_agree_with_one(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").symlink_to(shared / "data")
+    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    file = tmp_path / "study.py"
+    file.write_text(
+        f"import sys\nsys.path[:0] = [{str(HELPERS)!r}, {str(Path(__file__).parent)!r}]\n"
+        f"from test_multitask import multitask_study\nstudy = multitask_study({NAMES!r})\n"
+    )
+    train_in_processes(tmp_path, file, *map(full_name, NAMES))
+    for name in NAMES:
+        one, several = outcome("tiny", name, shared / "runs"), outcome("tiny", name)
+        for key in ("val_images", "val_loss", "val_top1", "val_class_top1", "train_loss", "train_top1"):
+            assert several.series[key] == pytest.approx(one.series[key], rel=1e-4), (name, key)
+        for key, value in one.weights.items():
+            assert float((several.weights[key] - value).norm()) <= 1e-4 * float(value.norm()), (name, key)
+
+
+def test_what_is_written_is_judged_again_as_recorded(shared: Path) -> None:
+    """With its own task's mean image, classes and chance."""
+    study = multitask_study(["baseA", "baseB", *NAMES])
+    for name in ("A3B+@multitask", "B3A+@multitask"):
+        loaded = load_network(study, full_name(name), study_folder("tiny"), data_root())
+        assert loaded.accuracy() == pytest.approx(loaded.result.val_top1)
+        assert loaded.result.classes == {"A": 5, "B": 6}[loaded.result.target]
+
+
+def test_networks_that_were_cut(roots: Path) -> None:
+    """With norms, dropout and stochastic depth: a fleet, alone, and bases."""
+    write_tiny(roots / "data" / "tiny")
+    names = ["baseB", "A0B+@multitask", "A2B+@multitask", "B2A+@multitask"]
+    study = multitask_study(names, architecture=chain(residual, RECIPE.crop))
+    train(study)
+    (roots / "runs").rename(roots / "together")
+    train(study, groups=[["A2B+@multitask"]])
+    assert outcome("tiny", "A2B+@multitask") == outcome("tiny", "A2B+@multitask", roots / "together")
+    base, alone = (outcome("tiny", name, roots / "together") for name in names[:2])
+    assert alone.file == base.file and alone.series == base.series
+
+
+def test_two_data_sets(roots: Path) -> None:
+    """A pair of packed sets, each with all of its classes."""
+    write_tiny(roots / "data" / "tiny", classes=3)
+    write_tiny(roots / "data" / "other", classes=5, seed=1)
+    names = ["baseB", "A0B+@multitask", "A2B+@multitask", "B2A+@multitask"]
+    halves = multitask_study(names)
+    networks = tuple(replace(member, split="tiny-other") for member in halves.networks)
+    train(replace(halves, networks=networks, splits={"tiny-other": pair("tiny", "other")}))
+    base, alone, b, a = (outcome("tiny", f"tiny-other/{name}") for name in names)
+    assert alone.file == base.file and alone.series == base.series
+    assert (a.result["classes"], b.result["classes"]) == (3, 5)
+    assert torch.equal(a.weights["conv2.weight"], b.weights["conv2.weight"])
+
+
+def test_images_of_several_labels(roots: Path) -> None:
+    """Each task has some of the labels, and a network of its own for them."""
+    write_several(roots / "data" / "several", classes=7)
+    names = ["baseA", "B0A+@multitask", "A2B+@multitask", "B2A+@multitask"]
+    study = multitask_study(names, replace(TOGETHER, loss="sigmoid"), data="several")
+    train(study)
+    base, alone, *_ = found = [outcome("tiny", name) for name in names]
+    assert alone.file == base.file and alone.series == base.series
+    assert [one.result["classes"] for one in found] == [3, 3, 4, 3]
+    assert all(0 < one.result["val_map"] <= 1 for one in found)
+
+
+def test_what_diverges_takes_its_partner_along_and_nobody_else(roots: Path) -> None:
+    write_tiny(roots / "data" / "tiny")
+    names = ["A0B+@multitask", "A1B+@multitask", "B1A+@multitask"]
+    train(multitask_study(names, replace(TOGETHER, rate=1e4)))
+    steps = [outcome("tiny", name).diverged_at for name in names]
+    assert steps[1] == steps[2] is not None
+
+
+def test_what_has_no_meaning_is_refused() -> None:
+    for name, why in {
+        "A2B@multitask": "two tasks together; write A2B",
+        "B2B+@multitask": "two tasks together",
+        "baseB@multitask": "two tasks together",
+        "A2B+0.1@multitask": "two tasks together",
+        "A4B+@multitask": "4 layers cannot be shared, the network has 4",
+        "whole/A2W+@multitask": "two tasks together",
+    }.items():
+        with pytest.raises(Refused, match=why.replace("+", r"\+")):
+            multitask_study([name])
+    for field, value in {"weight": 0.0, "stop": "inner", "clip": 1.0, "auc": True}.items():
+        with pytest.raises(Refused, match=f"{field} is"):
+            replace(TOGETHER, **{field: value})

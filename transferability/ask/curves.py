@@ -1,0 +1,71 @@
+"""The curves of an answer: accuracy over n for each rule, and of the linear classifier over pictures per class."""
+
+import io
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from transferability.ask.answer import Answer, Candidate, Estimate, Learning
+from transferability.ask.words import SHORT
+from transferability.plots import style
+
+COLOURS = dict(zip(SHORT, ("#2f5597", "#c25e00", "#006d5b", "#5b2a86", style.GREY), strict=True))
+APART = 0.12  # of one layer: rules that stand at the same n
+
+
+def curves(answer: Answer) -> bytes:
+    """A PNG: a panel for each network, and one for the learning curve if there is one."""
+    studies = list(dict.fromkeys(one.study for one, _ in answer.over_n))
+    with style.settings():
+        panels = len(studies) + (answer.learning is not None)
+        figure = Figure(figsize=(3.6 * panels, 3.0), layout="constrained")
+        axes = figure.subplots(1, panels, squeeze=False)[0]
+        for panel, study in zip(axes, studies, strict=False):
+            over_n(panel, [pair for pair in answer.over_n if pair[0].study == study])
+            panel.set_title(study, loc="left", fontsize=8)
+        if answer.learning:
+            over_pictures(axes[-1], answer.learning)
+        for panel in axes:
+            panel.axhline(answer.chance, color="#888888", ls=":", lw=0.9)
+            panel.set_ylim(0, 1)
+            style.accuracy_axis(panel)
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()
+
+
+def over_n(axes: Axes, pairs: Sequence[tuple[Candidate, Estimate]]) -> None:
+    """Lines with 95 % intervals where there are some; from scratch, a line across."""
+    for place, (rule, colour) in enumerate(COLOURS.items()):
+        found = sorted((one.n, value) for one, value in pairs if one.rule == rule)
+        if rule == "scratch":
+            for _, value in found:
+                axes.axhline(value.value, color=colour, ls="--", lw=0.9, label=SHORT[rule])
+            continue
+        if found:
+            x = [n + APART * (place - 1.5) for n, _ in found]
+            _line(axes, x, [value for _, value in found], color=colour, label=SHORT[rule])
+    axes.set_xlabel("Layer $n$")
+    axes.legend(fontsize=style.SMALL, loc="lower right")
+
+
+def over_pictures(axes: Axes, learning: Learning) -> None:
+    """What was measured, and dashed what is extrapolated from it."""
+    points = sorted(learning.points.items())
+    if learning.ahead:
+        ahead = [points[-1], *learning.ahead.items()]
+        _line(axes, [k for k, _ in ahead], [value for _, value in ahead], color=COLOURS["linear"], ls="--", mfc="white")
+    _line(axes, [k for k, _ in points], [value for _, value in points], color=COLOURS["linear"])
+    axes.set_xscale("log")
+    ticks = [k for k, _ in points] + list(learning.ahead)
+    axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=style.SMALL)
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("Pictures per class that train")
+    axes.set_title(f"Linear classifier on layer {learning.n}; dashed: extrapolated", loc="left", fontsize=8)
+
+
+def _line(axes: Axes, x: Sequence[float], values: Sequence[Estimate], ls: str = "-", **look: object) -> None:
+    halves = [0.0 if math.isnan(value.half) else value.half for value in values]
+    axes.errorbar(x, [value.value for value in values], halves, marker="o", ms=3.0, lw=0.9, ls=ls, **look)  # type: ignore[arg-type]
