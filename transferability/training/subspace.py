@@ -45,7 +45,7 @@ def aligned_subspaces(source: np.ndarray, target: np.ndarray, dimensions: int) -
     # Paper: the dimensions are the most whose eigenvectors are stable, by a bound, or the best of two-fold
     # cross-validation on the source. Here they are said beforehand.
     """
-    # n images minus their mean span n - 1 dimensions, of the numbers that vary. Along one more the classifier would scale
+    # n images minus their mean span n - 1 dimensions, of the numbers that vary. Along one more, a classifier would scale
     # up what rounding left.
     spanned = (min(len(features) - 1, np.count_nonzero(np.ptp(features, axis=0))) for features in (source, target))
     k = min(dimensions, *spanned)
