@@ -31,7 +31,7 @@ DeCAF's: SUN-397 40.9 (Donahue et al. 2014).
 
 from dataclasses import replace
 
-from caltech101_readouts import HANDMADE, lite0, lite0_weights, softmax, svm
+from caltech101_readouts import handmade, lite0, lite0_weights, softmax, svm
 
 from transferability.splits import pair
 from transferability.study import Network, Study, grid, network
@@ -47,8 +47,8 @@ def study(
     networks: list[Network] = []
     for recipe in (svm, softmax):
         networks += grid(recipe, lite0.depth, [split], seeds, "B", ("AnB",), tuple(CUTS))
-    for kind in HANDMADE:
-        networks += grid(replace(svm, name=kind, handmade=kind), lite0.depth, [split], seeds, "B", ("RnB",), (0,))
+    for recipe in handmade:
+        networks += grid(recipe, lite0.depth, [split], seeds, "B", ("RnB",), (0,))
     networks = [replace(member, images_per_class=images, variant=member.recipe.name) for member in networks]
     base = network(f"{split}/baseA", lite0_weights)
     splits = {split: pair("imagenet", data)}

@@ -2,16 +2,17 @@
 
     transferability pack 17flowers data/flowers17 --size 256 --centre-crop
     transferability run experiments/flowers17_views.py
-    transferability results experiments/flowers17_views.py
+    python plots/augmentation.py runs/flowers17_views/results.csv
 
 Chatfield et al. 2014, table 1, and Razavian et al. 2014 (CNNaug): the centre, the centre mirrored, ten crops, sixteen
 crops and turned pictures; in training (rows of their own), in validation (pooled as sum or maximum), or in both. The
 name of a variant says training views, validation views and pooling. Weights of SqueezeNet 1.0 as in
 experiments/flowers17.py.
 
-Cost: 1,360 pictures times 24 views once, then 27 readouts of three seeds: about 20 minutes on two cores, estimated.
+Cost: 1,360 pictures times 24 views once, then 27 readouts of three seeds: half an hour on two busy cores.
 
-Expect: views in both help by a few points; the sum is no worse than the maximum.
+Expect: views in both help by a few points (three seeds do not suffice for an interval above 0); the sum is no worse
+than the maximum.
 """
 
 from dataclasses import replace

@@ -9,9 +9,10 @@ two networks of one training, whose first n layers they share; n = 0 would be th
 not trained again. A network sees as many images of its task as its base. Random halves: three, with seed 0, are three
 units. A man-made, B natural: three seeds.
 
-Cost: 48 networks, COST.
+Cost: 48 networks, about 6 minutes on two cores.
 
-Expect: EXPECT
+Expect little, of bases at 5 to 12 %: on random halves, over both directions, -0.1, +0.5 and -0.1 points at n = 1, 4 and
+7, within their intervals. Man-made classes gain by sharing seven layers with natural ones (+1.2), which do not (-0.9).
 """
 
 from dataclasses import replace
@@ -22,7 +23,7 @@ from transferability.recipe import Recipe
 from transferability.study import Network, Study, grid
 
 architecture = small_caffenet(crop=28, width=0.25, dropout=0.1)
-recipe = Recipe("multitask", steps=1200, batch=64, rate=0.03, warmup=100, crop=28, shrink=2, validate_every=400)
+recipe = Recipe("multitask", steps=500, batch=64, rate=0.03, warmup=50, crop=28, shrink=2, validate_every=250)
 together = Multitask(**vars(recipe))
 
 

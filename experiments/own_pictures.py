@@ -25,7 +25,7 @@ recipe = Recipe("own", steps=300, batch=32, rate=0.02, warmup=30, crop=112, vali
 # A is what the network was trained on, B are your pictures; n layers are copied (`cuts`), frozen (AnB) or trained on
 # (AnB+, AnB+0.1); base is a network from scratch, RnB has random layers in their place. Three seeds give intervals.
 kinds = ("base", "AnB", "AnB+", "AnB+0.1", "RnB")
-split = f"imagenet-{PICTURES}"
+split = "imagenet-pictures"
 networks = grid(recipe, architecture.depth, [split], seeds=(0, 1, 2), targets="B", kinds=kinds, cuts=(3, 5, 7, 9))
 study = Study(
     "own_pictures",

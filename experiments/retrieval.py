@@ -12,7 +12,8 @@ Weights of SqueezeNet 1.0 as in experiments/flowers17.py.
 
 Cost: 66 readouts of three seeds, nothing is fitted but the whitening: three minutes on two busy cores.
 
-Expect: mean average precision grows with n; whitening helps where few components are kept, and ruins it with all.
+Expect: mean average precision grows with n up to the last block. Whitening by 64 components does not help here, and by
+all of them ruins it: nothing is near anything else any more.
 """
 
 from dataclasses import replace

@@ -14,9 +14,10 @@ images of 192 x 128 pixels are squashed to a square. Words that fewer than ten t
 left out, and images that have no other: 90 of 315 words stay.
 
 Cost: 990 training and 492 validation images once, ten views for one layer, then 21 readouts of one seed (the set has
-parts of its own, and a readout draws nothing): about five minutes on two cores, estimated.
+parts of its own, and a readout draws nothing): about two minutes on two busy cores.
 
-Expect: mean average precision grows with n, up to the last block.
+Expect: mean average precision grows with n, by half from the first layer to the last, where the SVM falls by a point;
+the sigmoid is above it everywhere, and handmade features are far below the first layer.
 """
 
 from dataclasses import replace

@@ -10,9 +10,11 @@ tiny-imagenet-hypernyms). @attributes: direct attribute prediction. @embedding: 
 with a hidden layer on the image's side and one on the class's. Three random halves, seed 0, are three units. n = 0: the
 pixels; n = 8: the base's scores. B's 100 classes are of 66 to 69 kinds: the others have the hypernyms of another class.
 
-Cost: 57 networks, COST.
+Cost: 57 networks, about 4 minutes on two cores.
 
-Expect: EXPECT
+Expect, of bases at 15 %: 3.7 to 3.9 % (chance is 1), whatever the layer from 1 on and whatever the method, and 2.8 from
+the pixels; attributes fail there (1.2), and are lower at n = 5. Beside seen classes hardly any image of an unseen one
+is named right (0.5 %), and of 51 to 58 of the 100 none can be, since a seen class has the same hypernyms.
 """
 
 from dataclasses import replace

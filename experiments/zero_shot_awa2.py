@@ -9,9 +9,10 @@ The bases and the maps of experiments/zero_shot.py, with 85 attributes of animal
 animals, 7, 7 and 4 fall to half A of the three random halves and train the map; the 5, 5 and 8 others judge, with 50
 validation images each. AwA2-base is the folder of AwA2's lists and matrices; its own images are not needed.
 
-Cost: 39 networks, COST.
+Cost: 39 networks, about 2.5 minutes on two cores.
 
-Expect: EXPECT
+Expect 20 to 23 % where chance is 17.5 on average, with intervals of 10 points and more: seven animals are too few to
+learn 85 attributes of.
 """
 
 from dataclasses import replace

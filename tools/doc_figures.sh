@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
-# published accuracies. Three of them need the runs themselves, and are left as they are without: the loss curves and the
-# filters of runs/tiny_imagenet_cpu, and the features of runs/demo_domains. PYTHON is the interpreter to use.
+# published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
+# of runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets; the sheets of runs/translated. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -33,7 +34,42 @@ draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-
 draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
 draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
+draw shared multitask.py experiments/results/multitask.csv multitask
+draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
+draw translated domains.py experiments/results/translated.csv domains
+draw pretext pretext.py experiments/results/pretext.csv pretext
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
+draw readouts readout_by_layer.py "experiments/results/retrieval.csv --measure val_map" readout_by_layer-imagenet-flowers17
+draw readouts augmentation.py experiments/results/flowers17_views.csv augmentation-imagenet-flowers17
+draw readouts readout_by_layer.py "experiments/results/several_labels.csv --measure val_map_eleven" readout_by_layer-imagenet-corel5k
+caltech="experiments/results/caltech101-lite0.csv experiments/results/caltech101-squeezenet.csv"
+if [ -f "${caltech%% *}" ]; then
+    draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
+    draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
+fi
+features() { # FILE EXPERIMENT NETWORK
+    "$python" -m transferability.cli features "experiments/$2.py" "$3" "$scratch/$1.npz" >/dev/null
+}
+if [ -d "$runs/retrieval/features" ] && [ -d "$runs/office_readouts/features" ] && [ -d "$runs/several_labels" ]; then
+    features hog retrieval imagenet-flowers17/R0B@hog
+    features fire2 retrieval imagenet-flowers17/A2B@plain
+    features fire9 retrieval imagenet-flowers17/A9B@plain
+    features office7 office_readouts amazon-webcam/A7B@20@source
+    features office18 office_readouts amazon-webcam/A18B@20@source
+    data=${TRANSFERABILITY_DATA:-data}
+    draw readouts embedding.py "$scratch/hog.npz $scratch/fire2.npz $scratch/fire9.npz" embedding-imagenet-flowers17
+    draw readouts embedding.py "$scratch/office7.npz $scratch/office18.npz" embedding-amazon-webcam
+    shown="$scratch/fire2.npz $scratch/fire9.npz --data $data/flowers17 --queries 4 --nearest 6 --width 3.2"
+    draw readouts neighbours.py "$shown" neighbours-imagenet-flowers17
+    shown="$runs/several_labels --data $data/corel5k"
+    draw readouts average_precision_by_layer.py "$shown" average_precision_by_layer-imagenet-corel5k
+    "$python" -c "
+from PIL import Image
+name = '$images/readouts-neighbours-imagenet-flowers17.png'
+Image.open(name).convert('RGB').quantize(256).save(name, optimize=True)"
+else
+    echo "$runs has no features of retrieval, office_readouts and several_labels: their figures are left as they are"
+fi
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
 draw demo-domains aligned_layers.py experiments/results/aligned_layers_curves-1.csv aligned_layers-painted-drawn
@@ -52,6 +88,14 @@ if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     mv "$images/tiny-training_curves-manmade-natural.png" "$images/tiny-training_curves.png"
 else
     echo "$runs/tiny_imagenet_cpu has no curves.csv: the loss curves and the filters are left as they are"
+fi
+if [ -d "$runs/translated" ]; then
+    for split in mnist-usps mnist-mnistm; do
+        "$python" plots/translated.py "$runs/translated" "$split/A0B+@translated" --out "$scratch/translated" >/dev/null
+        cp "$scratch/translated/translated-$split-A0B+@translated-seed-0.png" "$images/translated-$split.png"
+    done
+else
+    echo "$runs/translated is not there: the sheets of translated images are left as they are"
 fi
 "$python" - <<END # in 256 colours: a third of the bytes
 from pathlib import Path

@@ -447,14 +447,6 @@ def unseen_classes(name: str) -> list[str]:
     return markdown(heads, lines, left=2)
 
 
-def gaps_table(study: str) -> list[str]:
-    """Accuracy of each method across domains, and the share of the gap between the bounds that it covers."""
-    if not tables_of(study):
-        return not_yet(study)
-    head, *rows = domains.cells_of(domains.pairs_of(several(study)))
-    return markdown(head, rows, left=2)
-
-
 # ------------------------------------------------------------------------------------------ domains
 
 # (pair, method, n) → top-1 %: Ganin and Lempitsky 2015, table 1 (MNIST-M); Tzeng et al. 2017, table 2 (USPS), both from
@@ -482,13 +474,14 @@ def domains_table(study: str) -> list[str]:
         name = domains.name_of(pair)
         for method in (domains.SOURCE_ONLY, *domains.methods_of(rows), domains.TARGET):
             own = rows[rows["method"] == method]
-            for n in [0] if method in domains.BOUNDS else sorted(own["n"].unique()):
-                members = own[own["n"] == n] if n else own
+            is_bound = method in domains.BOUNDS
+            for n in [0] if is_bound else sorted(own["n"].unique()):
+                members = own if is_bound else own[own["n"] == n]
                 covered = mean_of(members, "covered")
-                share = "" if not n else f"{100 * covered.value:.0f}{half_width(covered, 0)}".replace("-", "−")
+                share = "" if is_bound else f"{100 * covered.value:.0f}{half_width(covered, 0)}".replace("-", "−")
                 published = PUBLISHED.get((name, method, n), "")
                 top1 = percent(mean_of(members, "accuracy"))
-                lines.append([name, method, str(n) if n else "", top1, share, published])
+                lines.append([name, method, "" if is_bound else str(n), top1, share, published])
     heads = ["pair", "method", "n", "top-1 %", "gap covered %", "published %"]
     shown = len(heads) - (not any(line[-1] for line in lines))  # without the last where nothing is published
     return markdown(heads[:shown], [line[:shown] for line in lines], left=2)
@@ -825,7 +818,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "pretext-fields": lambda: field_table(Pretext),
     "pretext": lambda: treatments_table("pretext", "pretext"),
     "translated-fields": lambda: field_table(Translated),
-    "translated": lambda: gaps_table("translated"),
+    "translated": lambda: domains_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),
     "commands": commands,

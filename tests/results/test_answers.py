@@ -53,6 +53,12 @@ def test_the_sentence_says_up_to_which_n_and_from_which_on_not() -> None:
     assert found["base", "AnB+ at n = 2"].at("beyond") == (0,)
 
 
+def test_a_published_base_which_is_judged_on_other_images_is_compared_with_nothing() -> None:
+    rows = table({"AnB 1": (0.3, 0.4, 0.5)})
+    published = rows[rows["kind"] == "base"].head(1).assign(treatment="published", target="A", difference=0.2)
+    assert sentences(pd.concat([rows, published])) == sentences(rows)
+
+
 def test_below_three_units_nothing_is_told_but_the_means() -> None:
     lines = sentences(table({"AnB 1": (0.3, 0.4), "AnB 2": (-3, -3)}))
     assert lines[0] == (

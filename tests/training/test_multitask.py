@@ -22,7 +22,7 @@ from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
 from transferability.networks.cut import chain
 from transferability.runs.paths import data_root, study_folder
-from transferability.splits import task_classes
+from transferability.splits import pair, task_classes
 from transferability.study import Study, fleets, network
 from transferability.trained.network import load_network
 from transferability.training.trainer import quiet
@@ -145,6 +145,20 @@ def test_networks_that_were_cut(roots: Path) -> None:
     assert outcome("tiny", "A2B+@multitask") == outcome("tiny", "A2B+@multitask", roots / "together")
     base, alone = (outcome("tiny", name, roots / "together") for name in names[:2])
     assert alone.file == base.file and alone.series == base.series
+
+
+def test_two_data_sets(roots: Path) -> None:
+    """A pair of packed sets, each with all of its classes."""
+    write_tiny(roots / "data" / "tiny", classes=3)
+    write_tiny(roots / "data" / "other", classes=5, seed=1)
+    names = ["baseB", "A0B+@multitask", "A2B+@multitask", "B2A+@multitask"]
+    halves = multitask_study(names)
+    networks = tuple(replace(member, split="tiny-other") for member in halves.networks)
+    train(replace(halves, networks=networks, splits={"tiny-other": pair("tiny", "other")}))
+    base, alone, b, a = (outcome("tiny", f"tiny-other/{name}") for name in names)
+    assert alone.file == base.file and alone.series == base.series
+    assert (a.result["classes"], b.result["classes"]) == (3, 5)
+    assert torch.equal(a.weights["conv2.weight"], b.weights["conv2.weight"])
 
 
 def test_images_of_several_labels(roots: Path) -> None:

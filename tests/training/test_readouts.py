@@ -16,7 +16,8 @@ from tiny import RECIPE, TINY, full_name, write_tiny
 from trained import pending, statuses, train
 
 from transferability.data.packed import ImageSet, open_packed, write_packed
-from transferability.data.tasks import Tasks
+from transferability.data.stream import task_images
+from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused, read_json
 from transferability.plots.features import read_export
 from transferability.readout import Readout
@@ -24,12 +25,12 @@ from transferability.recipe import Recipe
 from transferability.results.collect import collect
 from transferability.results.table import read_results
 from transferability.runs.features import Place, Sheet, dependence, features_folder, read_features, wanted
-from transferability.runs.fit import refuse_unfit
+from transferability.runs.fit import _refuse_readout, refuse_unfit
 from transferability.runs.paths import data_root, study_folder
 from transferability.splits import domains
 from transferability.study import Study, network
 from transferability.trained.network import load_network
-from transferability.training import features
+from transferability.training import classifiers, features
 from transferability.training.precision import average_precision, mean_average_precision, retrieved
 
 torch.set_num_threads(1)
@@ -103,6 +104,42 @@ def test_features_are_those_of_the_network(trained_study: Study) -> None:
         else:
             expected = base.features(images, n)
         np.testing.assert_allclose(read, expected.flatten(1).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_features_have_the_same_bits_whatever_the_batch(trained_study: Study) -> None:
+    """One image alone, three, and an order of their own: as in the pass over all images."""
+    folder, tasks = study_folder("readouts"), Tasks(trained_study, data_root())
+    member = trained_study.by_name["random-0/A3B@svm/seed-0"]
+    asked = wanted(trained_study, tasks, [member])["random-0/baseA/seed-0/tiny"]
+    reader = features._reader(trained_study, member, folder, tasks, asked, torch.device("cpu"))
+    chosen, place = tasks.target(member).validation_images(), place_of(trained_study, "A3B@svm")
+    for places in ([0], [5, 2, 9], [len(chosen.rows) - 1]):
+        few = ChosenImages(chosen.images, chosen.rows[places], chosen.labels[places])
+        for n, output in reader.outputs(task_images(few, 1), "centre", 14, {1, 3}):
+            known = read_features(place, Place("val", "centre", Sheet(n, "square")), few.rows)
+            assert np.array_equal(features.vectors(output, Sheet(n, "square")), known), (n, places)
+
+
+def test_features_of_a_fine_tuned_network_are_its_own(trained_study: Study) -> None:
+    chosen = Tasks(trained_study, data_root()).task("random-0", "B").validation_images()
+    read = read_features(place_of(trained_study, "B2B@tuned"), Place("val", "centre", Sheet(2, "square")), chosen.rows)
+    images = chosen.images[chosen.rows]
+    tuned, base = (
+        load_network(trained_study, f"random-0/{name}", study_folder("readouts"), data_root()).features(images, 2)
+        for name in ("A2B+", "baseA")
+    )
+    np.testing.assert_allclose(read, tuned.flatten(1).numpy(), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(read, base.flatten(1).numpy(), rtol=1e-2)
+
+
+def test_the_last_layers_features_are_what_the_original_network_says(trained_study: Study) -> None:
+    chosen = Tasks(trained_study, data_root()).task("random-0", "B").validation_images()
+    base = load_network(trained_study, "random-0/baseA", study_folder("readouts"), data_root())
+    read = read_features(
+        place_of(trained_study, "A4B@svm"), Place("val", "centre", Sheet(4, "square")), chosen.rows[:7]
+    )
+    said = base.original()(base.preprocessing(chosen.images[chosen.rows[:7]]))
+    np.testing.assert_allclose(read, said.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_features_do_not_depend_on_what_else_is_asked_for(trained_study: Study, module_roots: Path) -> None:
@@ -300,3 +337,27 @@ def test_one_pass_is_for_all_that_read_a_network(trained_study: Study) -> None:
     asked = wanted(trained_study, Tasks(trained_study, data_root()))
     sheets = {place.sheet.name for place in asked["random-0/baseA/seed-0/tiny"].rows}
     assert sheets == {"1-square", "2-square", "3-square", "4-square"}
+
+
+def test_degenerate_features_and_choices_are_said_by_name() -> None:
+    some = np.arange(6.0, dtype=np.float32).reshape(3, 2)
+    for vectors, words in (
+        (np.zeros((3, 2)), "zero for every training image"),
+        (np.ones((3, 2)), "the same for every training image"),
+        (np.full((3, 2), np.nan), "no finite numbers"),
+    ):
+        with pytest.raises(Refused, match=f"A3B@svm.*layer fc3.*{words}"):
+            classifiers.refuse_empty(vectors, "A3B@svm", "layer fc3")
+    classifiers.refuse_empty(some, "A3B@svm", "layer fc3")
+    recipe, folds = replace(SVM, penalties=(0.1, 1.0)), np.arange(12) % 3
+    labels = torch.arange(12) % 2
+    vectors = torch.nn.functional.one_hot(labels).float() + 0.01 * torch.arange(12)[:, None]
+    choice = classifiers.scores_of(recipe, classifiers.Shared(vectors, labels, folds, 2), vectors)[2]
+    assert choice.note == "0.1, the smallest of 2 values, is best on 3 folds"  # of equal ones the first
+
+
+def test_images_of_one_class_alone_are_refused(trained_study: Study) -> None:
+    tasks = Tasks(trained_study, data_root())
+    member = trained_study.by_name["random-0/A3B@svm/seed-0"]
+    with pytest.raises(Refused, match="has 0 training images, and nothing can be learned of it"):
+        _refuse_readout(member, SVM, tasks.target(member), np.array([9, 0, 9, 9, 9, 9]))

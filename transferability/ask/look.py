@@ -70,12 +70,15 @@ class Pictures:
         elif self.near:
             where = "where one trains and the other judges," if self.pool else "one trains and the other judges:"
             lines.append(
-                f"{len(self.near)} pairs look the same: {_first(self.near)}; {where} the answer is too good: remove "
-                "one of each"
+                f"{_pairs(self.near)} the same: {_first(self.near)}; {where} the answer is too good: remove one of each"
             )
         if self.conflicts:
-            lines.append(f"{len(self.conflicts)} pairs look the same and differ in class: {_first(self.conflicts)}")
+            lines.append(f"{_pairs(self.conflicts)} the same, in two classes: {_first(self.conflicts)}")
         return lines
+
+
+def _pairs(lines: Sequence[str]) -> str:
+    return "1 pair looks" if len(lines) == 1 else f"{len(lines)} pairs look"
 
 
 def _first(lines: Sequence[str], count: int = 2) -> str:

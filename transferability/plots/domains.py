@@ -92,9 +92,9 @@ def draw_pair(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], title: str
     axes.set_title(title, loc="left", fontsize=8)
 
 
-def cells_of(pairs: dict[Pair, pd.DataFrame]) -> list[tuple[str, ...]]:
-    """The table: accuracies in per cent, and shares of the gap in per cent."""
-    cells: list[tuple[str, ...]] = [("pair", "method", "n", "top-1 %", "gap covered %", "seeds")]
+def lines_of(pairs: dict[Pair, pd.DataFrame]) -> tuple[str, ...]:
+    """The table, as lines of text: accuracies in per cent, and shares of the gap in per cent."""
+    cells = [("pair", "method", "n", "top-1 %", "gap covered %", "seeds")]
     for pair, rows in pairs.items():
         for method in (SOURCE_ONLY, *methods_of(rows), TARGET):
             own = rows[rows["method"] == method]
@@ -106,7 +106,7 @@ def cells_of(pairs: dict[Pair, pd.DataFrame]) -> list[tuple[str, ...]]:
                 share = "" if method in BOUNDS else with_half_width(covered, digits=0)
                 top1 = with_half_width(accuracy).lstrip("+")
                 cells.append((name_of(pair), method, "" if n is None else str(n), top1, share, str(accuracy.units)))
-    return cells
+    return lines_of_cells(cells)
 
 
 def panels(pairs: dict[Pair, pd.DataFrame], page: Page) -> Figure:
@@ -135,7 +135,7 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
     figure = panels(pairs, page)
     studies = pd.concat([rows["study"] for rows in pairs.values()])
     style.caption(figure, page, studies, [style.INTERVALS_NOTE])
-    return [Drawn("domains", figure, split, lines_of_cells(cells_of(pairs)))]
+    return [Drawn("domains", figure, split, lines_of(pairs))]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -51,7 +51,8 @@ def draw_group(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], title: st
     axes.set_title(title, loc="left", fontsize=8)
     style.points_axis(axes, "Minus the own base (points)")
     entries = [Line2D([], [], color=look.line, marker=look.marker, markersize=4, label=t) for t, look in looks.items()]
-    axes.legend(handles=entries, loc="best", fontsize=7)
+    near = {"handlelength": 1.2, "handletextpad": 0.4, "columnspacing": 0.8}
+    axes.legend(handles=entries, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=7, **near)
 
 
 def lines_of(rows: pd.DataFrame, title: str) -> tuple[str, ...]:

@@ -43,9 +43,9 @@ def image_in(axes: Axes, image: np.ndarray, colour: str = "black", crossed: bool
     for spine in axes.spines.values():
         spine.set(visible=True, color=colour, linewidth=0.7 if colour == "black" else 2)
     if crossed:
-        side = image.shape[0] - 1
-        axes.plot([0.8 * side, side], [0, 0.2 * side], color=colour, lw=2)
-        axes.plot([0.8 * side, side], [0.2 * side, 0], color=colour, lw=2)
+        left, right, top, bottom = (share * (image.shape[0] - 1) for share in (0.72, 0.92, 0.08, 0.28))
+        axes.plot([left, right], [top, bottom], color=colour, lw=1.5)
+        axes.plot([left, right], [bottom, top], color=colour, lw=1.5)
 
 
 def panels(files: Sequence[Features], data: Path, queries: int, nearest: int, page: Page) -> tuple[Figure, list[str]]:

@@ -25,6 +25,7 @@ from transferability.results.statistics import mean_of
 from transferability.splits import group_title
 
 MOST = 20  # classes that are shown one by one
+FAINT = "Above, right: faint and dashed, seen classes alone; faint and dotted, unseen ones."
 
 
 def by_class(rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +89,7 @@ def panels(rows: pd.DataFrame, title: str, page: Page) -> Figure:
     draw_lines(right, rows, "val_harmonic", looks)
     draw_lines(right, rows, "val_seen", looks, "--")
     draw_lines(right, rows, "val_unseen", looks, ":")
-    finish(right, rows, "Among all: harmonic mean; dashed: seen, dotted: unseen")
+    finish(right, rows, "Among all classes: harmonic mean")
     beneath = lower.subplots(1, len(looks), squeeze=False, sharey=True)[0]
     most = float(np.nanmax([np.nanmax(table.to_numpy()) for table in tables.values()]))
     for axes, (method, table) in zip(beneath, tables.items(), strict=True):
@@ -122,7 +123,7 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
         if rows.empty:
             continue
         figure = panels(rows, group_title(group), page)
-        style.caption(figure, page, rows["study"], [style.INTERVALS_NOTE])
+        style.caption(figure, page, rows["study"], [FAINT, style.INTERVALS_NOTE])
         drawings.append(Drawn("zero_shot", figure, group, lines_of(rows)))
     return drawings or [NotDrawn("zero_shot", "the table has no networks that are judged on classes never seen")]
 

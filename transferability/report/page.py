@@ -113,7 +113,8 @@ def findings(report: Report) -> str:
     for effect in effects(report):
         cards.setdefault(effect.group, []).append(card(effect))
     if not cards:
-        return "<p>No network is trained yet.</p>"
+        done = any(status.state == "done" for status in report.statuses)
+        return f"<p>No network is {'compared with a base' if done else 'trained'} yet.</p>"
     note = (
         "Final top-1 accuracy on the validation images; differences in points, paired with the base of the same split, "
         "target and seed. A unit is a split with a seed, both directions averaged."

@@ -58,8 +58,9 @@ class Answer:
 def answers(rows: pd.DataFrame) -> list[list[Answer]]:
     """For each group of networks that are compared: its treatments against their base, then against the best.
 
-    rows: of `statistics.networks`.
+    rows: of `statistics.networks`. Published bases are judged on other images: they are compared with nothing.
     """
+    rows = rows[rows["treatment"] != "published"]
     return [
         _answers_of(group, alike)
         for group in sorted_groups(rows["group"])

@@ -45,9 +45,9 @@ def aligned_subspaces(source: np.ndarray, target: np.ndarray, dimensions: int) -
     # Paper: the dimensions are the most whose eigenvectors are stable, by a bound, or the best of two-fold
     # cross-validation on the source. Here they are said beforehand.
     """
-    # n images minus their mean span n - 1 dimensions, of the numbers that vary. Along one more, classifiers scale
-    # up what rounding left there.
-    spanned = (min(len(features) - 1, np.count_nonzero(np.ptp(features, axis=0))) for features in (source, target))
+    # n images minus their mean span n - 1 dimensions, of the numbers that vary. Along one more the classifier would
+    # scale up what rounding left.
+    spanned = (min(len(features) - 1, int((np.ptp(features, axis=0) > 0).sum())) for features in (source, target))
     k = min(dimensions, *spanned)
     parts = [_components(features, k) for features in (source, target)]
     (source_mean, source_scale, x_s), (target_mean, target_scale, x_t) = parts
