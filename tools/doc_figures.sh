@@ -72,6 +72,7 @@ else
 fi
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
+draw office domains.py experiments/results/office_domains.csv domains
 draw demo-domains aligned_layers.py experiments/results/aligned_layers_curves-1.csv aligned_layers-painted-drawn
 if [ -f "$runs/demo_domains/results.csv" ]; then
     for network in B6A@without B6A@with; do
