@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
 # published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
-# of runs/tiny_imagenet_cpu; and the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
-# runs/several_labels, with their packed sets. PYTHON is the interpreter to use.
+# of runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets; the sheets of runs/translated. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -36,6 +36,8 @@ draw rules rules.py experiments/results/rules.csv rules
 draw rules three_benefits.py "experiments/results/rules_curves.csv --results experiments/results/rules.csv" three_benefits
 draw shared multitask.py experiments/results/multitask.csv multitask
 draw unseen zero_shot.py experiments/results/zero_shot.csv zero_shot
+draw translated domains.py experiments/results/translated.csv domains
+draw pretext pretext.py experiments/results/pretext.csv pretext
 draw networks layer_times.py "experiments/results/layers_caffenet.csv experiments/results/layers_resnet18.csv" layer_times
 draw readouts readout_by_layer.py "experiments/results/retrieval.csv --measure val_map" readout_by_layer-imagenet-flowers17
 draw readouts augmentation.py experiments/results/flowers17_views.csv augmentation-imagenet-flowers17
@@ -86,6 +88,14 @@ if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
     mv "$images/tiny-training_curves-manmade-natural.png" "$images/tiny-training_curves.png"
 else
     echo "$runs/tiny_imagenet_cpu has no curves.csv: the loss curves and the filters are left as they are"
+fi
+if [ -d "$runs/translated" ]; then
+    for split in mnist-usps mnist-mnistm; do
+        "$python" plots/translated.py "$runs/translated" "$split/A0B+@translated" --out "$scratch/translated" >/dev/null
+        cp "$scratch/translated/translated-$split-A0B+@translated-seed-0.png" "$images/translated-$split.png"
+    done
+else
+    echo "$runs/translated is not there: the sheets of translated images are left as they are"
 fi
 "$python" - <<END # in 256 colours: a third of the bytes
 from pathlib import Path

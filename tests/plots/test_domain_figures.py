@@ -52,6 +52,13 @@ def test_a_table_without_bounds_is_not_drawn() -> None:
     for lacking in ("A5B", "baseB"):
         (drawing,) = domains.draw(table_of(one[one["network"] != lacking]))
         assert isinstance(drawing, NotDrawn) and "no pair of domains" in drawing.reason
+    readouts = [row(f"a-b/{name}@aligned/seed-0", 0.4, steps=0) for name in ("A2B", "B2A")]
+    with style.settings():
+        (drawn,) = domains.draw(table_of(frame(*readouts)))  # from published bases, which have no accuracy
+    assert isinstance(drawn, Drawn) and [line.split() for line in drawn.lines[1:]] == [
+        ["a", "→", "b", "AnB@aligned", "2", "40.0", "–", "1"],
+        ["b", "→", "a", "AnB@aligned", "2", "40.0", "–", "1"],
+    ]
     assert domains.name_of(("mnist-usps", "A")) == "usps → mnist"
     assert domains.name_of(("a-b-c", "B")) == "a-b-c, target B"
 

@@ -6,7 +6,7 @@ A panel for each pair of domains and each direction. The lower bound is the sour
 is (A8B of eight layers), the upper one the base of the target, which was trained on its labels. A line for each method
 (treatment and variant), at each n at which it makes the domains alike. The table that is printed has, as in Ganin and
 Lempitsky 2015, the share of the gap between the bounds that a method covers: per seed, then averaged. ± is the
-half-width of the 95 % t interval over seeds, from three on.
+half-width of the 95 % t interval over seeds, from three on. Where bases are published, neither bound is known.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,9 @@ Pair = tuple[str, str]  # split, target
 
 
 def pairs_of(rows: pd.DataFrame, split: str = "") -> dict[Pair, pd.DataFrame]:
-    """The networks of each (split, target) that has both bounds, with columns `method` and `covered`.
+    """The networks of each (split, target) that has both bounds, or neither in both directions (bases published).
+
+    With columns `method` and `covered`.
 
     method: "source only", "target trained", or the treatment in the paper's letters. covered: the share of the gap
     between the bounds of the same seed that the network covers; NaN of the bounds.
@@ -48,7 +50,8 @@ def pairs_of(rows: pd.DataFrame, split: str = "") -> dict[Pair, pd.DataFrame]:
         low, high = (
             chosen[chosen["method"] == bound].drop_duplicates("seed").set_index("seed")["accuracy"] for bound in BOUNDS
         )
-        if len(low) and len(high) and (not split or key[0] == split):
+        has_none = not len(low) and not len(high) and rows.loc[rows["split"] == key[0], "target"].nunique() == 2
+        if ((len(low) and len(high)) or has_none) and (not split or key[0] == split):
             below, above = (chosen["seed"].map(bound) for bound in (low, high))
             covered = (chosen["accuracy"] - below) / (above - below)
             found[str(key[0]), str(key[1])] = chosen.assign(covered=covered.mask(chosen["method"].isin([*BOUNDS])))
@@ -72,7 +75,7 @@ def methods_of(rows: pd.DataFrame) -> list[str]:
 def draw_pair(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], title: str) -> None:
     """One pair: the bounds as horizontal lines, a line over n for each method."""
     for bound, dashes in BOUNDS.items():
-        height = mean_of(rows[rows["method"] == bound], "accuracy").value
+        height = mean_of(rows[rows["method"] == bound], "accuracy").value  # NaN, and not drawn, of published bases
         axes.axhline(100 * height, color="black", ls=dashes, lw=0.8, zorder=1, gid=f"{bound} {title}")
     for method in methods_of(rows):
         by_n, look = means(rows[rows["method"] == method], "accuracy"), looks[method]
@@ -97,6 +100,8 @@ def lines_of(pairs: dict[Pair, pd.DataFrame]) -> tuple[str, ...]:
             own = rows[rows["method"] == method]
             for n in sorted(own["n"].unique()) if method not in BOUNDS else [None]:
                 members = own if n is None else own[own["n"] == n]
+                if members["accuracy"].isna().all():
+                    continue
                 accuracy, covered = mean_of(members, "accuracy"), mean_of(members, "covered")
                 share = "" if method in BOUNDS else with_half_width(covered, digits=0)
                 top1 = with_half_width(accuracy).lstrip("+")

@@ -8,7 +8,9 @@ the paired differences from the labelled source at the same n, of the same split
 intervals over units, from three on.
 """
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -54,10 +56,14 @@ def in_order(chosen: pd.DataFrame) -> list[str]:
 
 
 def looks_of(sources: Sequence[str]) -> dict[str, style.Look]:
-    """Labels and random weights look as AnB and RnB do everywhere."""
+    """Labels and random weights look as AnB and RnB do everywhere; the others have shapes of their own."""
     known = {LABELLED: "AnB", RANDOM: "RnB"}
-    looks = style.looks_of([known.get(source, source) for source in sources])
-    return dict(zip(sources, looks.values(), strict=True))
+    looks = zip(sources, style.looks_of([known.get(source, source) for source in sources]).values(), strict=True)
+    shapes = itertools.cycle("s^PX")
+    return {
+        source: look if source in known else replace(look, marker=shape)
+        for (source, look), shape in zip(looks, shapes, strict=False)
+    }
 
 
 def panel(rows: pd.DataFrame, chosen: pd.DataFrame, page: Page) -> Figure:

@@ -45,7 +45,10 @@ def aligned_subspaces(source: np.ndarray, target: np.ndarray, dimensions: int) -
     # Paper: the dimensions are the most whose eigenvectors are stable, by a bound, or the best of two-fold
     # cross-validation on the source. Here they are said beforehand.
     """
-    k = min(dimensions, *source.shape, len(target))
+    # n images minus their mean span n - 1 dimensions, of the numbers that vary. Along one more the classifier would
+    # scale up what rounding left.
+    spanned = (min(len(features) - 1, int((np.ptp(features, axis=0) > 0).sum())) for features in (source, target))
+    k = min(dimensions, *spanned)
     parts = [_components(features, k) for features in (source, target)]
     (source_mean, source_scale, x_s), (target_mean, target_scale, x_t) = parts
     return Subspaces(source_mean, source_scale, x_s @ (x_s.T @ x_t), target_mean, target_scale, x_t, x_s)
