@@ -245,6 +245,8 @@ def test_features_are_written_for_users(trained_study: Study, tmp_path: Path) ->
     train, val = read.images(data_root() / "tiny")
     assert np.array_equal(train[read.train.rows[0]], open_packed(data_root() / "tiny").train.images[read.train.rows[0]])
     assert len(val) == len(open_packed(data_root() / "tiny").val.labels) and not read.has_domains
+    with pytest.raises(Refused, match=r"A2B@views.* is a classifier on the features of layer 2, and no network"):
+        load_network(trained_study, member.name, study_folder("readouts"), data_root())
     with pytest.raises(Refused, match="no readout"):
         base = trained_study.by_name["random-0/baseA/seed-0"]
         features.write_features(trained_study, base, study_folder("readouts"), data_root(), file)
