@@ -120,7 +120,9 @@ def panels(pairs: dict[Pair, pd.DataFrame], page: Page) -> Figure:
         draw_pair(axes_of[title], rows, looks, title)
     for row in mosaic:
         axes_of[row[0]].set_ylabel("Top-1 accuracy on the target, %")
-    entries: list[style.Entry] = [(Line2D([], [], color="black", ls=dash), bound) for bound, dash in BOUNDS.items()]
+    known = {method for rows in pairs.values() for method in rows["method"][rows["accuracy"].notna()]}
+    bounds = {bound: dashes for bound, dashes in BOUNDS.items() if bound in known}
+    entries: list[style.Entry] = [(Line2D([], [], color="black", ls=dashes), bound) for bound, dashes in bounds.items()]
     entries += [(Line2D([], [], color=look.line, marker=look.marker, markersize=4), m) for m, look in looks.items()]
     style.legend(figure, figure.get_figwidth(), entries)
     return figure
