@@ -6,7 +6,7 @@
     python plots/aligned_layers.py runs/aligned_layers-1/curves.csv
     python plots/domains.py runs/aligned_layers-1/results.csv
 
-A is painted, B is drawn; at distance 0 the two have one distribution, other images. Three seeds. At n = 1, 4, 7 DANN
+A is painted, B is drawn; at distance 0 the two have one distribution, other images. Three seeds. At n = 1 … 7 DANN
 (@dann) and the same without strength (@off), whose domain classifier shows how far apart the domains are at layer n
 when nothing makes them alike; what DANN gains over @off at distance 0 is no adaptation.
 
@@ -31,7 +31,7 @@ dann = Adversarial(**{**vars(recipe), "name": "dann", "rate": 0.01, "steps": 240
 
 
 def of(how: Recipe, *kinds: str, targets: str = "B", variant: str = "") -> list[Network]:
-    networks = grid(how, architecture.depth, [SPLIT], SEEDS, targets, kinds, cuts=(1, 4, 7))
+    networks = grid(how, architecture.depth, [SPLIT], SEEDS, targets, kinds, cuts=range(1, architecture.depth))
     return [replace(network, variant=variant) for network in networks]
 
 
