@@ -15,6 +15,7 @@ import torch
 from commands import Command
 from PIL import Image
 from torch import Tensor
+from waiting import LIMIT
 
 from transferability.ask import plan
 from transferability.ask.answer import candidates
@@ -122,7 +123,7 @@ def killed(here: Path, weights: Path) -> dict[Path, int]:
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LIMIT,
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     return {file: file.stat().st_mtime_ns for file in written(here, "demo").rglob("result.json")}
