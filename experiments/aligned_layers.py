@@ -10,9 +10,9 @@ A is painted, B is drawn; at distance 0 the two have one distribution, other ima
 (@dann) and the same without strength (@off), whose domain classifier shows how far apart the domains are at layer n
 when nothing makes them alike; what DANN gains over @off at distance 0 is no adaptation.
 
-Cost: 2 x 27 networks, 6 minutes on two busy cores (6 minutes of processor time).
+Cost: 2 x 51 networks, ten minutes on two busy cores (11 minutes of processor time).
 
-Expect: at distance 0 domains are told apart by 50 to 51 %, and DANN gains nothing; between painted and drawn by 69 to
+Expect: at distance 0 domains are told apart by 50 to 51 %, and DANN gains nothing; between painted and drawn by 68 to
 71 without and 63 to 67 with DANN, which gains nothing over @off there either, at any n.
 """
 
