@@ -47,6 +47,20 @@ def test_the_share_of_the_gap_is_of_each_seed_then_averaged() -> None:
     assert heights[f"AnB+@dann {pair}"] == pytest.approx([70, 90])
 
 
+def test_where_there_is_no_gap_there_is_no_share_of_it() -> None:
+    """Domains at distance zero: the target's base is no better than the source's network, or worse."""
+    rows = [
+        row(f"a-b/{name}/seed-{seed}", accuracy, steps=0 if name == "A5B" else 9)
+        for seed, target in ((0, 0.5), (1, 0.4), (2, 0.9))
+        for name, accuracy in (("A5B", 0.5), ("baseB", target), ("baseA", 0.9), ("A2B+@dann", 0.7))
+    ]
+    with style.settings():
+        (drawn,) = domains.draw(table_of(frame(*rows)))
+    assert isinstance(drawn, Drawn)
+    (line,) = (line for line in drawn.lines if "@dann" in line)
+    assert "+50" in line.split() and "inf" not in line  # of the seed that has one
+
+
 def test_a_table_without_bounds_is_not_drawn() -> None:
     one = table()
     for lacking in ("A5B", "baseB"):

@@ -13,10 +13,13 @@ from residual import residual
 from tiny import RECIPE, TINY, tiny_study, write_tiny
 from trained import PLAIN, pending, train
 
+from transferability.data.tasks import Tasks
 from transferability.files import Refused
 from transferability.networks.cut import chain
+from transferability.published import Published
 from transferability.results.collect import collect
 from transferability.results.table import read_results
+from transferability.runs.fit import refuse_unfit
 from transferability.runs.paths import data_root, study_folder
 from transferability.splits import pair
 from transferability.study import Study, grid, network
@@ -116,6 +119,23 @@ def test_both_are_refused_where_classes_differ() -> None:
             domain_study(["baseA", "baseB", "baseB@3", short])
     with pytest.raises(Refused, match="steps is 0; it has to be more than 0 to train photo-sketch/baseA"):
         domain_study(["baseA"], replace(RECIPE, steps=0))
+
+
+@pytest.mark.parametrize("bases", [("baseA",), ("baseA", "baseB")])
+def test_the_last_layer_of_a_base_for_other_classes_is_refused(photos: Path, bases: tuple[str, ...]) -> None:
+    """Published for six classes, and there are four."""
+    published = Published("base.safetensors", mean=(123, 117, 104), std=(1, 1, 1), classes=6)
+    for name, why in {
+        "At2B": "has 6 outputs, and there are 4 classes$",
+        "A3B+@adda": "has 6 outputs, and there are 4 classes$",
+        "A3B+@dann": "there are 4 classes; start='body' draws it afresh",
+        "A4B": "has 6 outputs" if len(bases) == 2 else "A has 6 classes and B has 4",
+    }.items():
+        study = domain_study([*bases, name], methods=METHODS)
+        networks = tuple(replace(n, recipe=published) if n.treatment.kind == "base" else n for n in study.networks)
+        study = replace(study, networks=networks)
+        with pytest.raises(Refused, match=why):
+            refuse_unfit(study, study.networks, Tasks(study, data_root()))
 
 
 def test_a_grid_has_both_for_either_direction() -> None:

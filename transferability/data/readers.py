@@ -73,7 +73,7 @@ def list_images(source: str, layout: str | None = None) -> ImageLists:
         return demo_domains(source.partition(":")[2])
     path = Path(source).expanduser()
     if not path.exists():
-        raise Refused(f"{shown(path)} does not exist: give a folder, a zip, a table, or the word demo")
+        raise Refused(f"{shown(path)} does not exist: give a folder, a zip, a table, or the words demo or demo-domains")
     try:
         return file_images(path, layout) if path.is_file() else folder_images(path, layout)
     except PermissionError as error:

@@ -40,7 +40,7 @@ def pairs_of(rows: pd.DataFrame, split: str = "") -> dict[Pair, pd.DataFrame]:
     With columns `method` and `covered`.
 
     method: "source only", "target trained", or the treatment in the paper's letters. covered: the share of the gap
-    between the bounds of the same seed that the network covers; NaN of the bounds.
+    between the bounds of the same seed that the network covers; NaN of the bounds, and where there is no gap.
     """
     rows = rows.assign(method=rows["treatment"])
     rows.loc[is_as_it_was(rows), "method"] = SOURCE_ONLY
@@ -53,7 +53,8 @@ def pairs_of(rows: pd.DataFrame, split: str = "") -> dict[Pair, pd.DataFrame]:
         has_none = not len(low) and not len(high) and rows.loc[rows["split"] == key[0], "target"].nunique() == 2
         if ((len(low) and len(high)) or has_none) and (not split or key[0] == split):
             below, above = (chosen["seed"].map(bound) for bound in (low, high))
-            covered = (chosen["accuracy"] - below) / (above - below)
+            gap = (above - below).where(above > below)
+            covered = (chosen["accuracy"] - below) / gap
             found[str(key[0]), str(key[1])] = chosen.assign(covered=covered.mask(chosen["method"].isin([*BOUNDS])))
     return found
 

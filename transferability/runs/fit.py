@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.data.packed import refuse_few
 from transferability.data.tasks import Task, Tasks
@@ -80,18 +79,19 @@ def _refuse_other_classes(network: Network, depth: int, outputs: Mapping[str, in
     """Refuses a network that needs the same classes in A and B, where there are others. outputs: of each base."""
     if not (network.treatment.top or network.treatment.is_whole(depth) or network.aligns_domains):
         return
-    is_copied = isinstance(network.recipe, (Adversarial, Adda)) and network.layers(depth)[-1].origin == "copied"
-    if is_copied and outputs["A"] != outputs["B"]:
-        raise Refused(
-            f"{network.name}: the last layer of {network.source_name} has {outputs[network.labelled]} outputs, and "
-            f"there are {outputs[network.treatment.target]} classes; start='body' draws it afresh"
-        )
     both = {letter: tasks.task(network.split, letter, network.seed) for letter in "AB"}
     a, b = ([task.packed.classes[index].id for index in task.classes] for task in both.values())
     if odd := [name for name in a if name not in b] or [name for name in b if name not in a]:
         raise Refused(
             f"{network.name}: class {odd[0]!r} is in one of {both['A'].packed.folder} and {both['B'].packed.folder} "
             "alone; it is a network for A and B of the same classes"
+        )
+    copied, classes = outputs[network.treatment.source], len(b)
+    if network.layers(depth)[-1].origin == "copied" and copied != classes:  # the base is published, for other classes
+        advice = "; start='body' draws it afresh" if isinstance(network.recipe, Adversarial) else ""
+        raise Refused(
+            f"{network.name}: the last layer of {network.source_name} has {copied} outputs, and there are {classes} "
+            f"classes{advice}"
         )
 
 
