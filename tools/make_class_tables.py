@@ -12,12 +12,14 @@ made, from Tiny ImageNet's classes. Classes with equal rows, such as two kinds o
 awa2: from the files of Animals with Attributes 2 (classes.txt, predicates.txt, predicate-matrix-binary.txt), for those
 of its 50 classes that the set in CLASSES.CSV has: AWA2_IDS says by which WordNet ids.
 
-Needs nothing but Python.
+Needs nothing but Python, and make_wordnet_table.py beside it.
 """
 
 import csv
 import sys
 from pathlib import Path
+
+from make_wordnet_table import HYPERNYMS, read_nouns
 
 # Which of Tiny ImageNet's classes are classes of AwA2: the same animal, or a kind of it.
 AWA2_IDS = {
@@ -36,24 +38,6 @@ AWA2_IDS = {
 }
 
 
-def read_hypernyms(path: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Name, and direct hypernyms (of instances, their classes), of each noun synset, by offset. Format: wndb(5WN)."""
-    names: dict[str, str] = {}
-    above: dict[str, list[str]] = {}
-    with path.open(encoding="latin-1") as lines:
-        for line in lines:
-            if line.startswith("  "):  # the licence
-                continue
-            fields = line.split(" | ")[0].split()
-            word_count = int(fields[3], 16)
-            pointers = fields[4 + 2 * word_count :]
-            names[fields[0]] = fields[4].replace("_", " ")
-            above[fields[0]] = [
-                pointers[i + 1] for i in range(1, 1 + 4 * int(pointers[0]), 4) if pointers[i] in ("@", "@i")
-            ]
-    return names, above
-
-
 def all_above(offset: str, above: dict[str, list[str]]) -> dict[str, int]:
     """Every synset above one, with its least distance."""
     found: dict[str, int] = {}
@@ -66,7 +50,7 @@ def all_above(offset: str, above: dict[str, list[str]]) -> dict[str, int]:
 
 def hypernyms(ids: list[str], data_noun: Path) -> list[list[str]]:
     """The rows of the table, the first one its columns."""
-    names, above = read_hypernyms(data_noun)
+    names, above = read_nouns(data_noun, HYPERNYMS)
     if strange := [name for name in ids if name[1:] not in names]:
         raise SystemExit(f"class {strange[0]!r} has no id of a noun of {data_noun}")
     lie_under = {name: all_above(name[1:], above) for name in ids}

@@ -27,10 +27,16 @@ ROOTS = {
 }
 
 
-def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Name, and hyponyms and instances, of every noun synset, by its eight-digit offset. Format: wndb(5WN)."""
+HYPONYMS, HYPERNYMS = ("~", "~i"), ("@", "@i")  # signs of pointers; i: from and to an instance
+
+
+def read_nouns(path: Path, signs: tuple[str, str] = HYPONYMS) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Name, and what the pointers of these signs lead to, of every noun synset, by its eight-digit offset.
+
+    Format: wndb(5WN).
+    """
     names: dict[str, str] = {}
-    hyponyms: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     with path.open(encoding="latin-1") as lines:
         for line in lines:
             if line.startswith("  "):  # the licence
@@ -39,10 +45,8 @@ def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]]]:
             offset, word_count = fields[0], int(fields[3], 16)
             pointers = fields[4 + 2 * word_count :]
             names[offset] = fields[4].replace("_", " ")
-            hyponyms[offset] = [
-                pointers[i + 1] for i in range(1, 1 + 4 * int(pointers[0]), 4) if pointers[i] in ("~", "~i")
-            ]
-    return names, hyponyms
+            others[offset] = [pointers[i + 1] for i in range(1, 1 + 4 * int(pointers[0]), 4) if pointers[i] in signs]
+    return names, others
 
 
 def natural_ranges(names: dict[str, str], hyponyms: dict[str, list[str]]) -> list[tuple[str, str, str]]:

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from comparing import outcome
 from disturbed import killed_at
 from domains import METHODS, SPLIT, domain_study, method_study, named, write_domains
-from project import HELPERS
 from residual import residual
-from test_train import train_in_processes
+from test_train import train_again_in_processes
 from tiny import RECIPE, TINY
 from torch import Tensor
 from trained import PLAIN, train
@@ -235,16 +234,9 @@ def test_labels_of_the_other_domain_are_not_seen(shared: Path, tmp_path: Path, m
 
 
 def test_several_processes_agree_with_one(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data").symlink_to(shared / "data")
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
     names = ["A2B+@dann", "A3B+@adda", "A4B"]
-    file = tmp_path / "study.py"
-    file.write_text(
-        f"import sys\nsys.path.insert(0, {str(HELPERS)!r})\n"
-        f"from domains import method_study\nstudy = method_study(*{names!r})\n"
-    )
-    train_in_processes(tmp_path, file, named("baseA"), *map(named, names))
+    made = f"domains:method_study(*{names!r})"
+    train_again_in_processes(shared, tmp_path, monkeypatch, made, [named("baseA"), *map(named, names)])
     for name in names:
         one, several = outcome("tiny", named(name), shared / "runs"), outcome("tiny", named(name))
         domains = ("train_loss", "domain_loss", "domain_top1") if several.result["steps"] else ()

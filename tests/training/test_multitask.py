@@ -8,10 +8,9 @@ import pytest
 import torch
 from comparing import outcome
 from disturbed import killed_at
-from project import HELPERS
 from residual import residual
 from several import write_several
-from test_train import train_in_processes
+from test_train import train_again_in_processes
 from tiny import RECIPE, TINY, full_name, write_tiny
 from trained import PLAIN, train
 
@@ -108,15 +107,8 @@ def test_the_images_of_the_other_task_count_only_where_layers_are_shared(
 
 
 def test_several_processes_agree_with_one(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data").symlink_to(shared / "data")
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
-    file = tmp_path / "study.py"
-    file.write_text(
-        f"import sys\nsys.path[:0] = [{str(HELPERS)!r}, {str(Path(__file__).parent)!r}]\n"
-        f"from test_multitask import multitask_study\nstudy = multitask_study({NAMES!r})\n"
-    )
-    train_in_processes(tmp_path, file, *map(full_name, NAMES))
+    made = f"test_multitask:multitask_study({NAMES!r})"
+    train_again_in_processes(shared, tmp_path, monkeypatch, made, [full_name(name) for name in NAMES])
     for name in NAMES:
         one, several = outcome("tiny", name, shared / "runs"), outcome("tiny", name)
         for key in ("val_images", "val_loss", "val_top1", "val_class_top1", "train_loss", "train_top1"):

@@ -524,6 +524,25 @@ def train_in_processes(root: Path, file: Path, *names: str, devices: int = 2) ->
         assert code == 0, errors
 
 
+def train_again_in_processes(
+    trained: Path, root: Path, monkeypatch: pytest.MonkeyPatch, made: str, names: list[str]
+) -> None:
+    """Trains networks in two processes and in a folder of their own, `root`, from the data of the folder `trained`.
+
+    made: MODULE:CALL, what makes their study: a call of a function of a test or helper. names: full ones.
+    """
+    (root / "data").symlink_to(trained / "data")
+    monkeypatch.setenv("TRANSFERABILITY_DATA", str(root / "data"))
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(root / "runs"))
+    module, _, call = made.partition(":")
+    file = root / "study.py"
+    file.write_text(
+        f"import sys\nsys.path[:0] = [{str(HELPERS)!r}, {str(Path(__file__).parent)!r}]\n"
+        f"from {module} import {call.partition('(')[0]}\nstudy = {call}\n"
+    )
+    train_in_processes(root, file, *names)
+
+
 def test_several_processes_agree_with_one(roots: Path, packed: PackedImages) -> None:
     """DDP over gloo in 2 and 4 processes, dropout on, to the tolerance that `Machine` states.
 

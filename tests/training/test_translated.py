@@ -9,8 +9,7 @@ import torch
 from comparing import outcome
 from disturbed import killed_at
 from domains import SPLIT, domain_study, named, write_domains
-from project import HELPERS
-from test_train import train_in_processes
+from test_train import train_again_in_processes
 from tiny import RECIPE, TINY
 from trained import PLAIN, train
 
@@ -142,15 +141,8 @@ def test_several_processes_agree_with_one(shared: Path, tmp_path: Path, monkeypa
 
     Less closely than others do: what is rounded otherwise in a translator is, now and then, a pixel one grey level off.
     """
-    (tmp_path / "data").symlink_to(shared / "data")
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
-    file = tmp_path / "study.py"
-    file.write_text(
-        f"import sys\nsys.path[:0] = [{str(HELPERS)!r}, {str(Path(__file__).parent)!r}]\n"
-        f"from test_translated import translated_study\nstudy = translated_study({NAMES[0]!r})\n"
-    )
-    train_in_processes(tmp_path, file, named(NAMES[0]))
+    made = f"test_translated:translated_study({NAMES[0]!r})"
+    train_again_in_processes(shared, tmp_path, monkeypatch, made, [named(NAMES[0])])
     one, several = outcome("tiny", named(NAMES[0]), shared / "runs"), outcome("tiny", named(NAMES[0]))
     for key in ("val_images", "val_loss", "train_loss"):
         assert several.series[key] == pytest.approx(one.series[key], rel=1e-3), key

@@ -14,9 +14,9 @@ import pytest
 import torch
 from comparing import Outcome
 from disturbed import killed_at
-from project import HELPERS, PROJECT
+from project import PROJECT
 from residual import residual
-from test_train import train_in_processes
+from test_train import train_again_in_processes
 from tiny import RECIPE, TINY, full_name, task_of, write_tiny
 from trained import PLAIN, train
 from waiting import LIMIT
@@ -202,16 +202,9 @@ def test_the_table_is_what_tells_unseen_classes(roots: Path) -> None:
 
 
 def test_several_processes_agree_with_one(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data").symlink_to(shared / "data")
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
     names = ["A3B@attributes", "A2B@network"]
-    file = tmp_path / "study.py"
-    file.write_text(
-        f"import sys\nsys.path[:0] = [{str(HELPERS)!r}, {str(Path(__file__).parent)!r}]\n"
-        f"from test_zero_shot import zero_shot_study\nstudy = zero_shot_study({names!r})\n"
-    )
-    train_in_processes(tmp_path, file, *map(full_name, ["baseA", *names]))
+    made = f"test_zero_shot:zero_shot_study({names!r})"
+    train_again_in_processes(shared, tmp_path, monkeypatch, made, [full_name(name) for name in ("baseA", *names)])
     for name in names:
         one, several = found(name, shared / "runs"), found(name)
         for key in ("val_images", "val_top1", "val_seen", "val_unseen", "val_loss", "train_loss", "train_top1"):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from transferability.plots import command, style
 from transferability.plots.readout_by_layer import MEASURES, measure_of, readouts
 from transferability.plots.style import PLAIN, Page
-from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, with_half_width
+from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, of_split, with_half_width
 from transferability.readout import VIEWS
 from transferability.results.statistics import MARGIN, mean_of, verdict
 
@@ -86,10 +86,8 @@ def lines_of(rows: pd.DataFrame, ways: Sequence[str]) -> tuple[str, ...]:
 
 def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotDrawn]:
     """The figure of each group of splits that has such readouts, or of `split` alone."""
-    rows = table.rows
-    rows = rows[(rows["group"] == split) | (rows["split"] == split)] if split else rows
     drawings: list[Drawn | NotDrawn] = []
-    for group, members in rows.groupby("group"):
+    for group, members in of_split(table.rows, split).groupby("group"):
         both = compared(members)
         ways = list(dict.fromkeys(both["variant"]))
         if len(ways) < 2:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from transferability.plots import command, style
 from transferability.plots.readout_by_layer import MEASURES, measure_of, readouts
 from transferability.plots.style import PLAIN, Page
-from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells
+from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, of_split
 from transferability.results.statistics import mean_of
 
 NAME = "few_pictures"
@@ -66,10 +66,8 @@ def lines_of(rows: pd.DataFrame) -> tuple[str, ...]:
 
 def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotDrawn]:
     """The figure of each group of splits that has such readouts, or of `split` alone."""
-    rows = of_few(table.rows)
-    rows = rows[(rows["group"] == split) | (rows["split"] == split)] if split else rows
     drawings: list[Drawn | NotDrawn] = []
-    for group, members in rows.groupby("group"):
+    for group, members in of_split(of_few(table.rows), split).groupby("group"):
         measure = measure_of(members)
         shown = members.assign(accuracy=members[measure])
         order = shown.drop_duplicates("line").sort_values(["source", "n"])

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from transferability.plots import command, style
 from transferability.plots.style import PLAIN, Page
-from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, means, with_half_width
+from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, means, of_split, with_half_width
 from transferability.results.statistics import MARGIN, mean_of, verdict
 from transferability.splits import group_title
 
@@ -87,9 +87,7 @@ def lines_of(rows: pd.DataFrame, variant: str, group: str) -> tuple[str, ...]:
 def draw(table: Table, page: Page = PLAIN, split: str = "", readout: str = "softmax") -> list[Drawn | NotDrawn]:
     """The figure of each group of splits that has both, or of `split` alone."""
     drawings: list[Drawn | NotDrawn] = []
-    rows = table.rows
-    rows = rows[(rows["group"] == split) | (rows["split"] == split)] if split else rows
-    for group, members in rows.groupby("group"):
+    for group, members in of_split(table.rows, split).groupby("group"):
         both = paired(members, readout)
         if both.empty:
             continue

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from transferability.files import Refused
 from transferability.plots import command, style
 from transferability.plots.style import PLAIN, Page
-from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, means, read_table
+from transferability.plots.tables import Drawn, NotDrawn, Table, lines_of_cells, means, of_split, read_table
 from transferability.results.statistics import mean_of
 
 NAME = "readout_by_layer"
@@ -122,8 +122,7 @@ def draw_several(
     tables: Sequence[Table], page: Page = PLAIN, split: str = "", measure: str = ""
 ) -> list[Drawn | NotDrawn]:
     """The same, one panel for each table."""
-    rows = pd.concat([readouts(table.rows) for table in tables])
-    rows = rows[(rows["group"] == split) | (rows["split"] == split)] if split else rows
+    rows = of_split(pd.concat([readouts(table.rows) for table in tables]), split)
     rows = rows[rows["n"].groupby([rows["study"], rows["group"]]).transform("max") > 0]
     if rows.empty:
         return [NotDrawn(NAME, "the table has no readout of a layer (A3B@svm)")]

@@ -159,6 +159,11 @@ def depth_of(rows: pd.DataFrame) -> int:
     return max(last_cut(rows) + 1, int((rows["n"] + rows["preserved"]).max()))
 
 
+def of_split(rows: pd.DataFrame, wanted: str) -> pd.DataFrame:
+    """The rows of a group of splits ("random"), or of one split; all of them for ""."""
+    return rows[(rows["group"] == wanted) | (rows["split"] == wanted)] if wanted else rows
+
+
 def groups(rows: pd.DataFrame, wanted: str = "") -> dict[str, pd.DataFrame]:
     """The rows of each figure to draw, by group: each group that has selffer or transfer networks, or `wanted` only.
 
@@ -166,7 +171,7 @@ def groups(rows: pd.DataFrame, wanted: str = "") -> dict[str, pd.DataFrame]:
     it.
     """
     if wanted:
-        chosen = rows[(rows["group"] == wanted) | (rows["split"] == wanted)]
+        chosen = of_split(rows, wanted)
         if chosen.empty:
             raise Refused(f"the table has no split {wanted}, only {', '.join(sorted(set(rows['split'])))}")
         return {wanted: chosen}

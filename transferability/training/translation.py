@@ -107,7 +107,7 @@ class Translators(nn.Module):
     @torch.no_grad()
     def views(self, pixels: Tensor) -> Views:
         """Of (b, 3, h, w) uint8 images of A."""
-        after = as_pixels(self.there(as_input(pixels)))
+        after = self.translated(pixels)
         return Views(pixels, after, as_pixels(self.back(as_input(after))))
 
     @torch.no_grad()
