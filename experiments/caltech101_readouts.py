@@ -21,7 +21,7 @@ mean) on k = 1, 5 and 10 images per class, at three layers of each network. From
 chosen: A14B@1@svm has C = 1.
 
 Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 277
-readouts of three seeds: about 20 minutes on two cores, estimated.
+readouts of five seeds: about half an hour on two cores, estimated.
 
 Expect: accuracy grows with n nearly to the top, and lies far above handmade features from the middle on; softmax and
 SVM within a few points; the classes' scores (n = depth) a little below the layer before them.
@@ -39,7 +39,7 @@ from transferability.study import Network, Study, grid
 from transferability.treatment import parse
 
 SPLIT = "imagenet-caltech101"
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 FEW = (1, 5, 10)  # images per class
 svm = Readout("svm", crop=224, classifier="svm", penalties=(0.01, 0.1, 1, 10), folds=3, pooling=1)
 softmax = replace(svm, name="softmax", classifier="softmax", penalties=(0.1, 1, 10, 100))
