@@ -233,13 +233,17 @@ def twice_over_n(name: str) -> list[str]:
 
 
 def twice(name: str) -> list[str]:
-    """The same differences averaged over n: their verdicts, and the smallest difference that would have been shown."""
+    """The same averaged over n, and the controls minus the base: verdicts, and the smallest difference shown."""
     rows, lines = study(name), []
     for group, title in TITLES.items():
-        for line in trained_twice.comparisons(trained_twice.with_controls(rows[rows["group"] == group])):
-            shows = "–" if line.shows != line.shows else f"{100 * line.shows:.1f}"
-            where = f"{line.first} … {line.last}"
-            lines.append([title, line.label, where, cell(line.mean), verdict(line.mean), shows])
+        tuned = trained_twice.with_controls(rows[rows["group"] == group])
+        means = [(line.label, f"{line.first} … {line.last}", line.mean) for line in trained_twice.comparisons(tuned)]
+        means.append(("B8B+ − base", "", mean_of(select(rows, group, "BnB+", (8,)))))
+        means.append(("base@long − base", "", mean_of(select(rows, group, "base@long"))))
+        for label, where, mean in means:
+            if mean.networks:
+                shows = f"{100 * trained_twice.smallest_shown(mean):.1f}"
+                lines.append([title, label, where, cell(mean), verdict(mean), shows])
     return markdown(["", "difference", "n", "points", "verdict", "shows"], lines, left=3)
 
 
