@@ -18,6 +18,7 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.files import Refused
+from transferability.jointly_translated import JointlyTranslated
 from transferability.multitask import Multitask
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
@@ -754,7 +755,8 @@ def _allowed_fields(error: BaseException) -> str:
     classes = {
         kind.__name__: kind
         for kind in (
-            *(Recipe, Adversarial, Adda, Aligned, Multitask, Pretext, Translated, ZeroShot, Published, Readout),
+            *(Recipe, Adversarial, Adda, Aligned, JointlyTranslated, Multitask, Pretext, Translated, ZeroShot),
+            *(Published, Readout),
             *(Study, Network, Architecture, Chain, Conv, Linear),
         )
     }

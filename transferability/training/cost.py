@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
+from transferability.jointly_translated import JointlyTranslated
 from transferability.networks.facts import layer_facts
 from transferability.recipe import Recipe
 from transferability.study import Fleet, Network, Study, fleets
@@ -38,6 +39,9 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     if isinstance(network.recipe, Translated):  # four passes of translators, with gradient; then one beside the network
         share, passes = network.recipe.translation, network.recipe.translator_operations
         return 0.0, share * 4 * 3 * passes + (1 - share) * (3 * sum(trained) - first + passes * bool(share))
+    if isinstance(network.recipe, JointlyTranslated):  # two images and two translations; six decoded images
+        decoding = network.recipe.decoder_operations(layers[n - 1].shape)
+        return 0.0, float(3 * (4 * sum(costs[:n]) + 2 * sum(costs[n:])) + 3 * 6 * decoding)
     if network.aligns_domains:  # as many images of the other domain are seen beside each
         return 0.0, 2 * float(3 * sum(trained) - first)
     return float(frozen), float(3 * sum(trained) - first)
@@ -88,6 +92,7 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
     images = recipe.batch / devices * (1 + (fleet.aligns_domains or fleet.shares_layers))
+    images *= 1 + isinstance(recipe, JointlyTranslated)  # translations go the same way
     layers = layer_facts(architecture, CLASSES)
     weights = activations = 0.0
     for network in fleet.networks:

@@ -8,11 +8,13 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.data.tasks import Tasks
+from transferability.jointly_translated import JointlyTranslated
 from transferability.published import Published
 from transferability.study import Fleet, Study
 from transferability.training.aligned import AlignedModule
 from transferability.training.domains import AddaModule, AdversarialModule
 from transferability.training.fleet import FleetModule
+from transferability.training.jointly_translated import JointlyTranslatedModule
 from transferability.training.multitask import MultitaskModule
 from transferability.training.translated import TranslatedModule
 from transferability.training.zero_shot import Described, ZeroShotModule
@@ -23,6 +25,7 @@ MODULES: dict[type, type[FleetModule]] = {
     Adversarial: AdversarialModule,
     Adda: AddaModule,
     Aligned: AlignedModule,
+    JointlyTranslated: JointlyTranslatedModule,
     Translated: TranslatedModule,
 }
 
