@@ -14,6 +14,7 @@ from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
 from transferability.draws import numpy_generator
 from transferability.files import Missing, Refused
+from transferability.multitask import LabelHeads
 from transferability.networks.layers import build, copy, in_one_piece, tensors
 from transferability.pretext import Pretext
 from transferability.published import Published
@@ -146,7 +147,8 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
     """
     network = find_network(study, name)
     if network.is_classifier:
-        raise Refused(f"{network.name} is a classifier on the features of layer {network.treatment.n}, and no network")
+        what = "heads above" if isinstance(network.recipe, LabelHeads) else "a classifier on the features of"
+        raise Refused(f"{network.name} is {what} layer {network.treatment.n}, and no network")
     file = folder.result(network.name)
     try:
         result = read_result(file)
