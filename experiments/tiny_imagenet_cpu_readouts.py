@@ -11,7 +11,7 @@ reads layer n of the fine-tuned A4B+ of random-0, whose weights have to be kept.
 `mv runs/tiny_imagenet_cpu/random-0/A4B+ elsewhere`, and it is trained again, to the same bits.
 
 Cost: beside that of experiments/tiny_imagenet_cpu.py, about half an hour for 91 readouts and 12 networks on two cores,
-estimated; features take 8 GB.
+estimated; features take 5 GB.
 
 Expect: of the lower layers a linear classifier makes less than the trained rest; towards the top the difference closes.
 """
