@@ -50,7 +50,7 @@ translated = replace(
 adam = {"optimiser": "adamw", "momentum": 0.5, "rate": 1e-3, "decay": 0.0, "schedule": "cosine", "validate_every": 250}
 at_once = {**vars(recipe), **adam, "steps": TRANSLATOR_STEPS}
 joint = JointlyTranslated(**{**at_once, "name": "joint"})
-features = Adversarial(**{**at_once, "name": "features"}, start="fresh", strength=joint.strength)
+features = Adversarial(**{**at_once, "name": "features"}, start="fresh")
 
 
 def of_pair(split: str) -> list[Network]:

@@ -25,14 +25,15 @@ class JointlyTranslated(Adversarial):
     the network is DANN's, bit for bit.
 
     # Paper: least squares for the domain classifier, at a weight that stays. Here the logistic loss, whose reversed
-    # gradient grows to `strength` as `gamma` says (Ganin and Lempitsky 2015).
+    # gradient grows to `strength` as `gamma` says (Ganin and Lempitsky 2015); 0.2, reported for digits, is too weak
+    # for that.
     # Paper: critics of images are Wasserstein's with a penalty (digits, street scenes). Here least squares on patches.
     # Paper: decoders of four transposed convolutions with batch norm; the first few have their weights in common. Here
     # one convolution and a residual block in common, then two convolutions for each look, each after the image is
     # enlarged, with instance norm: a mean over a batch depends on which images are in it.
     # Paper: encoder and decoders take turns with the critics. Here all take one step from the same weights.
     # Paper: 0 for translated labels of digits, 0.1 of street scenes. Here 1: a translated image is worth as much as it
-    # was before. The other weights are those reported for digits.
+    # was before. The weights of rebuilding, cycle and misleading are those reported for digits.
 
     rebuilding: weight of the difference between an image and what is decoded of it in its own look (equation 2).
     cycle: weight of the difference between an image and its translation, translated back (equation 5).
@@ -42,7 +43,6 @@ class JointlyTranslated(Adversarial):
     """
 
     start: str = "fresh"
-    strength: float = 0.2
     rebuilding: float = 0.1
     cycle: float = 0.05
     misleading: float = 0.02
