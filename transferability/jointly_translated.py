@@ -1,4 +1,4 @@
-"""Two domains made alike at layer n and in their images at once, beside the training itself: `A2B+@joint`.
+"""Two domains made alike at layer n and in their images at once, beside the training itself: `A1B+@joint`.
 
 Murez et al. 2018, "Image to image translation for domain adaptation". The features of layer n are what both domains
 have in common: images of either are encoded into them, and decoded out of them into either look. B has no labels.
@@ -25,15 +25,15 @@ class JointlyTranslated(Adversarial):
     the network is DANN's, bit for bit.
 
     # Paper: least squares for the domain classifier, at a weight that stays. Here the logistic loss, whose reversed
-    # gradient grows to `strength` as `gamma` says (Ganin and Lempitsky 2015); 0.2, reported for digits, is too weak
-    # for that.
+    # gradient grows to `strength` as `gamma` says (Ganin and Lempitsky 2015).
     # Paper: critics of images are Wasserstein's with a penalty (digits, street scenes). Here least squares on patches.
     # Paper: decoders of four transposed convolutions with batch norm; the first few have their weights in common. Here
     # one convolution and a residual block in common, then two convolutions for each look, each after the image is
     # enlarged, with instance norm: a mean over a batch depends on which images are in it.
     # Paper: encoder and decoders take turns with the critics. Here all take one step from the same weights.
     # Paper: 0 for translated labels of digits, 0.1 of street scenes. Here 1: a translated image is worth as much as it
-    # was before. The weights of rebuilding, cycle and misleading are those reported for digits.
+    # was before. The weights of rebuilding, cycle and misleading are those reported for digits; that of the domain
+    # classifier is 0.2 there.
 
     rebuilding: weight of the difference between an image and what is decoded of it in its own look (equation 2).
     cycle: weight of the difference between an image and its translation, translated back (equation 5).
