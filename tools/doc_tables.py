@@ -460,7 +460,7 @@ PUBLISHED = {
     ("mnist → usps", domains.SOURCE_ONLY, 0): "75.2",
     ("mnist → usps", "AnB+@dann", 4): "77.1",
     ("mnist → usps", "AnB+@adda", 4): "89.4",
-    ("mnist → usps", "AnB+@joint", 1): "92.1",
+    ("mnist → usps", "AnB+@joint", 2): "92.1",
     ("usps → mnist", domains.SOURCE_ONLY, 0): "57.1",
     ("usps → mnist", "AnB+@dann", 4): "73.0",
     ("usps → mnist", "AnB+@adda", 4): "90.1",
