@@ -11,8 +11,8 @@
 The network and the recipe of `digits.py`, for 300 steps: on translated images (`translated`, after 500 steps of the
 translators), on the same images as they are, minus B's mean image (`as-it-is`), and the two bounds: A's base judged on
 B, and B's base. Beside them everything at once, in 500 steps of Adam: layer 1, or 2, of both domains made alike, and
-images decoded out of it into either look (`joint`); and the same without images, which is DANN (`features`). Two pairs, three
-seeds. Steps, rates and weights are fixed; no label of B is read, except by its base.
+images decoded out of it into either look (`joint`); and the same without images, which is DANN (`features`). Two pairs,
+three seeds. Steps, rates and weights are fixed; no label of B is read, except by its base.
 
 Published: MNIST → USPS, jointly, 92 % (Murez et al. 2018), with another network, more images and many more steps.
 
