@@ -328,8 +328,7 @@ def _write_results(
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
-        is_kept = is_base or network.name in study.sources or machine.keep_weights
-        is_kept = is_kept or any(network.is_like(pattern) for pattern in machine.keep)
+        is_kept = is_base or network.name in study.sources or machine.keeps(network)
         if is_kept and not network.is_classifier:
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
