@@ -96,8 +96,11 @@ else
 fi
 if [ -d "$runs/translated" ]; then
     for split in mnist-usps mnist-mnistm; do
-        "$python" plots/translated.py "$runs/translated" "$split/A0B+@translated" --out "$scratch/translated" >/dev/null
+        for network in A0B+@translated A1B+@joint; do
+            "$python" plots/translated.py "$runs/translated" "$split/$network" --out "$scratch/translated" >/dev/null
+        done
         cp "$scratch/translated/translated-$split-A0B+@translated-seed-0.png" "$images/translated-$split.png"
+        cp "$scratch/translated/translated-$split-A1B+@joint-seed-0.png" "$images/translated-$split-joint.png"
     done
 else
     echo "$runs/translated is not there: the sheets of translated images are left as they are"

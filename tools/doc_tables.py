@@ -23,6 +23,7 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.cli import app
+from transferability.jointly_translated import JointlyTranslated
 from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
@@ -527,6 +528,7 @@ PUBLISHED = {
     ("mnist → usps", domains.SOURCE_ONLY, 0): "75.2",
     ("mnist → usps", "AnB+@dann", 4): "77.1",
     ("mnist → usps", "AnB+@adda", 4): "89.4",
+    ("mnist → usps", "AnB+@joint", 2): "92.1",
     ("usps → mnist", domains.SOURCE_ONLY, 0): "57.1",
     ("usps → mnist", "AnB+@dann", 4): "73.0",
     ("usps → mnist", "AnB+@adda", 4): "90.1",
@@ -891,6 +893,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "pretext-fields": lambda: field_table(Pretext),
     "pretext": lambda: treatments_table("pretext", "pretext"),
     "translated-fields": lambda: field_table(Translated),
+    "jointly-translated-fields": lambda: field_table(JointlyTranslated),
     "translated": lambda: domains_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),

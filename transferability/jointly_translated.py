@@ -1,4 +1,4 @@
-"""Two domains made alike at layer n and in their images at once, beside the training itself: `A2B+@joint`.
+"""Two domains made alike at layer n and in their images at once, beside the training itself: `A1B+@joint`.
 
 Murez et al. 2018, "Image to image translation for domain adaptation". The features of layer n are what both domains
 have in common: images of either are encoded into them, and decoded out of them into either look. B has no labels.
@@ -32,7 +32,8 @@ class JointlyTranslated(Adversarial):
     # enlarged, with instance norm: a mean over a batch depends on which images are in it.
     # Paper: encoder and decoders take turns with the critics. Here all take one step from the same weights.
     # Paper: 0 for translated labels of digits, 0.1 of street scenes. Here 1: a translated image is worth as much as it
-    # was before. The other weights are those reported for digits.
+    # was before. The weights of rebuilding, cycle and misleading are those reported for digits; that of the domain
+    # classifier is 0.2 there.
 
     rebuilding: weight of the difference between an image and what is decoded of it in its own look (equation 2).
     cycle: weight of the difference between an image and its translation, translated back (equation 5).
@@ -42,7 +43,6 @@ class JointlyTranslated(Adversarial):
     """
 
     start: str = "fresh"
-    strength: float = 0.2
     rebuilding: float = 0.1
     cycle: float = 0.05
     misleading: float = 0.02

@@ -118,7 +118,7 @@ def test_the_losses_are_the_papers(shared: Path, tmp_path: Path, monkeypatch: py
 def test_without_the_images_losses_it_is_dann(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under one name, whose draws are the same."""
     bare = replace(JOINT, **dict.fromkeys(WEIGHTS, 0.0))
-    dann = Adversarial(**FIELDS, hidden=JOINT.hidden, strength=JOINT.strength, start="fresh")
+    dann = Adversarial(**FIELDS, hidden=JOINT.hidden, start="fresh")
     found = []
     for place, recipe in enumerate((bare, dann)):
         monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / str(place)))
