@@ -47,6 +47,9 @@ if [ -f "${caltech%% *}" ]; then
     draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
     draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
 fi
+if [ -f experiments/results/tiny_imagenet_cpu_readouts.csv ]; then
+    draw readouts readout_against_retraining.py experiments/results/tiny_imagenet_cpu_readouts.csv readout_against_retraining
+fi
 features() { # FILE EXPERIMENT NETWORK
     "$python" -m transferability.cli features "experiments/$2.py" "$3" "$scratch/$1.npz" >/dev/null
 }
