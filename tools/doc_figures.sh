@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
 # published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
-# of runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
-# runs/several_labels, with their packed sets; what runs/flowers17_views says of its images; the sheets of runs/translated. PYTHON is the interpreter to use.
+# of runs/tiny_imagenet_cpu, and its features; those of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets; what runs/flowers17_views says of its images; the sheets of
+# runs/translated. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -74,6 +75,15 @@ if [ -d "$runs/retrieval/features" ] && [ -d "$runs/office_readouts/features" ] 
     in_256_colours "$images/readouts-neighbours-imagenet-flowers17.png"
 else
     echo "$runs has no features of retrieval, office_readouts and several_labels: their figures are left as they are"
+fi
+if [ -d "$runs/tiny_imagenet_cpu/features" ]; then
+    features tiny1 tiny_imagenet_cpu_readouts random-0/A1B@softmax
+    features tiny6 tiny_imagenet_cpu_readouts random-0/A6B@softmax
+    "$python" plots/embedding.py "$scratch/tiny1.npz" "$scratch/tiny6.npz" --out "$scratch/tiny" >/dev/null
+    mv "$scratch/tiny/embedding-random-0.png" "$images/readouts-embedding-tiny.png"
+    in_256_colours "$images/readouts-embedding-tiny.png"
+else
+    echo "$runs/tiny_imagenet_cpu has no features: layers 1 and 6 in the plane are left as they are"
 fi
 if [ -d "$runs/flowers17_views" ]; then
     "$python" plots/confusion.py "$runs/flowers17_views" imagenet-flowers17/A8B@centre-centre-sum --pairs 4 --width 4.5 \
