@@ -606,7 +606,7 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str =
 
     from transferability.names import in_spans
     from transferability.results.answers import sentences
-    from transferability.results.show import choices_at_an_end, latex, print_note, print_table
+    from transferability.results.show import latex, print_note, print_table
     from transferability.results.statistics import networks, summary
     from transferability.results.table import full_names, read_results
 
@@ -627,8 +627,6 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str =
         say(f"\nresults: {folder.results}\ncurves:  {folder.curves}")
     for line in in_spans(name for name in missing if name in names):
         say(f"missing: {line}")
-    for line in choices_at_an_end(chosen, results):
-        say(line)
     say(f"{len(results)} of {len(study.networks)} networks are done")
     for sentence in ["", *sentences(networks(shown))] if len(shown) else ():
         print_note(console, sentence)

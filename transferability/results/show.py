@@ -6,7 +6,7 @@ where the terminal is too narrow it leaves out whole columns, and what prints th
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.text import Text
 
 from transferability.names import in_spans
-from transferability.readout import Readout
 from transferability.results.statistics import (
     FINAL,
     MARGIN,
@@ -30,10 +29,8 @@ from transferability.results.statistics import (
 )
 from transferability.results.table import full_names, listed
 from transferability.splits import group_title
-from transferability.study import Network
 
 NOTE_WIDTH = 100
-NAMED_SPANS = 3  # lines of networks that are named
 MEAN_PRECISION = " Of retrieval, and where images have several classes, top-1 is the mean average precision."
 
 # ------------------------------------------------------------------------------------------------ numbers
@@ -186,28 +183,6 @@ def in_latex(cell: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ any table
-
-
-def choices_at_an_end(members: Iterable[Network], results: pd.DataFrame) -> list[str]:
-    """A line for each penalty, or number of neighbours, that is the first or last of those that readouts choose from:
-    for how many it was best, and their first names. results: the study's table."""
-    chosen = dict(zip(full_names(results), results["penalty"], strict=True))
-    names: dict[str, list[str]] = {}
-    for network in members:
-        recipe = network.recipe
-        if not isinstance(recipe, Readout) or not recipe.needs_folds:
-            continue
-        noun = "neighbours" if recipe.classifier == "neighbours" else "penalty"
-        for place, word in ((0, "smallest"), (-1, "largest")):
-            end = recipe.candidates[place]
-            if chosen.get(network.name) == end:
-                names.setdefault(f"{noun} {end:g}, the {word} of {len(recipe.candidates)}", []).append(network.name)
-    lines = []
-    for choice, some in names.items():
-        spans = in_spans(some)
-        more = "; …" if len(spans) > NAMED_SPANS else ""
-        lines.append(f"{choice}, was best for {len(some)} readouts: {'; '.join(spans[:NAMED_SPANS])}{more}")
-    return lines
 
 
 def print_note(console: Console, note: str) -> None:
