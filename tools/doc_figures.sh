@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
+<<<<<<< HEAD
 # published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
 # of runs/tiny_imagenet_cpu, and its features; those of runs/demo_domains and of runs/retrieval, runs/office_readouts and
 # runs/several_labels, with their packed sets; what runs/flowers17_views says of its images; the sheets of
 # runs/translated. PYTHON is the interpreter to use.
+=======
+# published accuracies. Some need the runs themselves, and are left as they are without: the filters of
+# runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets; the sheets of runs/translated. PYTHON is the interpreter to use.
+>>>>>>> 56780f6be433a23cf39677e14f9e3c5c743f3079
 #
 #     tools/doc_figures.sh
 #
@@ -30,6 +36,11 @@ draw demo figure2.py experiments/results/demo.csv figure2 figure2-manmade-natura
 draw demo-seeds figure2.py experiments/results/demo_seeds.csv figure2
 draw tiny figure2.py experiments/results/tiny_imagenet_cpu.csv figure2 figure2-manmade-natural
 draw tiny figure3.py experiments/results/tiny_imagenet_cpu.csv figure3
+draw tiny trained_twice.py experiments/results/tiny_imagenet_cpu.csv trained_twice trained_twice-manmade-natural
+curves="experiments/results/tiny_imagenet_cpu_curves.csv --results experiments/results/tiny_imagenet_cpu.csv"
+draw tiny training_curves.py "$curves --split manmade-natural" training_curves-manmade-natural
+draw random-features figure3.py experiments/results/random_features.csv figure3
+draw dip paired.py experiments/results/dip-converged.csv paired
 draw residual figure2.py experiments/results/resnet_halves.csv figure2
 draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-imagenet-flowers17
 draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
@@ -106,12 +117,11 @@ if [ -f "$runs/demo_domains/results.csv" ]; then
 else
     echo "$runs/demo_domains has no results.csv: the features of the two domains are left as they are"
 fi
-if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
-    draw tiny filters.py "$runs/tiny_imagenet_cpu" filters
-    draw tiny training_curves.py "$runs/tiny_imagenet_cpu/curves.csv --split manmade-natural" training_curves-manmade-natural
-    mv "$images/tiny-training_curves-manmade-natural.png" "$images/tiny-training_curves.png"
+if [ -d "$runs/tiny_imagenet_cpu/random-0" ]; then
+    bases=$(echo "$runs"/tiny_imagenet_cpu/{random-0,manmade-natural}/base[AB]/seed-0/weights.safetensors)
+    draw tiny filters.py "$bases" filters
 else
-    echo "$runs/tiny_imagenet_cpu has no curves.csv: the loss curves and the filters are left as they are"
+    echo "$runs/tiny_imagenet_cpu has no weights: the filters are left as they are"
 fi
 if [ -d "$runs/translated" ]; then
     for split in mnist-usps mnist-mnistm; do

@@ -35,6 +35,7 @@ from transferability.plots import (
     multitask,
     readout_against_retraining,
     regimes,
+    trained_twice,
 )
 from transferability.plots.readout_by_layer import published as published_by_others
 from transferability.plots.readout_by_layer import readouts
@@ -45,6 +46,7 @@ from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.benefits import benefits, summary
+from transferability.results.claims import CLAIMS, Claim, claim_value, judge
 from transferability.results.paper import paper_results
 from transferability.results.sources import network_of, transferred
 from transferability.results.statistics import (
@@ -53,7 +55,6 @@ from transferability.results.statistics import (
     Mean,
     boosts,
     mean_of,
-    mean_over_units,
     networks,
     networks_of_several,
     pooled_mean,
@@ -197,6 +198,21 @@ def claims_all() -> list[str]:
     return markdown(columns, rows)
 
 
+def verdicts(claims: Iterable[Claim]) -> list[str]:
+    """What `transferability claims` says of Tiny ImageNet; without facts about the paper, and without the claims whose
+    value belongs to ImageNet."""
+    lines = []
+    for claim in claims:
+        if claim.rule in ("near", "count"):
+            continue
+        judged = judge(claim, study("tiny_imagenet_cpu"))
+        values = (f"{each.label} {claim_value(claim, each.yours)}".strip() for each in judged.measured)
+        counts = dict.fromkeys(f"({each.yours.networks}, {each.yours.units})" for each in judged.measured)
+        measured = f"{', '.join(values)} {', '.join(counts)}".replace("-", "−")
+        lines.append([claim.id, claim.text, claim.rule_text, measured, judged.verdict])
+    return markdown(["", "claim", "rule", "Tiny ImageNet (networks, units)", "verdict"], lines, left=5)
+
+
 # ------------------------------------------------------------------------------------------ one's own studies
 
 
@@ -214,31 +230,32 @@ def by_layer(name: str, group: str) -> list[str]:
     return markdown([TITLES[group], *(f"n = {n}" for n in LAYERS), "networks (units)"], lines)
 
 
-def paired(left: pd.DataFrame, right: pd.DataFrame) -> Mean:
-    """The mean difference between two treatments on the same split, seed and target, with its interval over units."""
-    sides = [rows.groupby(["unit", "target"])["accuracy"].mean() for rows in (left, right)]
-    gaps = (sides[0] - sides[1]).dropna()
-    used = left[left["unit"].isin(gaps.index.get_level_values("unit"))]
-    return mean_over_units(gaps.groupby("unit").mean(), used)
-
-
-def controls(name: str) -> list[str]:
-    """Fine-tuned transfer against every control for training twice."""
+def twice_over_n(name: str) -> list[str]:
+    """Fine-tuned networks minus each control for training twice, over n."""
     rows, lines = study(name), []
-    for label, treatment, layers in (
-        ("AnB+ (mean of n = 1 … 7)", "AnB+", LAYERS),
-        ("BnB+ (mean of n = 1 … 7)", "BnB+", LAYERS),
-        ("B8B+: all layers copied and trained", "BnB+", (8,)),
-        ("a base with twice the steps", "base@long", ()),
-    ):
-        cells = []
-        for group in TITLES:
-            chosen, transfer = select(rows, group, treatment, layers), select(rows, group, "AnB+", LAYERS)
-            cells.append(cell(mean_of(chosen)))
-            cells.append("" if treatment == "AnB+" else cell(paired(transfer, chosen)))
-        lines.append([label, *cells])
-    heads = [head for title in TITLES.values() for head in (f"− base, {title}", f"AnB+ − this, {title}")]
-    return markdown(["", *heads], lines)
+    for group, title in TITLES.items():
+        tuned = trained_twice.with_controls(rows[rows["group"] == group])
+        for column, treatment in trained_twice.COMPARED:
+            means = [mean_of(select(tuned, group, treatment, (n,)), column) for n in LAYERS]
+            label = f"{treatment} − {trained_twice.control_of(column, LAYERS[-1])}"
+            counts = dict.fromkeys(f"{mean.networks} ({mean.units})" for mean in means)
+            lines.append([title, label, *(cell(mean, counted=False) for mean in means), ", ".join(counts)])
+    return markdown(["", "", *(f"n = {n}" for n in LAYERS), "networks (units)"], lines, left=2)
+
+
+def twice(name: str) -> list[str]:
+    """The same averaged over n, and the controls minus the base: verdicts, and the smallest difference shown."""
+    rows, lines = study(name), []
+    for group, title in TITLES.items():
+        tuned = trained_twice.with_controls(rows[rows["group"] == group])
+        means = [(line.label, f"{line.first} … {line.last}", line.mean) for line in trained_twice.comparisons(tuned)]
+        means.append(("B8B+ − base", "", mean_of(select(rows, group, "BnB+", (8,)))))
+        means.append(("base@long − base", "", mean_of(select(rows, group, "base@long"))))
+        for label, where, mean in means:
+            if mean.networks:
+                shows = f"{100 * trained_twice.smallest_shown(mean):.1f}"
+                lines.append([title, label, where, cell(mean), verdict(mean), shows])
+    return markdown(["", "difference", "n", "points", "verdict", "shows"], lines, left=3)
 
 
 def accuracy_range(rows: pd.DataFrame) -> str:
@@ -263,6 +280,58 @@ def demo_seeds() -> list[str]:
     ):
         lines.append([label, *(cell(mean_of(select(rows, group, treatment, layers), column)) for group in TITLES)])
     return markdown(["demo, seeds 1–3", *TITLES.values()], lines)
+
+
+DIPS = {
+    "plain": "the recipe of `tiny_imagenet_cpu.py`",
+    "converged": "four times the steps",
+    "unregular": "no dropout, no weight decay",
+    "filler": "the paper's initialiser, its rate, inputs of 0 to 255",
+    "deeper": "three more convolutions",
+    "wider": "four times the channels and hidden units",
+    "classes": "all 200 classes",
+    "all": "converged, no dropout, no decay, deeper",
+}
+
+
+def dip() -> list[str]:
+    """Of each study of experiments/dip.py: its cost; BnB, and B8B+ (all layers copied), minus the base; losses."""
+    lines = []
+    for word, change in DIPS.items():
+        rows = study(f"dip-{word}")
+        depth = int(rows["n"].max())
+        places = [*(n if n < depth else None for n in range(1, 11)), depth]
+        means = rows.groupby("n")[["accuracy", "difference", "train_loss", "val_loss"]].mean()
+        seconds = rows["seconds"].unique().sum()  # networks that are trained together share theirs
+        first = [f"`dip-{word}`: {change}", f"{len(rows)} × {rows['steps'].max():,}, {seconds:.0f} s"]
+        gaps = ["–" if n is None else points(means["difference"][n]) for n in places]
+        lines.append([*first, "minus base, points", f"{100 * means['accuracy'][0]:.1f} %", *gaps])
+        for column, label in (("train_loss", "training loss"), ("val_loss", "validation loss")):
+            losses = ["–" if n is None else f"{means[column][n]:.2f}" for n in (0, *places)]
+            lines.append(["", "", label, *losses])
+    heads = ["study", "networks × steps, time", "", "base", *(f"n = {n}" for n in range(1, 11)), "all copied"]
+    return markdown(heads, lines, left=3)
+
+
+def random_features() -> list[str]:
+    """Random layers that preserve the signal, and those with the paper's filler, over n."""
+    rows, key = study("random_features"), ["unit", "target", "n"]
+    preserved, filler = (rows[rows["treatment"] == treatment] for treatment in ("RnB", "RnB@filler"))
+    other = filler[key].join(preserved.set_index(key)["accuracy"], on=key)["accuracy"]
+    lines = []
+    for label, networks_of_n, column, text in (
+        ("signal preserved, top-1 %", preserved, "accuracy", percent),
+        ("the paper's filler, top-1 %", filler, "accuracy", percent),
+        ("signal preserved − base, points", preserved, "difference", cell),
+        ("the paper's filler − base, points", filler, "difference", cell),
+        ("the paper's filler − signal preserved, points", filler.assign(gap=filler["accuracy"] - other), "gap", cell),
+    ):
+        means = (mean_of(networks_of_n[networks_of_n["n"] == n], column) for n in LAYERS)
+        lines.append([label, *(text(mean).partition(" (")[0] for mean in means)])
+    authors = (mean_of(select(paper(), "whole", "RnB", (n,)), "accuracy") for n in LAYERS)
+    lines.append(["the paper's networks on all 1,000 classes, top-1 %", *map(percent, authors)])
+    base = percent(mean_of(select(rows, "random", "base"), "accuracy"))
+    return markdown([f"base: {base} %", *(f"n = {n}" for n in LAYERS)], lines)
 
 
 def residual() -> list[str]:
@@ -815,12 +884,17 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "claims": claims_all,
     "tiny-random": lambda: by_layer("tiny_imagenet_cpu", "random"),
     "tiny-manmade-natural": lambda: by_layer("tiny_imagenet_cpu", "manmade-natural"),
-    "tiny-controls": lambda: controls("tiny_imagenet_cpu"),
+    "verdicts": lambda: verdicts(CLAIMS),
+    "verdicts-fine-tuned": lambda: verdicts([claim for claim in CLAIMS if claim.treatment in ("AnB+", "BnB+")]),
+    "twice-over-n": lambda: twice_over_n("tiny_imagenet_cpu"),
+    "twice": lambda: twice("tiny_imagenet_cpu"),
+    "dip": dip,
+    "random-features": random_features,
     "tiny-bases": lambda: bases("tiny_imagenet_cpu"),
     "demo-seeds": demo_seeds,
     "demo-by-seed": lambda: by_seed("demo_seeds"),
     "demo-bases": lambda: bases("demo_seeds"),
-    "demo-controls": lambda: controls("demo_seeds"),
+    "demo-twice": lambda: twice("demo_seeds"),
     "residual": residual,
     "rules": rules,
     "flowers17-lite0": lambda: accuracies("flowers17_lite0"),

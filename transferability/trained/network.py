@@ -14,6 +14,7 @@ from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
 from transferability.draws import numpy_generator
 from transferability.files import Missing, Refused
+from transferability.multitask import LabelHeads
 from transferability.networks.layers import build, copy, in_one_piece, tensors
 from transferability.pretext import Pretext
 from transferability.published import Published
@@ -147,10 +148,9 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
     """
     network = find_network(study, name)
     if network.is_classifier:
+        what = "heads above" if isinstance(network.recipe, LabelHeads) else "a classifier on the features of"
         hint = "; load_readout loads it" if isinstance(network.recipe, Readout) else ""
-        raise Refused(
-            f"{network.name} is a classifier on the features of layer {network.treatment.n}, and no network{hint}"
-        )
+        raise Refused(f"{network.name} is {what} layer {network.treatment.n}, and no network{hint}")
     tasks, is_published = Tasks(study, data), isinstance(network.recipe, Published)
     result, weights = kept_weights(study, network, folder, {} if is_published else tasks.checksums)
     if is_published:

@@ -294,6 +294,10 @@ class FleetModule(L.LightningModule):
                 kept.add(id(value))
         return weights
 
+    def pictures(self, index: int) -> dict[str, np.ndarray]:
+        """Images that are kept beside a network's result, by name: (k, c, c, 3) uint8; of most methods none."""
+        return {}
+
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
         self.several = self.trainer.world_size > 1

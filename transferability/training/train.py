@@ -47,7 +47,6 @@ from transferability.training.published import fetch
 from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
-from transferability.training.translated import TranslatedModule
 
 
 @dataclass(frozen=True)
@@ -342,10 +341,10 @@ def _write_results(
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
         tracker.close()
-    if isinstance(module, TranslatedModule):
-        for network in fleet.networks:
+    for index, network in enumerate(fleet.networks):
+        if pictures := module.pictures(index):
             with write_atomically(folder.pictures(network.name)) as handle:
-                np.savez_compressed(handle, **module.pictures())  # type: ignore[arg-type]
+                np.savez_compressed(handle, **pictures)  # type: ignore[arg-type]
     for result in results:
         write_result(folder.result(result.name), result)
     remove_fleet(folder, fleet.name)
