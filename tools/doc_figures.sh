@@ -1,15 +1,9 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
-<<<<<<< HEAD
-# published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
-# of runs/tiny_imagenet_cpu, and its features; those of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# published accuracies. Some need the runs themselves, and are left as they are without: the filters of
+# runs/tiny_imagenet_cpu, and its features; those of runs/demo_domains and of runs/retrieval, runs/office_readouts and
 # runs/several_labels, with their packed sets; what runs/flowers17_views says of its images; the sheets of
 # runs/translated. PYTHON is the interpreter to use.
-=======
-# published accuracies. Some need the runs themselves, and are left as they are without: the filters of
-# runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
-# runs/several_labels, with their packed sets; the sheets of runs/translated. PYTHON is the interpreter to use.
->>>>>>> 56780f6be433a23cf39677e14f9e3c5c743f3079
 #
 #     tools/doc_figures.sh
 #
