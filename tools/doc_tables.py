@@ -673,6 +673,23 @@ def retraining_table(study: str) -> list[str]:
     return markdown(heads, lines)
 
 
+def tuned_table(study: str) -> list[str]:
+    """Softmax on the layers of a base and of a fine-tuned network, on the same images: one unit."""
+    if not tables_of(study):
+        return not_yet(study)
+    rows = readouts(several(study)).set_index(["split", "source", "target", "seed", "n", "variant"])["val_top1"]
+    tuned = rows.xs("tuned", level="variant")
+    heads = ["n", "base B", "A4B+, fine-tuned on B"]
+    return markdown(
+        heads,
+        [[str(place[-1]), percent_of(rows[(*place, "softmax")]), percent_of(value)] for place, value in tuned.items()],
+    )
+
+
+def percent_of(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
 def office_readouts() -> list[str]:
     """By layer, the mean over the pairs of domains; then each pair at the last layer."""
     if not tables_of("office_readouts"):
@@ -922,6 +939,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "readouts-caltech101-published": lambda: published_readouts("caltech101"),
     "readouts-caltech101-few": lambda: few_pictures_table("caltech101-lite0", CALTECH),
     "readouts-retraining": lambda: retraining_table("tiny_imagenet_cpu_readouts"),
+    "readouts-tuned": lambda: tuned_table("tiny_imagenet_cpu_readouts"),
     "readouts-office": office_readouts,
     "readouts-retrieval": lambda: readouts_table("retrieval", "retrieval", "val_map"),
     "readouts-several": lambda: readouts_table("several_labels", "several_labels", "val_map_eleven"),
