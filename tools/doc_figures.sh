@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
 # published accuracies. Some need the runs themselves, and are left as they are without: the filters of
-# runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
-# runs/several_labels, with their packed sets; the sheets of runs/translated. PYTHON is the interpreter to use.
+# runs/tiny_imagenet_cpu, and its features; those of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets; what runs/flowers17_views says of its images; the sheets of
+# runs/translated. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -52,6 +53,14 @@ if [ -f "${caltech%% *}" ]; then
     draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
     draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
 fi
+if [ -f experiments/results/tiny_imagenet_cpu_readouts.csv ]; then
+    draw readouts readout_against_retraining.py experiments/results/tiny_imagenet_cpu_readouts.csv readout_against_retraining
+fi
+in_256_colours() { # IMAGE: a third of the bytes
+    "$python" -c "
+from PIL import Image
+Image.open('$1').convert('RGB').quantize(256).save('$1', optimize=True)"
+}
 features() { # FILE EXPERIMENT NETWORK
     "$python" -m transferability.cli features "experiments/$2.py" "$3" "$scratch/$1.npz" >/dev/null
 }
@@ -68,12 +77,26 @@ if [ -d "$runs/retrieval/features" ] && [ -d "$runs/office_readouts/features" ] 
     draw readouts neighbours.py "$shown" neighbours-imagenet-flowers17
     shown="$runs/several_labels --data $data/corel5k"
     draw readouts average_precision_by_layer.py "$shown" average_precision_by_layer-imagenet-corel5k
-    "$python" -c "
-from PIL import Image
-name = '$images/readouts-neighbours-imagenet-flowers17.png'
-Image.open(name).convert('RGB').quantize(256).save(name, optimize=True)"
+    in_256_colours "$images/readouts-neighbours-imagenet-flowers17.png"
 else
     echo "$runs has no features of retrieval, office_readouts and several_labels: their figures are left as they are"
+fi
+if [ -d "$runs/tiny_imagenet_cpu/features" ]; then
+    features tiny1 tiny_imagenet_cpu_readouts random-0/A1B@softmax
+    features tiny6 tiny_imagenet_cpu_readouts random-0/A6B@softmax
+    "$python" plots/embedding.py "$scratch/tiny1.npz" "$scratch/tiny6.npz" --out "$scratch/tiny" >/dev/null
+    mv "$scratch/tiny/embedding-random-0.png" "$images/readouts-embedding-tiny.png"
+    in_256_colours "$images/readouts-embedding-tiny.png"
+else
+    echo "$runs/tiny_imagenet_cpu has no features: layers 1 and 6 in the plane are left as they are"
+fi
+if [ -d "$runs/flowers17_views" ]; then
+    "$python" plots/confusion.py "$runs/flowers17_views" imagenet-flowers17/A8B@centre-centre-sum --pairs 4 --width 4.5 \
+        --data "${TRANSFERABILITY_DATA:-data}/flowers17" --out "$scratch/confusion" >/dev/null
+    mv "$scratch"/confusion/*.png "$images/readouts-confusion-imagenet-flowers17.png"
+    in_256_colours "$images/readouts-confusion-imagenet-flowers17.png"
+else
+    echo "$runs/flowers17_views is not there: its confusion matrix is left as it is"
 fi
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps

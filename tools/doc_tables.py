@@ -27,7 +27,18 @@ from transferability.jointly_translated import JointlyTranslated
 from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import aligned_layers, augmentation, backbones, domains, multitask, regimes, trained_twice
+from transferability.plots import (
+    aligned_layers,
+    augmentation,
+    backbones,
+    domains,
+    few_pictures,
+    multitask,
+    readout_against_retraining,
+    regimes,
+    trained_twice,
+)
+from transferability.plots.readout_by_layer import published as published_by_others
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
 from transferability.plots.training_curves import read_curves as curves_in_letters
@@ -625,6 +636,62 @@ def readouts_table(study: str, experiment: str, measure: str, images: str = "") 
     return markdown(["layer", *kinds], lines)
 
 
+def published_readouts(data: str) -> list[str]:
+    """What others have published on the same data, by layer of their network."""
+    rows = published_by_others()
+    rows = rows[rows["data"] == data]
+    kinds = list(dict.fromkeys(rows["classifier"]))
+    lines = []
+    for (source, n), own in rows.groupby(["source", "n"]):
+        values = {row.classifier: f"{row.accuracy:.1f} ± {row.spread:.1f}" for row in own.itertuples()}
+        lines.append([f"{source}, {n}", *(values.get(kind, "–") for kind in kinds)])
+    return markdown(["layer", *kinds], lines)
+
+
+def few_pictures_table(study: str, experiment: str) -> list[str]:
+    """Accuracy over images per class, by layer and classifier."""
+    if not tables_of(study):
+        return not_yet(experiment)
+    rows = few_pictures.of_few(several(study))
+    images = sorted(rows["images"].unique())
+    lines = []
+    for (n, variant), own in rows.groupby(["n", "variant"]):
+        means = [mean_of(own[own["images"] == count], "val_class_top1") for count in images]
+        lines.append([f"{n}: {own['layer'].iloc[0]}, {variant}", *map(percent, means)])
+    return markdown(["layer and classifier", *map(str, images)], lines)
+
+
+def retraining_table(study: str) -> list[str]:
+    """A frozen network, the softmax on its layer, and what frozen dropout has to do with their difference."""
+    if not tables_of(study):
+        return not_yet(study)
+    rows = readout_against_retraining.paired(several(study), "softmax")
+    lines = []
+    for (treatment, n), own in rows.groupby(["treatment", "n"]):
+        means = (mean_of(own, column) for column in ("beyond", "dropout"))
+        accuracies = (percent(mean_of(own, column)) for column in ("accuracy", "read"))
+        lines.append([f"{treatment}, n = {n}", *accuracies, *map(cell, means)])
+    heads = ["network", "retrained, top-1 %", "softmax, top-1 %", "softmax minus retrained", "resting minus retrained"]
+    return markdown(heads, lines)
+
+
+def tuned_table(study: str) -> list[str]:
+    """Softmax on the layers of a base and of a fine-tuned network, on the same images: one unit."""
+    if not tables_of(study):
+        return not_yet(study)
+    rows = readouts(several(study)).set_index(["split", "source", "target", "seed", "n", "variant"])["val_top1"]
+    tuned = rows.xs("tuned", level="variant")
+    heads = ["n", "base B", "A4B+, fine-tuned on B"]
+    return markdown(
+        heads,
+        [[str(place[-1]), percent_of(rows[(*place, "softmax")]), percent_of(value)] for place, value in tuned.items()],
+    )
+
+
+def percent_of(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
 def office_readouts() -> list[str]:
     """By layer, the mean over the pairs of domains; then each pair at the last layer."""
     if not tables_of("office_readouts"):
@@ -871,6 +938,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "aligned-layers": aligned_layers_table,
     "readouts-caltech101-lite0": lambda: readouts_table("caltech101-lite0", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-published": lambda: published_readouts("caltech101"),
+    "readouts-caltech101-few": lambda: few_pictures_table("caltech101-lite0", CALTECH),
+    "readouts-retraining": lambda: retraining_table("tiny_imagenet_cpu_readouts"),
+    "readouts-tuned": lambda: tuned_table("tiny_imagenet_cpu_readouts"),
     "readouts-office": office_readouts,
     "readouts-retrieval": lambda: readouts_table("retrieval", "retrieval", "val_map"),
     "readouts-several": lambda: readouts_table("several_labels", "several_labels", "val_map_eleven"),

@@ -82,7 +82,12 @@ def test_a_readout_is_paired_with_the_network_of_its_own_seed() -> None:
         figure = drawn(readout_against_retraining.draw(table_of(frame(*ROWS))))
         named = lines(figure)
     assert named["beyond AnB@30"] == pytest.approx([0.021, 0.021])
-    assert named["read AnB@30"] == pytest.approx([0.521, 0.621])
+    assert named["read AnB@30"] == pytest.approx([0.521, 0.621]) and not named["dropout AnB@30"]
+    resting = [row(f"imagenet-caltech101/A2B@30@resting/seed-{s}", 0.605) for s in range(3)]
+    with style.settings():
+        figure = drawn(readout_against_retraining.draw(table_of(frame(*ROWS, *resting))))
+    assert lines(figure)["dropout AnB@30"] == pytest.approx([0.005])
+    assert "+2.1" in figure.lines[-1] and "+0.5" in figure.lines[-1]
     assert not any(math.isnan(value) for values in named.values() for value in values)
 
 
