@@ -18,17 +18,22 @@ a difference; chain-thaw needs phases that are long enough to fit, and with 22 o
 from dataclasses import replace
 
 import flowers17
-from regimes import short
+from regimes import CHAIN_THAW, short
 
 from transferability.study import Study, grid
 
-RULES = ("AnB", "AnB+", "AnB+0.1", "AnB+probe", "AnB+chain", "AnB+gradual", "AnB+fall", "AnB+sp")
+RULES = ("AnB", "AnB+", "AnB+0.1", "AnB+probe", "AnB+gradual", "AnB+fall", "AnB+sp")
 lite0 = flowers17.studies[0]
 
 
 def study(images: int, steps: int, cuts: tuple[int, ...]) -> Study:
     recipe = replace(short(flowers17.recipe, steps, images), batch=16)
-    networks = grid(recipe, 20, [flowers17.SPLIT], (0, 1, 2), "B", ("base", *RULES), cuts=cuts)
+    thawed = replace(recipe, name=f"{recipe.name}-chain", **CHAIN_THAW)
+    networks = [
+        network
+        for chosen, kinds in ((recipe, ("base", *RULES)), (thawed, ("AnB+chain",)))
+        for network in grid(chosen, 20, [flowers17.SPLIT], (0, 1, 2), "B", kinds, cuts=cuts)
+    ]
     chosen = (lite0.networks[0], *(replace(network, images_per_class=images) for network in networks))
     return Study(f"rules_flowers17-{images}", "flowers17", lite0.architecture, chosen, lite0.splits, validation=20)
 
