@@ -50,7 +50,8 @@ from transferability.results.statistics import (
     treatment_order,
     verdict,
 )
-from transferability.results.strategies import WAYS, crossings
+from transferability.results.strategies import WAYS, Field, crossings
+from transferability.results.strategies import fields as best_ways
 from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
 from transferability.splits import group_title, sorted_groups
@@ -337,6 +338,12 @@ def bases(name: str) -> list[str]:
 # ------------------------------------------------------------------------------------------ regimes
 
 NOT_YET = "Not trained yet"
+ADVICE = {
+    ("random", "few"): "features of the top layers",
+    ("random", "many"): "fine-tuning",
+    ("manmade-natural", "few"): "features of lower layers",
+    ("manmade-natural", "many"): "fine-tuning, or from scratch",
+}
 
 
 def tables_of(*studies: str) -> list[Path]:
@@ -386,8 +393,31 @@ def regimes_table(study: str) -> list[str]:
         pairs = [(left, right) for left in of_ways for right in of_ways if left < right]
         found = [str(crossing) for pair in pairs for crossing in crossings(panel, *pair)]
         remarks += ["", f"Crossings, {where}, in images per class: {'; '.join(found) or 'none'}."]
+        best = [f"{field.images}: {best_way(field)}" for field in best_ways(panel)]
+        remarks += ["", f"Best, {where}, at images per class: {'; '.join(best)}."]
     heads = ["target", "top-1 %, images per class", *map(str, numbers)]
     return [*markdown(heads, lines, left=2), *remarks, ""]
+
+
+def best_way(field: Field) -> str:
+    beside = f" (not told from it: {', '.join(WAYS[way] for way in field.beside)})" if field.beside else ""
+    return WAYS[field.best] + beside
+
+
+def four_fields() -> list[str]:
+    """Few and many images, near and far: the usual advice, and the best way that was measured."""
+    panels = regimes.panels_of(several("regimes")) if tables_of("regimes") else {}
+    if not panels:
+        return not_yet("regimes")
+    lines = []
+    for (_, group), panel in panels.items():
+        found = best_ways(panel)
+        for amount, field in zip(("few", "many"), (found[0], found[-1]), strict=True):
+            where = regimes.DISTANCES.get(group, group)
+            images = f"{amount}: {field.images} per class"
+            lines.append([images, where, ADVICE[group, amount], WAYS[field.best],
+                          ", ".join(WAYS[way] for way in field.beside)])  # fmt: skip
+    return markdown(["images", "target", "the usual advice", "best here", "not told from it"], lines, left=5)
 
 
 def backbones_table(study: str) -> list[str]:
@@ -406,6 +436,44 @@ def backbones_table(study: str) -> list[str]:
             remarks += ["", f"Rank correlation, {group}, {backbones.NAMES[way]}: {backbones.said(correlation)}."]
     heads = ["source", "target", "way", "its top-1 %", "on the target", "minus scratch"]
     return [*markdown(heads, lines, left=3), *remarks, ""]
+
+
+def backbones_speed(study: str) -> list[str]:
+    """Each source, worse ones first: how much sooner it is at scratch's accuracy, and its time per image."""
+    if not tables_of(study):
+        return not_yet(study)
+    ups = backbones.sooner([RESULTS / f"{study}_curves.csv"], several(study))
+    accuracies = {each.study: each.source for each in transferred(several(study)) if each.source == each.source}
+    times = backbones.times_of(sorted(RESULTS.glob("layers_*.csv")))
+    lines = []
+    for name in sorted(accuracies, key=lambda name: accuracies[name]):
+        network = network_of(name)
+        time = f"{times[network]:.1f}" if network in times else "–"
+        up = f"{ups[name]:.1f}" if name in ups else "–"
+        lines.append([network, f"{100 * accuracies[name]:.1f}", up, time])
+    heads = ["source", "its top-1 %", "times sooner at scratch's final accuracy, median", "ms per image"]
+    shown = len(heads) - all(line[-1] == "–" for line in lines)
+    return markdown(heads[:shown], [line[:shown] for line in lines])
+
+
+def rules_table(study: str) -> list[str]:
+    """Accuracy of each rule by n, minus scratch, and minus fine-tuning at a tenth, paired."""
+    if not tables_of(study):
+        return not_yet("rules_flowers17")
+    rows = several(study)
+    tenth = rows[rows["plus"] == "0.1"].set_index(["unit", "target", "n"])["accuracy"].rename("tenth")
+    rows = rows.join(tenth, on=["unit", "target", "n"])
+    rows["beside"] = rows["accuracy"] - rows["tenth"]
+    lines = []
+    for (treatment, n), members in rows.groupby(["treatment", "n"]):
+        if members["accuracy"].notna().any():
+            means = [mean_of(members, column) for column in ("accuracy", "difference", "beside")]
+            is_tenth = (members["plus"] == "0.1").all()
+            beside = "" if is_tenth or not means[2].networks else cell(means[2], counted=False)
+            shown = "" if not beside else verdict(means[2])
+            lines.append([str(treatment), str(n), percent(means[0]), cell(means[1], counted=False), beside, shown])
+    heads = ["network", "n", "top-1 %", "minus scratch", "minus fine-tuning at a tenth", ""]
+    return markdown(heads, lines)
 
 
 def treatments_table(study: str, experiment: str) -> list[str]:
@@ -778,13 +846,16 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "flowers17-squeezenet": lambda: accuracies("flowers17_squeezenet"),
     "benefits": three_benefits,
     "taught": taught_sentences,
+    "regimes-fields": four_fields,
+    "backbones-speed": lambda: backbones_speed("backbones"),
+    "better-bases-speed": lambda: backbones_speed("better_bases"),
     "regimes-tiny": lambda: regimes_table("regimes"),
     "regimes-flowers": lambda: regimes_table("regimes-flowers17"),
     "backbones": lambda: backbones_table("backbones"),
     "better-bases": lambda: backbones_table("better_bases"),
     "four-models": lambda: treatments_table("four_models", "four_models"),
-    "rules-flowers-few": lambda: treatments_table("rules_flowers17-5", "rules_flowers17"),
-    "rules-flowers-many": lambda: treatments_table("rules_flowers17-40", "rules_flowers17"),
+    "rules-flowers-few": lambda: rules_table("rules_flowers17-5"),
+    "rules-flowers-many": lambda: rules_table("rules_flowers17-40"),
     "multitask": shared_layers,
     "multitask-fields": lambda: field_table(Multitask),
     "zero-shot": lambda: unseen_classes("zero_shot"),

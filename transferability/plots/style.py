@@ -270,6 +270,11 @@ def in_rows(panels: Sequence[str], columns: int) -> list[Any]:
     return [row + ["."] * (columns - len(row)) for row in rows]
 
 
+def beside(count: int) -> list[float]:
+    """Factors that set so many markers beside each other on a logarithmic axis, around where they belong."""
+    return [1.03 ** (i - (count - 1) / 2) for i in range(count)]
+
+
 def legend(figure: FigureBase, width: float, entries: Sequence[Entry], title: str = "") -> None:
     """A legend above the panels, in as many columns as fit into `width` inches."""
     handles, labels = zip(*entries, strict=True)
