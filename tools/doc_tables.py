@@ -377,14 +377,20 @@ def percent(mean: Mean) -> str:
     return "–" if not mean.networks else cell(mean, counted=False).lstrip("+")
 
 
+def panels_of(study: str) -> dict[str, pd.DataFrame]:
+    """Group of splits → the ways of one study."""
+    panels = regimes.panels_of(several(study)) if tables_of(study) else {}
+    return {group: panel for (name, group), panel in panels.items() if name == study}
+
+
 def regimes_table(study: str) -> list[str]:
     """Accuracy of each way over images per class, near and far, and where ways cross."""
-    panels = {place: panel for place, panel in regimes.panels_of(several(study)).items() if place[0] == study}
+    panels = panels_of(study)
     if not panels:
         return not_yet("regimes")
     numbers = sorted({images for panel in panels.values() for images in panel["images"]})
     lines, remarks = [], []
-    for (_, group), panel in panels.items():
+    for group, panel in panels.items():
         where = regimes.DISTANCES.get(group, group)
         of_ways = regimes.means(panel)
         for way, of_way in of_ways.items():
@@ -406,11 +412,11 @@ def best_way(field: Field) -> str:
 
 def four_fields() -> list[str]:
     """Few and many images, near and far: the usual advice, and the best way that was measured."""
-    panels = regimes.panels_of(several("regimes")) if tables_of("regimes") else {}
+    panels = panels_of("regimes")
     if not panels:
         return not_yet("regimes")
     lines = []
-    for (_, group), panel in panels.items():
+    for group, panel in panels.items():
         found = best_ways(panel)
         for amount, field in zip(("few", "many"), (found[0], found[-1]), strict=True):
             where = regimes.DISTANCES.get(group, group)
@@ -476,17 +482,17 @@ def rules_table(study: str) -> list[str]:
     return markdown(heads, lines)
 
 
-def treatments_table(study: str, experiment: str) -> list[str]:
-    """Accuracy and the difference to scratch of each treatment of a study, by n."""
+def treatments_table(study: str, experiment: str, loss: bool = False) -> list[str]:
+    """Accuracy and the difference to scratch of each treatment of a study, by n. loss: the last training loss, too."""
     if not tables_of(study):
         return not_yet(experiment)
     rows = several(study)
     lines = []
     for (treatment, n), members in rows.groupby(["treatment", "n"]):
         if members["accuracy"].notna().any():
-            gap = mean_of(members)
-            lines.append([str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(gap)])
-    return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
+            line = [str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(mean_of(members))]
+            lines.append([*line, f"{members['train_loss'].mean():.2f}"] if loss else line)
+    return markdown(["network", "n", "top-1 %", "minus scratch", *(["training loss"] if loss else [])], lines)
 
 
 def shared_layers() -> list[str]:
@@ -853,7 +859,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "regimes-flowers": lambda: regimes_table("regimes-flowers17"),
     "backbones": lambda: backbones_table("backbones"),
     "better-bases": lambda: backbones_table("better_bases"),
-    "four-models": lambda: treatments_table("four_models", "four_models"),
+    "four-models": lambda: treatments_table("four_models", "four_models", loss=True),
     "rules-flowers-few": lambda: rules_table("rules_flowers17-5"),
     "rules-flowers-many": lambda: rules_table("rules_flowers17-40"),
     "multitask": shared_layers,

@@ -297,7 +297,7 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
         starts = [column * rows + min(column, longer) for column in range(columns + 1)]
         characters = sum(max(map(len, labels[start:end])) for start, end in itertools.pairwise(starts))
         # In inches, at 7.5 points: a character, and an entry's handle with the space around it.
-        if 0.42 * columns + 0.057 * characters <= width:
+        if 0.46 * columns + 0.066 * characters <= width:
             return columns
     return 1
 
