@@ -10,6 +10,9 @@ a new last layer (A19B); fine-tuned at a tenth of the rate (A19B+0.1); and chain
 the new layer, then each layer alone from the first to the last, then all). Every one has as many steps of 16 images,
 scratch once more. Weights as in `flowers17.py`.
 
+Chain-thaw as in its authors' code: the new layer until it fits, here for half of the steps, then a tenth of the rate.
+A19B+chain@equal has 22 phases of six steps each, all at the full rate.
+
 Cost: 16 networks, about 4 minutes on two cores by `transferability plan`, a few on a GPU.
 
 Expect: scratch far below the others. Whether chain-thaw is the best of them, as it is taught, is what is asked.
@@ -18,17 +21,22 @@ Expect: scratch far below the others. Whether chain-thaw is the best of them, as
 from dataclasses import replace
 
 import flowers17
-from regimes import short
+from regimes import CHAIN_THAW, short
 
 from transferability.study import Study, grid
 
-STEPS = 132  # six for each of chain-thaw's 22 phases
+STEPS = 132  # six for each of 22 equal phases
 lite0 = flowers17.studies[0]
 recipe = replace(short(flowers17.recipe, STEPS, 40), batch=16)
 longer = replace(short(flowers17.recipe, 4 * STEPS, 40), batch=16)
 SPLIT, SEEDS = [flowers17.SPLIT], (0, 1, 2)
-networks = grid(recipe, 20, SPLIT, SEEDS, "B", ("base", "AnB", "AnB+0.1", "AnB+chain"), cuts=(19,))
+thawed = replace(recipe, name="flowers17-40-chain", **CHAIN_THAW)
+networks = [
+    *grid(recipe, 20, SPLIT, SEEDS, "B", ("base", "AnB", "AnB+0.1"), cuts=(19,)),
+    *grid(thawed, 20, SPLIT, SEEDS, "B", ("AnB+chain",), cuts=(19,)),
+]
 scratch = grid(replace(longer, name="flowers17-40-long"), 20, SPLIT, SEEDS, "B", ("base",))
+equal = grid(recipe, 20, SPLIT, SEEDS, "B", ("AnB+chain",), cuts=(19,))
 
 study = Study(
     "four_models",
@@ -38,6 +46,7 @@ study = Study(
         lite0.networks[0],
         *(replace(network, images_per_class=40) for network in networks),
         *(replace(network, images_per_class=40, variant="long") for network in scratch),
+        *(replace(network, images_per_class=40, variant="equal") for network in equal),
     ),
     lite0.splits,
     validation=20,

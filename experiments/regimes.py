@@ -36,6 +36,10 @@ FLOWERS_STEPS = {5: 48, 20: 80, 40: 112}
 SOURCE = replace(tiny_imagenet_cpu.recipe, name="regimes-source", steps=1500, validate_every=1500)
 
 
+# As in the code of Felbo et al. 2017: the new layers until they fit, then a tenth of the rate.
+CHAIN_THAW = {"chain_new": 0.5, "chain_rate": 0.1}
+
+
 def short(recipe: Recipe, steps: int, images: int) -> Recipe:
     """The recipe, of so many steps, a tenth of which warm it up, and four validations."""
     name = f"{recipe.name}-{images}"

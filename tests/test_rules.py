@@ -58,7 +58,7 @@ def test_the_recipe_sets_lengths_of_phases_and_the_fall(word: str) -> None:
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("depth", [2, 8, 60])
-@pytest.mark.parametrize("recipe", [RECIPE, OTHER])
+@pytest.mark.parametrize("recipe", [RECIPE, OTHER, replace(RECIPE, chain_new=0.5, chain_rate=0.1)])
 def test_all_that_is_copied_learns_in_the_end_and_phases_are_where_multiples_change(
     word: str, depth: int, recipe: Recipe
 ) -> None:
@@ -70,6 +70,15 @@ def test_all_that_is_copied_learns_in_the_end_and_phases_are_where_multiples_cha
             assert multiples(word, depth, n, edge, recipe) != multiples(word, depth, n, edge - 1e-6, recipe)
         for before, after in zip((0.0, *edges), (*edges, 1.0), strict=True):
             assert multiples(word, depth, n, before, recipe) == multiples(word, depth, n, after - 1e-6, recipe)
+
+
+def test_chain_thaw_begins_long_and_goes_on_slowly_if_the_recipe_says_so() -> None:
+    """The new layers for the first half of the course; then a tenth of the rate, in phases of a tenth of the course."""
+    patient = replace(RECIPE, chain_new=0.5, chain_rate=0.1)
+    assert phases("chain", DEPTH, N, patient) == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9))
+    for share, expected in {0.49: (0, 0, 1, 1), 0.55: (0.1, 0, 0, 0), 0.85: (0, 0, 0, 0.1), 0.95: (0.1,) * 4}.items():
+        assert multiples("chain", DEPTH, N, share, patient) == pytest.approx(expected), share
+    assert phases("chain", DEPTH, N, replace(patient, chain=0.9)) == pytest.approx((0.5, 0.6, 0.7, 0.8, 0.9))
 
 
 def test_layers_fall_geometrically() -> None:

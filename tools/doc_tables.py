@@ -62,7 +62,8 @@ from transferability.results.statistics import (
     treatment_order,
     verdict,
 )
-from transferability.results.strategies import WAYS, crossings
+from transferability.results.strategies import WAYS, Field, crossings
+from transferability.results.strategies import fields as best_ways
 from transferability.results.table import read_curves, read_results
 from transferability.results.taught import TAUGHT, taught, value_of
 from transferability.splits import group_title, sorted_groups
@@ -417,6 +418,12 @@ def bases(name: str) -> list[str]:
 # ------------------------------------------------------------------------------------------ regimes
 
 NOT_YET = "Not trained yet"
+ADVICE = {
+    ("random", "few"): "features of the top layers",
+    ("random", "many"): "fine-tuning",
+    ("manmade-natural", "few"): "features of lower layers",
+    ("manmade-natural", "many"): "fine-tuning, or from scratch",
+}
 
 
 def tables_of(*studies: str) -> list[Path]:
@@ -450,14 +457,20 @@ def percent(mean: Mean) -> str:
     return "–" if not mean.networks else cell(mean, counted=False).lstrip("+")
 
 
+def panels_of(study: str) -> dict[str, pd.DataFrame]:
+    """Group of splits → the ways of one study."""
+    panels = regimes.panels_of(several(study)) if tables_of(study) else {}
+    return {group: panel for (name, group), panel in panels.items() if name == study}
+
+
 def regimes_table(study: str) -> list[str]:
     """Accuracy of each way over images per class, near and far, and where ways cross."""
-    panels = {place: panel for place, panel in regimes.panels_of(several(study)).items() if place[0] == study}
+    panels = panels_of(study)
     if not panels:
         return not_yet("regimes")
     numbers = sorted({images for panel in panels.values() for images in panel["images"]})
     lines, remarks = [], []
-    for (_, group), panel in panels.items():
+    for group, panel in panels.items():
         where = regimes.DISTANCES.get(group, group)
         of_ways = regimes.means(panel)
         for way, of_way in of_ways.items():
@@ -466,8 +479,31 @@ def regimes_table(study: str) -> list[str]:
         pairs = [(left, right) for left in of_ways for right in of_ways if left < right]
         found = [str(crossing) for pair in pairs for crossing in crossings(panel, *pair)]
         remarks += ["", f"Crossings, {where}, in images per class: {'; '.join(found) or 'none'}."]
+        best = [f"{field.images}: {best_way(field)}" for field in best_ways(panel)]
+        remarks += ["", f"Best, {where}, at images per class: {'; '.join(best)}."]
     heads = ["target", "top-1 %, images per class", *map(str, numbers)]
     return [*markdown(heads, lines, left=2), *remarks, ""]
+
+
+def best_way(field: Field) -> str:
+    beside = f" (not told from it: {', '.join(WAYS[way] for way in field.beside)})" if field.beside else ""
+    return WAYS[field.best] + beside
+
+
+def four_fields() -> list[str]:
+    """Few and many images, near and far: the usual advice, and the best way that was measured."""
+    panels = panels_of("regimes")
+    if not panels:
+        return not_yet("regimes")
+    lines = []
+    for group, panel in panels.items():
+        found = best_ways(panel)
+        for amount, field in zip(("few", "many"), (found[0], found[-1]), strict=True):
+            where = regimes.DISTANCES.get(group, group)
+            images = f"{amount}: {field.images} per class"
+            lines.append([images, where, ADVICE[group, amount], WAYS[field.best],
+                          ", ".join(WAYS[way] for way in field.beside)])  # fmt: skip
+    return markdown(["images", "target", "the usual advice", "best here", "not told from it"], lines, left=5)
 
 
 def backbones_table(study: str) -> list[str]:
@@ -488,17 +524,55 @@ def backbones_table(study: str) -> list[str]:
     return [*markdown(heads, lines, left=3), *remarks, ""]
 
 
-def treatments_table(study: str, experiment: str) -> list[str]:
-    """Accuracy and the difference to scratch of each treatment of a study, by n."""
+def backbones_speed(study: str) -> list[str]:
+    """Each source, worse ones first: how much sooner it is at scratch's accuracy, and its time per image."""
+    if not tables_of(study):
+        return not_yet(study)
+    ups = backbones.sooner([RESULTS / f"{study}_curves.csv"], several(study))
+    accuracies = {each.study: each.source for each in transferred(several(study)) if each.source == each.source}
+    times = backbones.times_of(sorted(RESULTS.glob("layers_*.csv")))
+    lines = []
+    for name in sorted(accuracies, key=lambda name: accuracies[name]):
+        network = network_of(name)
+        time = f"{times[network]:.1f}" if network in times else "–"
+        up = f"{ups[name]:.1f}" if name in ups else "–"
+        lines.append([network, f"{100 * accuracies[name]:.1f}", up, time])
+    heads = ["source", "its top-1 %", "times sooner at scratch's final accuracy, median", "ms per image"]
+    shown = len(heads) - all(line[-1] == "–" for line in lines)
+    return markdown(heads[:shown], [line[:shown] for line in lines])
+
+
+def rules_table(study: str) -> list[str]:
+    """Accuracy of each rule by n, minus scratch, and minus fine-tuning at a tenth, paired."""
+    if not tables_of(study):
+        return not_yet("rules_flowers17")
+    rows = several(study)
+    tenth = rows[rows["plus"] == "0.1"].set_index(["unit", "target", "n"])["accuracy"].rename("tenth")
+    rows = rows.join(tenth, on=["unit", "target", "n"])
+    rows["beside"] = rows["accuracy"] - rows["tenth"]
+    lines = []
+    for (treatment, n), members in rows.groupby(["treatment", "n"]):
+        if members["accuracy"].notna().any():
+            means = [mean_of(members, column) for column in ("accuracy", "difference", "beside")]
+            is_tenth = (members["plus"] == "0.1").all()
+            beside = "" if is_tenth or not means[2].networks else cell(means[2], counted=False)
+            shown = "" if not beside else verdict(means[2])
+            lines.append([str(treatment), str(n), percent(means[0]), cell(means[1], counted=False), beside, shown])
+    heads = ["network", "n", "top-1 %", "minus scratch", "minus fine-tuning at a tenth", ""]
+    return markdown(heads, lines)
+
+
+def treatments_table(study: str, experiment: str, loss: bool = False) -> list[str]:
+    """Accuracy and the difference to scratch of each treatment of a study, by n. loss: the last training loss, too."""
     if not tables_of(study):
         return not_yet(experiment)
     rows = several(study)
     lines = []
     for (treatment, n), members in rows.groupby(["treatment", "n"]):
         if members["accuracy"].notna().any():
-            gap = mean_of(members)
-            lines.append([str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(gap)])
-    return markdown(["network", "n", "top-1 %", "minus scratch"], lines)
+            line = [str(treatment), str(n), percent(mean_of(members, "accuracy")), cell(mean_of(members))]
+            lines.append([*line, f"{members['train_loss'].mean():.2f}"] if loss else line)
+    return markdown(["network", "n", "top-1 %", "minus scratch", *(["training loss"] if loss else [])], lines)
 
 
 def shared_layers() -> list[str]:
@@ -920,13 +994,16 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "flowers17-squeezenet": lambda: accuracies("flowers17_squeezenet"),
     "benefits": three_benefits,
     "taught": taught_sentences,
+    "regimes-fields": four_fields,
+    "backbones-speed": lambda: backbones_speed("backbones"),
+    "better-bases-speed": lambda: backbones_speed("better_bases"),
     "regimes-tiny": lambda: regimes_table("regimes"),
     "regimes-flowers": lambda: regimes_table("regimes-flowers17"),
     "backbones": lambda: backbones_table("backbones"),
     "better-bases": lambda: backbones_table("better_bases"),
-    "four-models": lambda: treatments_table("four_models", "four_models"),
-    "rules-flowers-few": lambda: treatments_table("rules_flowers17-5", "rules_flowers17"),
-    "rules-flowers-many": lambda: treatments_table("rules_flowers17-40", "rules_flowers17"),
+    "four-models": lambda: treatments_table("four_models", "four_models", loss=True),
+    "rules-flowers-few": lambda: rules_table("rules_flowers17-5"),
+    "rules-flowers-many": lambda: rules_table("rules_flowers17-40"),
     "multitask": shared_layers,
     "multitask-fields": lambda: field_table(Multitask),
     "zero-shot": lambda: unseen_classes("zero_shot"),

@@ -36,6 +36,8 @@ class Recipe:
     pull: how strongly rule `sp` pulls copied weights towards what they were copied as, in place of their decay.
     probe: share of the course for the new layers alone, under rule `probe`.
     chain: share of the course before all layers are trained, under rule `chain`. 0: all of its phases are equally long.
+    chain_new: share of the course for the new layers alone, under rule `chain`. 0: a phase as long as the others.
+    chain_rate: multiple of the rate after the first phase, under rule `chain` (0.1 in the code of Felbo et al. 2017).
     gradual: share of the course before all layers are trained, under rule `gradual`.
     fall: factor between the rates of neighbouring layers, under rule `fall` (2.6 is Howard and Ruder's, 2018).
     bias_rate: multiple of the rate for biases.
@@ -87,6 +89,8 @@ class Recipe:
     pull: float = 0.01
     probe: float = 0.5
     chain: float = 0.0
+    chain_new: float = 0.0
+    chain_rate: float = 1.0
     gradual: float = 0.5
     fall: float = 2.6
     bias_rate: float = 2.0
@@ -117,7 +121,7 @@ class Recipe:
         for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
-        for field in ("beta2", "label_smoothing", "colour", "chain"):
+        for field in ("beta2", "label_smoothing", "colour", "chain", "chain_new"):
             if not 0 <= getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write 0 or more, below 1")
         if self.optimiser == "adamw" and self.momentum >= 1:
@@ -128,6 +132,12 @@ class Recipe:
         for field in ("batch", "rate", "crop", "validate_every", "shrink", "scale", "patience"):
             if getattr(self, field) <= 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)}; it has to be more than 0")
+        if self.chain and self.chain_new >= self.chain:
+            raise Refused(
+                f"recipe {self.name!r}: chain_new is {self.chain_new!r}; it has to be below chain, {self.chain}"
+            )
+        if not 0 < self.chain_rate <= 1:
+            raise Refused(f"recipe {self.name!r}: chain_rate is {self.chain_rate!r}; write a number above 0, up to 1")
         if not 1 <= self.fall < math.inf:
             raise Refused(f"recipe {self.name!r}: fall is {self.fall!r}; write a number from 1 up")
         choices = {

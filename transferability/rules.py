@@ -7,8 +7,9 @@ evaluation mode. Its first momentum after thawing is that of its first gradient.
     probe     linear probing, then fine-tuning: the new layers alone up to the share `Recipe.probe` of the course, then
               all. Kumar et al. 2022, section 4 (LP-FT).
     chain     chain-thaw: the new layers alone, then each layer alone from the first to the last, in phases of equal
-              length; all from `Recipe.chain` of the course on, by default for a phase as long as the others. Felbo et
-              al. 2017, section 3.2.
+              length; all from `Recipe.chain` of the course on, by default for a phase as long as the others. The first
+              phase may be longer (`Recipe.chain_new`), and the rate after it lower (`Recipe.chain_rate`). Norms of
+              copied layers keep the source's statistics to the end. Felbo et al. 2017, section 3.2.
     gradual   gradual unfreezing: the new layers, then one copied layer more in each phase, from the top down; all from
               `Recipe.gradual` of the course on. Howard and Ruder 2018, section 3.3.
     fall      discriminative rates: the copied layer below the new ones learns at 1 / `Recipe.fall` of the rate, each
@@ -18,7 +19,8 @@ evaluation mode. Its first momentum after thawing is that of its first gradient.
 
 # Paper: Kumar et al. probe until convergence, Felbo et al. train each phase until the validation loss rises, Howard and
 # Ruder unfreeze a layer per epoch. Here phases have fixed shares of the course, so that nothing is chosen on
-# validation images, and one pass over the images serves networks under all rules.
+# validation images, and one pass over the images serves networks under all rules. The code of Felbo et al. trains at a
+# tenth of the rate after the first phase (`Recipe.chain_rate` of 0.1), and the new layer alone only once.
 """
 
 from transferability.recipe import Recipe
@@ -32,7 +34,11 @@ def phases(word: str, depth: int, n: int, recipe: Recipe) -> tuple[float, ...]:
     if word == "probe":
         return (recipe.probe,)
     if word == "chain":
-        course = (depth + 1) / recipe.chain if recipe.chain else depth + 2  # in phases
+        alone = depth if recipe.chain else depth + 1  # phases after the first that share what is left of the course
+        if recipe.chain_new:
+            length = ((recipe.chain or 1.0) - recipe.chain_new) / alone
+            return tuple(recipe.chain_new + length * phase for phase in range(depth + 1))
+        course = (alone + 1) / (recipe.chain or 1.0)  # in phases
         return tuple(phase / course for phase in range(1, depth + 2))
     if word == "gradual":
         return tuple(recipe.gradual * phase / n for phase in range(1, n + 1))
@@ -50,7 +56,9 @@ def multiples(word: str, depth: int, n: int, share: float, recipe: Recipe) -> tu
     if word in ("probe", "chain") and phase == 0:
         return (0.0,) * n + new
     if word == "chain" and phase <= depth:
-        return tuple(float(layer == phase) for layer in range(1, depth + 1))
+        return tuple(recipe.chain_rate * (layer == phase) for layer in range(1, depth + 1))
+    if word == "chain":
+        return (recipe.chain_rate,) * depth
     if word == "gradual":
         thawed = min(phase, n)
         return (0.0,) * (n - thawed) + (1.0,) * thawed + new

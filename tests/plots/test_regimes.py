@@ -89,7 +89,8 @@ def test_the_figure_shows_the_means_and_prints_the_crossings() -> None:
     assert isinstance(drawn, Drawn)
     lines = {line.get_gid(): line for axes in drawn.figure.axes for line in axes.lines if line.get_gid()}
     assert lines["near: random halves scratch"].get_ydata() == pytest.approx([0.4, 0.6])
-    assert lines["far: man-made / natural frozen"].get_xdata() == pytest.approx([10, 40])
+    x = lines["far: man-made / natural frozen"].get_xdata()
+    assert x == pytest.approx([10, 40], rel=0.1)  # beside those of the other ways
     assert sum("from scratch overtakes pure transfer, best n at 20" in line for line in drawn.lines) == 3
     (reason,) = regimes.draw(Table(networks(frame(row("random-0/baseA/seed-0", 0.5)))))
     assert isinstance(reason, NotDrawn)

@@ -79,6 +79,8 @@ def test_what_stands_still_keeps_its_bits_and_has_no_momentum(
                     if not multiple:
                         assert not moved, (network.name, key, step)
                         assert value not in self.optimiser.state and value.grad is None
+                    elif word == "chain" and layer in _first(self, place) and not is_parameter:
+                        assert not moved, (network.name, key, step)  # statistics of copied norms
                     elif is_parameter and value.grad is not None:
                         state = self.optimiser.state[value]
                         if not momentum.get(value):  # thawed: nothing is left of before

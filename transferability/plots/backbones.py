@@ -2,11 +2,11 @@
 
     python plots/backbones.py RESULTS.CSV MORE.CSV ... [--curves CURVES.CSV ...] [--layers LAYERS.CSV ...]
 
-A results.csv for each source network. First row, a panel for each target: accuracy over the source's, for each way, at
-the largest number of images per class, with the rank correlation and its 95 % interval over networks. Second row:
-what the best way gains over scratch, over images per class; with --curves, how many times sooner than scratch a network
-reaches scratch's final accuracy; with --layers (of `transferability layers`, one for each network), accuracy over the
-time per image. `transferability/results/sources.py` has the definitions. Bars are 95 % t intervals over units.
+A results.csv for each source network. A panel for each target: accuracy over the source's, for each way, at the largest
+number of images per class, with the rank correlation and its 95 % interval over networks. Then what fine-tuning gains
+over scratch, over images per class; with --curves, how many times sooner than scratch a network reaches scratch's final
+accuracy; with --layers (of `transferability layers`, one for each network), accuracy over the time per image.
+`transferability/results/sources.py` has the definitions. Bars are 95 % t intervals over units.
 """
 
 import argparse
@@ -95,9 +95,9 @@ def colours(found: Sequence[Transferred]) -> dict[str, str]:
 def draw_gaps(axes: Axes, found: Sequence[Transferred], colour: dict[str, str]) -> None:
     """What fine-tuning gains over scratch, over images per class; the first target of the table."""
     way = next(name for name in ("tenth", "full", "frozen") if any(each.way == name for each in found))
-    for study, shade in colour.items():
+    for shift, (study, shade) in zip(style.beside(len(colour)), colour.items(), strict=True):
         of_study = sorted((e for e in found if e.study == study and e.way == way and e.images), key=lambda e: e.images)
-        x, y = [each.images for each in of_study], [each.gap.value for each in of_study]
+        x, y = [shift * each.images for each in of_study], [each.gap.value for each in of_study]
         axes.plot(x, y, color=shade, marker=".", lw=1.1, label=network_of(study))
         axes.vlines(x, [each.gap.low for each in of_study], [each.gap.high for each in of_study], color=shade, lw=0.8)
     images = sorted({each.images for each in found if each.images})
@@ -107,7 +107,7 @@ def draw_gaps(axes: Axes, found: Sequence[Transferred], colour: dict[str, str]) 
     axes.axhline(0, color="black", ls="--", lw=0.8)
     axes.set_xlabel("Images per class")
     style.points_axis(axes, f"{NAMES[way]} − scratch (points)")
-    axes.legend(fontsize=style.SMALL)
+    axes.legend(fontsize=style.SMALL, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def draw_by_study(axes: Axes, heights: dict[str, float], colour: dict[str, str], label: str) -> None:
@@ -135,18 +135,20 @@ def draw_times(axes: Axes, found: Sequence[Transferred], times: dict[str, float]
 
 def figure_of(found: Sequence[Transferred], ups: dict[str, float], times: dict[str, float], page: Page) -> Figure:
     groups = sorted_groups(each.group for each in found)
-    below = ["gaps", *(["ups"] if ups else []), *(["times"] if times else [])]
-    columns = page.columns(max(2, min(3, max(len(groups), len(below)))))
+    several = len({each.images for each in found if each.images}) > 1
+    below = [*(["gaps"] if several else []), *(["ups"] if ups else []), *(["times"] if times else [])]
     panels = [f"target {group}" for group in groups]
-    mosaic = [*style.in_rows(panels, columns), *style.in_rows(below, columns)]
+    columns = page.columns(2 if len(panels + below) < 5 else 3)
+    mosaic = style.in_rows([*panels, *below], columns)
     figure = style.new_figure(page, 0.4 + 2.5 * len(mosaic), style.WIDE)
     axes_of = figure.subplot_mosaic(mosaic)
     for group in groups:
         draw_sources(axes_of[f"target {group}"], most(found, group), group)
     axes_of[panels[0]].set_ylabel("Accuracy on the target")
     colour = colours(found)
-    draw_gaps(axes_of["gaps"], [each for each in found if each.group == groups[0]], colour)
-    axes_of["gaps"].set_title(DISTANCES.get(groups[0], group_title(groups[0])), fontsize=8)
+    if several:
+        draw_gaps(axes_of["gaps"], [each for each in found if each.group == groups[0]], colour)
+        axes_of["gaps"].set_title(DISTANCES.get(groups[0], group_title(groups[0])), fontsize=8)
     if ups:
         draw_by_study(axes_of["ups"], ups, colour, "Times sooner at scratch's\nfinal accuracy (median)")
     if times:
@@ -200,11 +202,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options: argparse.Namespace = parser.parse_args(arguments)
     with style.settings(options.style):
         rows = pd.concat([read_table(path).rows for path in options.tables], ignore_index=True)
-        times = {}
-        for path in options.layers:
-            layers = read_layers(path)
-            times[network_of(f"-{layers['network'].iloc[0]}")] = float(layers["milliseconds"].sum())
-        command.publish(draw(rows, sooner(options.curves, rows), times, command.page_of(options)), options)
+        drawn = draw(rows, sooner(options.curves, rows), times_of(options.layers), command.page_of(options))
+        command.publish(drawn, options)
+
+
+def times_of(paths: Sequence[Path]) -> dict[str, float]:
+    """Network → milliseconds per image, of tables of `transferability layers`."""
+    tables_of_layers = [read_layers(path) for path in paths]
+    return {
+        network_of(f"-{layers['network'].iloc[0]}"): float(layers["milliseconds"].sum()) for layers in tables_of_layers
+    }
 
 
 def sooner(paths: Sequence[Path], rows: pd.DataFrame) -> dict[str, float]:

@@ -64,8 +64,9 @@ def means(panel: pd.DataFrame) -> dict[str, dict[int, Mean]]:
 
 def draw_curves(axes: Axes, panel: pd.DataFrame, title: str) -> None:
     """Accuracy over images per class, a line for each way."""
-    for way, of_way in means(panel).items():
-        look, x = LOOKS[way], list(of_way)
+    of_ways = means(panel)
+    for shift, (way, of_way) in zip(style.beside(len(of_ways)), of_ways.items(), strict=True):
+        look, x = LOOKS[way], [shift * images for images in of_way]
         values = [mean.value for mean in of_way.values()]
         style.curve(axes, x, values, color=look.line, lw=1.1)
         style.markers(axes, x, values, look, gid=f"{title} {way}", size=4.5)

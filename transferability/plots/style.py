@@ -270,6 +270,11 @@ def in_rows(panels: Sequence[str], columns: int) -> list[Any]:
     return [row + ["."] * (columns - len(row)) for row in rows]
 
 
+def beside(count: int) -> list[float]:
+    """Factors that set so many markers beside each other on a logarithmic axis, around where they belong."""
+    return [1.03 ** (i - (count - 1) / 2) for i in range(count)]
+
+
 def legend(figure: FigureBase, width: float, entries: Sequence[Entry], title: str = "") -> None:
     """A legend above the panels, in as many columns as fit into `width` inches."""
     handles, labels = zip(*entries, strict=True)
@@ -294,7 +299,7 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
         lengths = [len(label) + label.count("@") for label in labels]
         characters = sum(max(lengths[start:end]) for start, end in itertools.pairwise(starts))
         # In inches, at 7.5 points: a character, and an entry's handle with the space around it.
-        if 0.42 * columns + 0.057 * characters <= width:
+        if 0.46 * columns + 0.066 * characters <= width:
             return columns
     return 1
 

@@ -490,7 +490,8 @@ class FleetModule(L.LightningModule):
         """Freezes and thaws the layers of networks under a rule by word, as the rule says for the current step.
 
         A layer that stands still has no gradient, no momentum and its norms in evaluation mode; when it thaws, its
-        momentum begins anew.
+        momentum begins anew. Under chain-thaw the norms of copied layers keep the source's statistics to the end: in
+        training mode for one phase, a norm would change what all layers above were fitted to, before anything learns.
         """
         depth, share = self.architecture.depth, self.step / self.recipe.steps
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
@@ -502,12 +503,13 @@ class FleetModule(L.LightningModule):
                 continue
             self.multiples[index] = multiples
             self.captured = None  # a captured step goes on as before
-            for name, multiple in zip(self.architecture.layer_names, multiples, strict=True):
+            keeps_norms = treatment.n if treatment.word == "chain" else 0  # of the first so many layers
+            for place, (name, multiple) in enumerate(zip(self.architecture.layer_names, multiples, strict=True)):
                 layer: Any = layers[place_of(name)]  # type: ignore[index]
                 # Several processes wait for the gradients that they have agreed on: there they are thrown away.
                 layer.requires_grad_(multiple > 0 or self.several)
                 if isinstance(layer, CutLayer):
-                    layer.frozen = not multiple
+                    layer.frozen = not multiple or place < keeps_norms
                     layer.train(self.training)
                 for parameter in layer.parameters() if not multiple else ():
                     parameter.grad = None
