@@ -178,6 +178,7 @@ class FleetModule(L.LightningModule):
         # For each network under a rule by word: the multiples of its layers in the current phase.
         self.multiples: dict[int, tuple[float, ...]] = {}
         self.several = False  # processes that train the fleet together
+        self.trained_on = self.device.type  # cpu or cuda; Lightning brings the module back to the CPU in the end
         self.pulled = self._pulled()
         self.optimiser = self._optimiser()
         self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
@@ -300,7 +301,7 @@ class FleetModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
-        self.several = self.trainer.world_size > 1
+        self.several, self.trained_on = self.trainer.world_size > 1, self.trainer.strategy.root_device.type
         if self.several:
             refuse_no_statistics(self)
             share_statistics(self.networks)
