@@ -24,7 +24,7 @@ import torch
 from sklearn.svm import LinearSVC
 
 from transferability.readout import Readout
-from transferability.training.classifiers import Choice, Shared, folds_of, scores_of
+from transferability.training.classifiers import Choice, Shared, fit_classifier, folds_of
 from transferability.training.vectors import transformed
 
 RECIPE = Readout("svm", crop=1, penalties=(0.01, 0.1, 1, 10), folds=3)
@@ -49,8 +49,8 @@ def ours(vectors: np.ndarray, labels: np.ndarray, others: np.ndarray) -> tuple[f
     began = time.process_time()
     folds = folds_of(labels, RECIPE.folds)
     shared = Shared(torch.from_numpy(vectors), torch.from_numpy(labels), folds, int(labels.max()) + 1)
-    scores, _, choice = scores_of(RECIPE, shared, torch.from_numpy(others))
-    return time.process_time() - began, scores.argmax(1).numpy(), choice
+    fit = fit_classifier(RECIPE, shared, torch.from_numpy(others))
+    return time.process_time() - began, fit.scores.argmax(1).numpy(), fit.choice
 
 
 def loop(

@@ -20,8 +20,8 @@ Few pictures (DeCAF, Donahue et al. 2014, figure 4, and their one-shot learning)
 mean) on k = 1, 5 and 10 images per class, at three layers of each network. From one image per class no penalty can be
 chosen: A14B@1@svm has C = 1.
 
-Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 277
-readouts of five seeds: about half an hour on two cores, estimated.
+Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 534
+readouts, most of five seeds: about a quarter of an hour on two cores, calculated.
 
 Expect: accuracy grows with n nearly to the top, and lies far above handmade features from the middle on; softmax and
 SVM within a few points; the classes' scores (n = depth) a little below the layer before them.

@@ -1,13 +1,17 @@
 """How much of the loss at layer n is the features', how much the optimiser's? Readouts beside the retrained networks.
 
-    transferability run experiments/tiny_imagenet_cpu.py
+    transferability run experiments/tiny_imagenet_cpu.py --keep random-0/A4B+
     transferability run experiments/tiny_imagenet_cpu_readouts.py
     python plots/readout_against_retraining.py runs/tiny_imagenet_cpu/results.csv
 
-The study of experiments/tiny_imagenet_cpu.py, in the same folder of runs, and for each frozen network a softmax on its
-layer n: A3B@softmax beside A3B, B3B@softmax beside B3B. B{n}B@tuned reads layer n of the fine-tuned A4B+.
+The study of experiments/tiny_imagenet_cpu.py, in the same folder of runs, and for the frozen networks of three random
+splits a softmax on their layer n: A3B@softmax beside A3B, B3B@softmax beside B3B. A6B@resting and A7B@resting are A6B
+and A7B without the dropout of their frozen layers, which a readout has not either; below fc6 there is none. B{n}B@tuned
+reads layer n of the fine-tuned A4B+ of random-0, whose weights have to be kept. Where they were not:
+`mv runs/tiny_imagenet_cpu/random-0/A4B+ elsewhere`, and it is trained again, to the same bits.
 
-Cost: that of experiments/tiny_imagenet_cpu.py, and about half an hour for 301 readouts on two cores, estimated.
+Cost: beside that of experiments/tiny_imagenet_cpu.py, about half an hour for 91 readouts and 12 networks on two cores,
+estimated; features take 5 GB.
 
 Expect: of the lower layers a linear classifier makes less than the trained rest; towards the top the difference closes.
 """
@@ -20,13 +24,18 @@ from tiny_imagenet_cpu import study as retrained
 from transferability.readout import Readout
 from transferability.study import grid, network
 
-softmax = Readout("softmax", crop=recipe.crop, shrink=recipe.shrink, classifier="softmax", folds=3)
-tuned = replace(softmax, of="A4B+")
-UNITS = [(f"random-{split}", 0) for split in range(4)] + [("manmade-natural", seed) for seed in range(3)]
+SPLITS = ["random-0", "random-1", "random-2"]
+softmax = Readout(
+    "softmax", crop=recipe.crop, shrink=recipe.shrink, classifier="softmax", penalties=(0.1, 1, 10), folds=3
+)
+resting = replace(recipe, name="tiny-imagenet-cpu-resting", frozen_dropout="resting")
 readouts = [
-    replace(member, variant="softmax")
-    for split, seed in UNITS
-    for member in grid(softmax, architecture.depth, [split], (seed,), kinds=("BnB", "AnB", "RnB"))
+    replace(member, variant="softmax") for member in grid(softmax, architecture.depth, SPLITS, kinds=("BnB", "AnB"))
 ]
+rested = [
+    replace(member, variant="resting")
+    for member in grid(resting, architecture.depth, SPLITS, kinds=("AnB",), cuts=(6, 7))
+]
+tuned = replace(softmax, of="A4B+")
 finetuned = [network(f"random-0/B{n}B@tuned", tuned) for n in range(1, architecture.depth)]
-study = replace(retrained, networks=(*retrained.networks, *readouts, *finetuned))
+study = replace(retrained, networks=(*retrained.networks, *readouts, *rested, *finetuned))

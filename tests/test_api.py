@@ -24,7 +24,6 @@ from transferability.study import load_study
 WITHOUT = (
     "preserved",
     "reduced_data",
-    "readout_by_layer",
     "readout_against_retraining",
     "domains",
     "regimes",
@@ -34,8 +33,10 @@ WITHOUT = (
 EXPERIMENT = f"""import sys
 sys.path.insert(0, {str(HELPERS)!r})
 from tiny import RECIPE, TINY
-from transferability.study import Study, grid
-study = Study("demo", "tiny", TINY, tuple(grid(RECIPE, TINY.depth, ["random-0"])))
+from transferability.readout import Readout
+from transferability.study import Study, grid, network
+svm = network("random-0/A2B@svm", Readout("svm", RECIPE.crop))
+study = Study("demo", "tiny", TINY, (*grid(RECIPE, TINY.depth, ["random-0"]), svm))
 """
 
 
@@ -69,6 +70,7 @@ def test_the_examples_of_the_page_run(place: Path, monkeypatch: pytest.MonkeyPat
     assert np.allclose(names["x"], network.preprocessing("photo.jpg").numpy(), atol=1e-5)
     assert names["classes"] == list(network.classes)
     assert torch.equal(names["original"](names["inputs"]), network(names["inputs"]))
+    assert names["readout"].name == "random-0/A2B@svm/seed-0"
 
 
 def test_the_notebook_runs(place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +111,7 @@ def test_every_name_is_there() -> None:
 def test_tables(place: Path) -> None:
     study = tr.open_study(place / "experiments" / "demo.py", runs=place / "runs", data=place / "data")
     results = study.results()
-    assert len(results) == len(study.study.networks) == 2 * (1 + 4 * (TINY.depth - 1))
+    assert len(results) == len(study.study.networks) == 2 * (1 + 4 * (TINY.depth - 1)) + 1
     means = tr.means(results)
     row = means[(means.treatment == "AnB") & (means.n == 2)].iloc[0]
     accuracy = {row.network: row.val_top1 for row in results.itertuples()}

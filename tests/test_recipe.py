@@ -18,6 +18,7 @@ def test_the_paper() -> None:
         "patience",
         "held_out",
         "frozen_norms",
+        "frozen_dropout",
         "pull",
         "probe",
         "chain",

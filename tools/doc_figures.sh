@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Draws the figures of README.md and docs/ into docs/images, from the tables in experiments/results and from the paper's
-# published accuracies. Some need the runs themselves, and are left as they are without: the loss curves and the filters
-# of runs/tiny_imagenet_cpu; the features of runs/demo_domains and of runs/retrieval, runs/office_readouts and
-# runs/several_labels, with their packed sets; the sheets of runs/translated. PYTHON is the interpreter to use.
+# published accuracies. Some need the runs themselves, and are left as they are without: the filters of
+# runs/tiny_imagenet_cpu, and its features; those of runs/demo_domains and of runs/retrieval, runs/office_readouts and
+# runs/several_labels, with their packed sets; what runs/flowers17_views says of its images; the sheets of
+# runs/translated. PYTHON is the interpreter to use.
 #
 #     tools/doc_figures.sh
 #
@@ -29,6 +30,11 @@ draw demo figure2.py experiments/results/demo.csv figure2 figure2-manmade-natura
 draw demo-seeds figure2.py experiments/results/demo_seeds.csv figure2
 draw tiny figure2.py experiments/results/tiny_imagenet_cpu.csv figure2 figure2-manmade-natural
 draw tiny figure3.py experiments/results/tiny_imagenet_cpu.csv figure3
+draw tiny trained_twice.py experiments/results/tiny_imagenet_cpu.csv trained_twice trained_twice-manmade-natural
+curves="experiments/results/tiny_imagenet_cpu_curves.csv --results experiments/results/tiny_imagenet_cpu.csv"
+draw tiny training_curves.py "$curves --split manmade-natural" training_curves-manmade-natural
+draw random-features figure3.py experiments/results/random_features.csv figure3
+draw dip paired.py experiments/results/dip-converged.csv paired
 draw residual figure2.py experiments/results/resnet_halves.csv figure2
 draw flowers17-lite0 figure2.py experiments/results/flowers17_lite0.csv figure2-imagenet-flowers17
 draw flowers17-squeezenet figure2.py experiments/results/flowers17_squeezenet.csv figure2-imagenet-flowers17
@@ -53,6 +59,14 @@ if [ -f "${caltech%% *}" ]; then
     draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
     draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
 fi
+if [ -f experiments/results/tiny_imagenet_cpu_readouts.csv ]; then
+    draw readouts readout_against_retraining.py experiments/results/tiny_imagenet_cpu_readouts.csv readout_against_retraining
+fi
+in_256_colours() { # IMAGE: a third of the bytes
+    "$python" -c "
+from PIL import Image
+Image.open('$1').convert('RGB').quantize(256).save('$1', optimize=True)"
+}
 features() { # FILE EXPERIMENT NETWORK
     "$python" -m transferability.cli features "experiments/$2.py" "$3" "$scratch/$1.npz" >/dev/null
 }
@@ -69,12 +83,26 @@ if [ -d "$runs/retrieval/features" ] && [ -d "$runs/office_readouts/features" ] 
     draw readouts neighbours.py "$shown" neighbours-imagenet-flowers17
     shown="$runs/several_labels --data $data/corel5k"
     draw readouts average_precision_by_layer.py "$shown" average_precision_by_layer-imagenet-corel5k
-    "$python" -c "
-from PIL import Image
-name = '$images/readouts-neighbours-imagenet-flowers17.png'
-Image.open(name).convert('RGB').quantize(256).save(name, optimize=True)"
+    in_256_colours "$images/readouts-neighbours-imagenet-flowers17.png"
 else
     echo "$runs has no features of retrieval, office_readouts and several_labels: their figures are left as they are"
+fi
+if [ -d "$runs/tiny_imagenet_cpu/features" ]; then
+    features tiny1 tiny_imagenet_cpu_readouts random-0/A1B@softmax
+    features tiny6 tiny_imagenet_cpu_readouts random-0/A6B@softmax
+    "$python" plots/embedding.py "$scratch/tiny1.npz" "$scratch/tiny6.npz" --out "$scratch/tiny" >/dev/null
+    mv "$scratch/tiny/embedding-random-0.png" "$images/readouts-embedding-tiny.png"
+    in_256_colours "$images/readouts-embedding-tiny.png"
+else
+    echo "$runs/tiny_imagenet_cpu has no features: layers 1 and 6 in the plane are left as they are"
+fi
+if [ -d "$runs/flowers17_views" ]; then
+    "$python" plots/confusion.py "$runs/flowers17_views" imagenet-flowers17/A8B@centre-centre-sum --pairs 4 --width 4.5 \
+        --data "${TRANSFERABILITY_DATA:-data}/flowers17" --out "$scratch/confusion" >/dev/null
+    mv "$scratch"/confusion/*.png "$images/readouts-confusion-imagenet-flowers17.png"
+    in_256_colours "$images/readouts-confusion-imagenet-flowers17.png"
+else
+    echo "$runs/flowers17_views is not there: its confusion matrix is left as it is"
 fi
 draw digits domains.py experiments/results/digits.csv domains
 draw digits aligned_layers.py experiments/results/digits_curves.csv aligned_layers-mnist-usps
@@ -89,17 +117,19 @@ if [ -f "$runs/demo_domains/results.csv" ]; then
 else
     echo "$runs/demo_domains has no results.csv: the features of the two domains are left as they are"
 fi
-if [ -f "$runs/tiny_imagenet_cpu/curves.csv" ]; then
-    draw tiny filters.py "$runs/tiny_imagenet_cpu" filters
-    draw tiny training_curves.py "$runs/tiny_imagenet_cpu/curves.csv --split manmade-natural" training_curves-manmade-natural
-    mv "$images/tiny-training_curves-manmade-natural.png" "$images/tiny-training_curves.png"
+if [ -d "$runs/tiny_imagenet_cpu/random-0" ]; then
+    bases=$(echo "$runs"/tiny_imagenet_cpu/{random-0,manmade-natural}/base[AB]/seed-0/weights.safetensors)
+    draw tiny filters.py "$bases" filters
 else
-    echo "$runs/tiny_imagenet_cpu has no curves.csv: the loss curves and the filters are left as they are"
+    echo "$runs/tiny_imagenet_cpu has no weights: the filters are left as they are"
 fi
 if [ -d "$runs/translated" ]; then
     for split in mnist-usps mnist-mnistm; do
-        "$python" plots/translated.py "$runs/translated" "$split/A0B+@translated" --out "$scratch/translated" >/dev/null
+        for network in A0B+@translated A1B+@joint; do
+            "$python" plots/translated.py "$runs/translated" "$split/$network" --out "$scratch/translated" >/dev/null
+        done
         cp "$scratch/translated/translated-$split-A0B+@translated-seed-0.png" "$images/translated-$split.png"
+        cp "$scratch/translated/translated-$split-A1B+@joint-seed-0.png" "$images/translated-$split-joint.png"
     done
 else
     echo "$runs/translated is not there: the sheets of translated images are left as they are"

@@ -23,10 +23,22 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.cli import app
+from transferability.jointly_translated import JointlyTranslated
 from transferability.multitask import Multitask
 from transferability.networks import Architecture, Chain, Conv, Linear
 from transferability.networks.chain import Top
-from transferability.plots import aligned_layers, augmentation, backbones, domains, multitask, regimes
+from transferability.plots import (
+    aligned_layers,
+    augmentation,
+    backbones,
+    domains,
+    few_pictures,
+    multitask,
+    readout_against_retraining,
+    regimes,
+    trained_twice,
+)
+from transferability.plots.readout_by_layer import published as published_by_others
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
 from transferability.plots.training_curves import read_curves as curves_in_letters
@@ -35,6 +47,7 @@ from transferability.published import Published
 from transferability.readout import Readout
 from transferability.recipe import Recipe
 from transferability.results.benefits import benefits, summary
+from transferability.results.claims import CLAIMS, Claim, claim_value, judge
 from transferability.results.paper import paper_results
 from transferability.results.sources import network_of, transferred
 from transferability.results.statistics import (
@@ -43,7 +56,6 @@ from transferability.results.statistics import (
     Mean,
     boosts,
     mean_of,
-    mean_over_units,
     networks,
     networks_of_several,
     pooled_mean,
@@ -188,6 +200,21 @@ def claims_all() -> list[str]:
     return markdown(columns, rows)
 
 
+def verdicts(claims: Iterable[Claim]) -> list[str]:
+    """What `transferability claims` says of Tiny ImageNet; without facts about the paper, and without the claims whose
+    value belongs to ImageNet."""
+    lines = []
+    for claim in claims:
+        if claim.rule in ("near", "count"):
+            continue
+        judged = judge(claim, study("tiny_imagenet_cpu"))
+        values = (f"{each.label} {claim_value(claim, each.yours)}".strip() for each in judged.measured)
+        counts = dict.fromkeys(f"({each.yours.networks}, {each.yours.units})" for each in judged.measured)
+        measured = f"{', '.join(values)} {', '.join(counts)}".replace("-", "−")
+        lines.append([claim.id, claim.text, claim.rule_text, measured, judged.verdict])
+    return markdown(["", "claim", "rule", "Tiny ImageNet (networks, units)", "verdict"], lines, left=5)
+
+
 # ------------------------------------------------------------------------------------------ one's own studies
 
 
@@ -205,31 +232,32 @@ def by_layer(name: str, group: str) -> list[str]:
     return markdown([TITLES[group], *(f"n = {n}" for n in LAYERS), "networks (units)"], lines)
 
 
-def paired(left: pd.DataFrame, right: pd.DataFrame) -> Mean:
-    """The mean difference between two treatments on the same split, seed and target, with its interval over units."""
-    sides = [rows.groupby(["unit", "target"])["accuracy"].mean() for rows in (left, right)]
-    gaps = (sides[0] - sides[1]).dropna()
-    used = left[left["unit"].isin(gaps.index.get_level_values("unit"))]
-    return mean_over_units(gaps.groupby("unit").mean(), used)
-
-
-def controls(name: str) -> list[str]:
-    """Fine-tuned transfer against every control for training twice."""
+def twice_over_n(name: str) -> list[str]:
+    """Fine-tuned networks minus each control for training twice, over n."""
     rows, lines = study(name), []
-    for label, treatment, layers in (
-        ("AnB+ (mean of n = 1 … 7)", "AnB+", LAYERS),
-        ("BnB+ (mean of n = 1 … 7)", "BnB+", LAYERS),
-        ("B8B+: all layers copied and trained", "BnB+", (8,)),
-        ("a base with twice the steps", "base@long", ()),
-    ):
-        cells = []
-        for group in TITLES:
-            chosen, transfer = select(rows, group, treatment, layers), select(rows, group, "AnB+", LAYERS)
-            cells.append(cell(mean_of(chosen)))
-            cells.append("" if treatment == "AnB+" else cell(paired(transfer, chosen)))
-        lines.append([label, *cells])
-    heads = [head for title in TITLES.values() for head in (f"− base, {title}", f"AnB+ − this, {title}")]
-    return markdown(["", *heads], lines)
+    for group, title in TITLES.items():
+        tuned = trained_twice.with_controls(rows[rows["group"] == group])
+        for column, treatment in trained_twice.COMPARED:
+            means = [mean_of(select(tuned, group, treatment, (n,)), column) for n in LAYERS]
+            label = f"{treatment} − {trained_twice.control_of(column, LAYERS[-1])}"
+            counts = dict.fromkeys(f"{mean.networks} ({mean.units})" for mean in means)
+            lines.append([title, label, *(cell(mean, counted=False) for mean in means), ", ".join(counts)])
+    return markdown(["", "", *(f"n = {n}" for n in LAYERS), "networks (units)"], lines, left=2)
+
+
+def twice(name: str) -> list[str]:
+    """The same averaged over n, and the controls minus the base: verdicts, and the smallest difference shown."""
+    rows, lines = study(name), []
+    for group, title in TITLES.items():
+        tuned = trained_twice.with_controls(rows[rows["group"] == group])
+        means = [(line.label, f"{line.first} … {line.last}", line.mean) for line in trained_twice.comparisons(tuned)]
+        means.append(("B8B+ − base", "", mean_of(select(rows, group, "BnB+", (8,)))))
+        means.append(("base@long − base", "", mean_of(select(rows, group, "base@long"))))
+        for label, where, mean in means:
+            if mean.networks:
+                shows = f"{100 * trained_twice.smallest_shown(mean):.1f}"
+                lines.append([title, label, where, cell(mean), verdict(mean), shows])
+    return markdown(["", "difference", "n", "points", "verdict", "shows"], lines, left=3)
 
 
 def accuracy_range(rows: pd.DataFrame) -> str:
@@ -254,6 +282,58 @@ def demo_seeds() -> list[str]:
     ):
         lines.append([label, *(cell(mean_of(select(rows, group, treatment, layers), column)) for group in TITLES)])
     return markdown(["demo, seeds 1–3", *TITLES.values()], lines)
+
+
+DIPS = {
+    "plain": "the recipe of `tiny_imagenet_cpu.py`",
+    "converged": "four times the steps",
+    "unregular": "no dropout, no weight decay",
+    "filler": "the paper's initialiser, its rate, inputs of 0 to 255",
+    "deeper": "three more convolutions",
+    "wider": "four times the channels and hidden units",
+    "classes": "all 200 classes",
+    "all": "converged, no dropout, no decay, deeper",
+}
+
+
+def dip() -> list[str]:
+    """Of each study of experiments/dip.py: its cost; BnB, and B8B+ (all layers copied), minus the base; losses."""
+    lines = []
+    for word, change in DIPS.items():
+        rows = study(f"dip-{word}")
+        depth = int(rows["n"].max())
+        places = [*(n if n < depth else None for n in range(1, 11)), depth]
+        means = rows.groupby("n")[["accuracy", "difference", "train_loss", "val_loss"]].mean()
+        seconds = rows["seconds"].unique().sum()  # networks that are trained together share theirs
+        first = [f"`dip-{word}`: {change}", f"{len(rows)} × {rows['steps'].max():,}, {seconds:.0f} s"]
+        gaps = ["–" if n is None else points(means["difference"][n]) for n in places]
+        lines.append([*first, "minus base, points", f"{100 * means['accuracy'][0]:.1f} %", *gaps])
+        for column, label in (("train_loss", "training loss"), ("val_loss", "validation loss")):
+            losses = ["–" if n is None else f"{means[column][n]:.2f}" for n in (0, *places)]
+            lines.append(["", "", label, *losses])
+    heads = ["study", "networks × steps, time", "", "base", *(f"n = {n}" for n in range(1, 11)), "all copied"]
+    return markdown(heads, lines, left=3)
+
+
+def random_features() -> list[str]:
+    """Random layers that preserve the signal, and those with the paper's filler, over n."""
+    rows, key = study("random_features"), ["unit", "target", "n"]
+    preserved, filler = (rows[rows["treatment"] == treatment] for treatment in ("RnB", "RnB@filler"))
+    other = filler[key].join(preserved.set_index(key)["accuracy"], on=key)["accuracy"]
+    lines = []
+    for label, networks_of_n, column, text in (
+        ("signal preserved, top-1 %", preserved, "accuracy", percent),
+        ("the paper's filler, top-1 %", filler, "accuracy", percent),
+        ("signal preserved − base, points", preserved, "difference", cell),
+        ("the paper's filler − base, points", filler, "difference", cell),
+        ("the paper's filler − signal preserved, points", filler.assign(gap=filler["accuracy"] - other), "gap", cell),
+    ):
+        means = (mean_of(networks_of_n[networks_of_n["n"] == n], column) for n in LAYERS)
+        lines.append([label, *(text(mean).partition(" (")[0] for mean in means)])
+    authors = (mean_of(select(paper(), "whole", "RnB", (n,)), "accuracy") for n in LAYERS)
+    lines.append(["the paper's networks on all 1,000 classes, top-1 %", *map(percent, authors)])
+    base = percent(mean_of(select(rows, "random", "base"), "accuracy"))
+    return markdown([f"base: {base} %", *(f"n = {n}" for n in LAYERS)], lines)
 
 
 def residual() -> list[str]:
@@ -533,6 +613,7 @@ PUBLISHED = {
     ("mnist → usps", domains.SOURCE_ONLY, 0): "75.2",
     ("mnist → usps", "AnB+@dann", 4): "77.1",
     ("mnist → usps", "AnB+@adda", 4): "89.4",
+    ("mnist → usps", "AnB+@joint", 2): "92.1",
     ("usps → mnist", domains.SOURCE_ONLY, 0): "57.1",
     ("usps → mnist", "AnB+@dann", 4): "73.0",
     ("usps → mnist", "AnB+@adda", 4): "90.1",
@@ -627,6 +708,62 @@ def readouts_table(study: str, experiment: str, measure: str, images: str = "") 
             columns = [mean_of(members, measure), *columns[1:]] if name else columns
             lines.append(label + [percent(mean) for mean in columns])
     return markdown(["layer", *kinds], lines)
+
+
+def published_readouts(data: str) -> list[str]:
+    """What others have published on the same data, by layer of their network."""
+    rows = published_by_others()
+    rows = rows[rows["data"] == data]
+    kinds = list(dict.fromkeys(rows["classifier"]))
+    lines = []
+    for (source, n), own in rows.groupby(["source", "n"]):
+        values = {row.classifier: f"{row.accuracy:.1f} ± {row.spread:.1f}" for row in own.itertuples()}
+        lines.append([f"{source}, {n}", *(values.get(kind, "–") for kind in kinds)])
+    return markdown(["layer", *kinds], lines)
+
+
+def few_pictures_table(study: str, experiment: str) -> list[str]:
+    """Accuracy over images per class, by layer and classifier."""
+    if not tables_of(study):
+        return not_yet(experiment)
+    rows = few_pictures.of_few(several(study))
+    images = sorted(rows["images"].unique())
+    lines = []
+    for (n, variant), own in rows.groupby(["n", "variant"]):
+        means = [mean_of(own[own["images"] == count], "val_class_top1") for count in images]
+        lines.append([f"{n}: {own['layer'].iloc[0]}, {variant}", *map(percent, means)])
+    return markdown(["layer and classifier", *map(str, images)], lines)
+
+
+def retraining_table(study: str) -> list[str]:
+    """A frozen network, the softmax on its layer, and what frozen dropout has to do with their difference."""
+    if not tables_of(study):
+        return not_yet(study)
+    rows = readout_against_retraining.paired(several(study), "softmax")
+    lines = []
+    for (treatment, n), own in rows.groupby(["treatment", "n"]):
+        means = (mean_of(own, column) for column in ("beyond", "dropout"))
+        accuracies = (percent(mean_of(own, column)) for column in ("accuracy", "read"))
+        lines.append([f"{treatment}, n = {n}", *accuracies, *map(cell, means)])
+    heads = ["network", "retrained, top-1 %", "softmax, top-1 %", "softmax minus retrained", "resting minus retrained"]
+    return markdown(heads, lines)
+
+
+def tuned_table(study: str) -> list[str]:
+    """Softmax on the layers of a base and of a fine-tuned network, on the same images: one unit."""
+    if not tables_of(study):
+        return not_yet(study)
+    rows = readouts(several(study)).set_index(["split", "source", "target", "seed", "n", "variant"])["val_top1"]
+    tuned = rows.xs("tuned", level="variant")
+    heads = ["n", "base B", "A4B+, fine-tuned on B"]
+    return markdown(
+        heads,
+        [[str(place[-1]), percent_of(rows[(*place, "softmax")]), percent_of(value)] for place, value in tuned.items()],
+    )
+
+
+def percent_of(share: float) -> str:
+    return f"{100 * share:.1f}"
 
 
 def office_readouts() -> list[str]:
@@ -840,12 +977,17 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "claims": claims_all,
     "tiny-random": lambda: by_layer("tiny_imagenet_cpu", "random"),
     "tiny-manmade-natural": lambda: by_layer("tiny_imagenet_cpu", "manmade-natural"),
-    "tiny-controls": lambda: controls("tiny_imagenet_cpu"),
+    "verdicts": lambda: verdicts(CLAIMS),
+    "verdicts-fine-tuned": lambda: verdicts([claim for claim in CLAIMS if claim.treatment in ("AnB+", "BnB+")]),
+    "twice-over-n": lambda: twice_over_n("tiny_imagenet_cpu"),
+    "twice": lambda: twice("tiny_imagenet_cpu"),
+    "dip": dip,
+    "random-features": random_features,
     "tiny-bases": lambda: bases("tiny_imagenet_cpu"),
     "demo-seeds": demo_seeds,
     "demo-by-seed": lambda: by_seed("demo_seeds"),
     "demo-bases": lambda: bases("demo_seeds"),
-    "demo-controls": lambda: controls("demo_seeds"),
+    "demo-twice": lambda: twice("demo_seeds"),
     "residual": residual,
     "rules": rules,
     "flowers17-lite0": lambda: accuracies("flowers17_lite0"),
@@ -873,6 +1015,10 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "aligned-layers": aligned_layers_table,
     "readouts-caltech101-lite0": lambda: readouts_table("caltech101-lite0", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-published": lambda: published_readouts("caltech101"),
+    "readouts-caltech101-few": lambda: few_pictures_table("caltech101-lite0", CALTECH),
+    "readouts-retraining": lambda: retraining_table("tiny_imagenet_cpu_readouts"),
+    "readouts-tuned": lambda: tuned_table("tiny_imagenet_cpu_readouts"),
     "readouts-office": office_readouts,
     "readouts-retrieval": lambda: readouts_table("retrieval", "retrieval", "val_map"),
     "readouts-several": lambda: readouts_table("several_labels", "several_labels", "val_map_eleven"),
@@ -895,6 +1041,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "pretext-fields": lambda: field_table(Pretext),
     "pretext": lambda: treatments_table("pretext", "pretext"),
     "translated-fields": lambda: field_table(Translated),
+    "jointly-translated-fields": lambda: field_table(JointlyTranslated),
     "translated": lambda: domains_table("translated"),
     "domains": lambda: field_table(Adversarial, Adda, Aligned),
     "readout": lambda: field_table(Readout),

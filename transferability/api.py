@@ -37,6 +37,7 @@ from transferability.study import Study, load_study
 
 if TYPE_CHECKING:
     from transferability.trained.network import TrainedNetwork
+    from transferability.training.fitted import FittedReadout
 
 # Figures of a results table, and those that need the study's own files.
 OF_A_TABLE = (
@@ -206,6 +207,20 @@ def load_network(study: OpenStudy | Path | str, name: str) -> "TrainedNetwork":
         from transferability.trained.network import load_network as load
     except ModuleNotFoundError as error:
         raise Refused(f"load_network needs {error.name}: pip install '.[train]' in a clone of the project") from None
+    opened = study if isinstance(study, OpenStudy) else open_study(study)
+    return load(opened.study, name, opened.folder, opened.data)
+
+
+def load_readout(study: OpenStudy | Path | str, name: str) -> "FittedReadout":
+    """A readout's classifier with what was fitted before it; needs torch.
+
+    study, name: as in `load_network`. It has `classes`, `scores` (of what layer n puts out), `tensors` and `result`.
+    Refused where it is not fitted, or was not kept (`--keep-weights`, `--keep PATTERN`).
+    """
+    try:
+        from transferability.training.fitted import load_readout as load
+    except ModuleNotFoundError as error:
+        raise Refused(f"load_readout needs {error.name}: pip install '.[train]' in a clone of the project") from None
     opened = study if isinstance(study, OpenStudy) else open_study(study)
     return load(opened.study, name, opened.folder, opened.data)
 

@@ -1,15 +1,17 @@
-"""The first n layers shared by the networks of two tasks, which are trained together: `A5B+@multitask`.
+"""The first n layers shared by the networks of two tasks, or of all labels, trained together: `A5B+@multitask`.
 
 Caruana 1997, "Multitask learning" (hard sharing of hidden layers). Nothing is copied, and no base is needed.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from transferability.files import Refused
 from transferability.recipe import Recipe
 from transferability.treatment import LayerPlan, Treatment
+
+MOST_HEADS = 100  # networks of one label each that are trained side by side
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,48 @@ class Multitask(Recipe):
             raise Refused(
                 f"{treatment}: {treatment.n} layers cannot be shared, the network has {depth}, and the last is each "
                 "task's own"
+            )
+
+
+@dataclass(frozen=True)
+class LabelHeads(Recipe):
+    """A network for each label of the target, that have their first n layers in common: `B5B+@heads`.
+
+    All layers are drawn afresh. Those above n are each label's own, and put out one number: whether an image has the
+    label. They start from the draws of the base, each from its own output of the last layer. With n = 0 nothing is
+    shared: as many networks as labels. With all layers but the last the network is the base of the same recipe, but
+    for rounding. The loss is the sum over labels, as a base's: the gradient in shared layers is the sum of all.
+    """
+
+    loss: str = "sigmoid"
+
+    needs_base = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.loss not in ("sigmoid", "hinge"):
+            raise Refused(f"recipe {self.name!r}: loss is {self.loss!r}; each label by itself has 'sigmoid' or 'hinge'")
+        if self.clip:
+            raise Refused(
+                f"recipe {self.name!r}: clip is {self.clip!r}; it would join what is not shared, leave it out"
+            )
+
+    def layers(self, treatment: Treatment, depth: int) -> tuple[LayerPlan, ...]:
+        """What each of `depth` layers starts from and how fast it learns, whatever n is."""
+        return (LayerPlan("fresh", 1.0),) * depth
+
+    def check(self, treatment: Treatment, depth: int, outputs: Mapping[str, int]) -> None:
+        """Refuses what shares no first layers of one task's labels. outputs: labels of each task; 0: not known yet."""
+        target, n = treatment.target, treatment.n
+        if treatment != Treatment(target, target, n, rate=1.0) or target not in outputs or n >= depth:
+            raise Refused(
+                f"{treatment}: recipe {self.name!r} trains a network for each label of one task; write "
+                f"{target}n{target}+, n from 0 to {depth - 1}"
+            )
+        if outputs[target] > MOST_HEADS:
+            raise Refused(
+                f"{treatment}: {outputs[target]} labels are as many networks above layer {n}, and {MOST_HEADS} is the "
+                "most; pack fewer labels (--least)"
             )
 
 

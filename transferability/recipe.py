@@ -68,6 +68,8 @@ class Recipe:
         the classes. All scores of a validation are kept for it.
     frozen_norms: whose statistics the batch norms of frozen layers have: the "source"'s, or the "target"'s, estimated
         once, before training, from the central crops of its training images, layer by layer, without labels.
+    frozen_dropout: dropout and stochastic depth of the frozen first layers in training: "active", as in the paper, or
+        "resting", as in validation and in a readout.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Recipe:
     held_out: float = 0.1
     auc: bool = False
     frozen_norms: str = "source"
+    frozen_dropout: str = "active"
 
     def __post_init__(self) -> None:
         for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink", "patience"):
@@ -148,6 +151,7 @@ class Recipe:
             "stop": ("", "inner"),
             "precision": ("float32", "bfloat16"),
             "frozen_norms": ("source", "target"),
+            "frozen_dropout": ("active", "resting"),
         }
         for field, allowed in choices.items():
             if getattr(self, field) not in allowed:

@@ -18,7 +18,8 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.files import Refused
-from transferability.multitask import Multitask
+from transferability.jointly_translated import JointlyTranslated
+from transferability.multitask import LabelHeads, Multitask
 from transferability.networks.caffenet import Architecture, Conv, Linear, shapes
 from transferability.networks.chain import Chain
 from transferability.pretext import Pretext
@@ -124,11 +125,11 @@ class Network:
     @property
     def is_classifier(self) -> bool:
         """Whether it ends in something else than the network's own last layer, which no file of weights holds."""
-        return isinstance(self.recipe, (Readout, Aligned, ZeroShot))
+        return isinstance(self.recipe, (Readout, Aligned, LabelHeads, ZeroShot))
 
     def layers(self, depth: int) -> tuple[LayerPlan, ...]:
         """What each of `depth` layers starts from, and how fast it learns: as its method says, or its treatment."""
-        if isinstance(self.recipe, (Adversarial, Adda, Multitask, ZeroShot)):
+        if isinstance(self.recipe, (Adversarial, Adda, LabelHeads, Multitask, ZeroShot)):
             return self.recipe.layers(self.treatment, depth)
         return self.treatment.layers(depth)
 
@@ -138,7 +139,7 @@ class Network:
 
     def check(self, depth: int, outputs: Mapping[str, int], same_classes: bool) -> None:
         """Refuses what cannot be built. outputs: of each task's base. same_classes: A and B have the same."""
-        if isinstance(self.recipe, Multitask):
+        if isinstance(self.recipe, (LabelHeads, Multitask)):
             self.recipe.check(self.treatment, depth, outputs)
             return
         trains, copies = not isinstance(self.recipe, (Readout, ZeroShot)), not isinstance(self.recipe, Translated)
@@ -163,7 +164,7 @@ class Network:
         """
         if self.treatment.kind in ("base", "random") or not self.treatment.n:
             return None
-        if isinstance(self.recipe, (Adversarial, Adda, Multitask)) and not self.recipe.needs_base:
+        if isinstance(self.recipe, (Adversarial, Adda, LabelHeads, Multitask)) and not self.recipe.needs_base:
             return None
         if isinstance(self.recipe, Readout) and self.recipe.of:
             return f"{self.split}/{self.recipe.of}/seed-{self.seed}"
@@ -343,7 +344,7 @@ class Study:
         if recipe.of and (source is None or source.treatment.target != treatment.source):
             return f"it reads {recipe.of}, so its source is that network's target; write that letter"
         if source is not None and source.is_classifier:
-            return f"it reads {recipe.of}, which is a readout itself; name a network that was trained"
+            return f"it reads {recipe.of}, which is a readout itself, or has several heads; name another network"
         if source is not None and isinstance(source.recipe, Recipe):
             for field in ("shrink", "scale"):
                 if getattr(source.recipe, field) != getattr(recipe, field):
@@ -754,7 +755,8 @@ def _allowed_fields(error: BaseException) -> str:
     classes = {
         kind.__name__: kind
         for kind in (
-            *(Recipe, Adversarial, Adda, Aligned, Multitask, Pretext, Translated, ZeroShot, Published, Readout),
+            *(Recipe, Adversarial, Adda, Aligned, JointlyTranslated, LabelHeads, Multitask, Pretext, Translated),
+            *(ZeroShot, Published, Readout),
             *(Study, Network, Architecture, Chain, Conv, Linear),
         )
     }

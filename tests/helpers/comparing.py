@@ -46,9 +46,13 @@ def outcome(study: str, name: str, runs: Path | None = None) -> Outcome:
     runs: the folder of runs; None: the one that the environment names.
     """
     folder = study_folder(study) if runs is None else StudyFolder(runs / study)
-    name = full_name(name)
-    result = read_json(folder.result(name))
+    return Outcome(measured(folder, name), folder.weights(full_name(name)).read_bytes())
+
+
+def measured(folder: StudyFolder, name: str) -> dict[str, Any]:
+    """`Outcome.result` alone, also of networks that keep no weights."""
+    result = read_json(folder.result(full_name(name)))
     for key in ("study", "seconds", "images_per_second", "provenance"):
         del result[key]
     del result["series"]["seconds"]
-    return Outcome(result, folder.weights(name).read_bytes())
+    return dict(result)

@@ -429,6 +429,19 @@ def test_figure3_is_the_papers() -> None:
     assert low == pytest.approx(-0.30) and high == pytest.approx(0.03, abs=0.01)
 
 
+def test_figure3_has_a_line_for_each_variant_of_random_features_and_none_for_readouts_of_them() -> None:
+    table = study(splits=("random-0",))
+    random = table[table.kind == "random"]
+    others = [random.assign(network=random.network + f"@{word}", variant=word) for word in ("filler", "softmax")]
+    others[0]["val_top1"] /= 2
+    others[1]["numbers"] = 100.0  # as a readout has
+    figure = only(figure3.draw(table_of(pd.concat([table, *others], ignore_index=True))))
+    own, filler = (drawn(figure, f"own random, random splits{word}")[1] for word in ("", "@filler"))
+    assert own[0] == filler[0] and np.allclose(filler[1:], own[1:] / 2)
+    labels = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+    assert labels == ["reference", "mean AnB, random splits", "random features", "random features, filler"]
+
+
 def test_table1_is_the_papers_and_pairing_changes_it() -> None:
     lines = table1.lines(table1.boosts_of(paper()))
     assert [line[0] for line in lines] == ["1–7", "3–7", "5–7"]

@@ -38,6 +38,7 @@ ROWS = [
         for s in range(3)
     ),
     *(readout(f"imagenet-caltech101/R0B@30@hog/seed-{s}", 0.3) for s in (0, 1, 2)),
+    readout("imagenet-caltech101/A2B@5@softmax/seed-0", 0.3),  # not on most images: of figure few_pictures
 ]
 
 
@@ -64,8 +65,8 @@ def test_readouts_over_n_with_handmade_features_chance_and_published_values() ->
     assert named["hand-made RnB@30@hog"] == pytest.approx([0.25, 0.25])
     assert named["hand-made chance"] == pytest.approx([0.1, 0.1])
     titles = [axes.get_title(loc="left") for axes in figure.figure.axes]
-    assert titles == ["hand-made", "Zeiler and Fergus 2014, 30 per class"]
-    assert "AnB@30@softmax  2" in " ".join(figure.lines)
+    assert titles == ["hand-made", "Zeiler and Fergus 2014,\n30 images per class"]
+    assert "AnB@30@softmax  2" in " ".join(figure.lines) and "@5@" not in " ".join([*named, *figure.lines])
 
 
 def test_another_measure_and_a_table_without_readouts() -> None:
@@ -81,7 +82,12 @@ def test_a_readout_is_paired_with_the_network_of_its_own_seed() -> None:
         figure = drawn(readout_against_retraining.draw(table_of(frame(*ROWS))))
         named = lines(figure)
     assert named["beyond AnB@30"] == pytest.approx([0.021, 0.021])
-    assert named["read AnB@30"] == pytest.approx([0.521, 0.621])
+    assert named["read AnB@30"] == pytest.approx([0.521, 0.621]) and not named["dropout AnB@30"]
+    resting = [row(f"imagenet-caltech101/A2B@30@resting/seed-{s}", 0.605) for s in range(3)]
+    with style.settings():
+        figure = drawn(readout_against_retraining.draw(table_of(frame(*ROWS, *resting))))
+    assert lines(figure)["dropout AnB@30"] == pytest.approx([0.005])
+    assert "+2.1" in figure.lines[-1] and "+0.5" in figure.lines[-1]
     assert not any(math.isnan(value) for values in named.values() for value in values)
 
 

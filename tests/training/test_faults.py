@@ -29,12 +29,13 @@ from trained import train, train_fleet
 
 from transferability.data.packed import PackedImages
 from transferability.files import Refused, read_json, write_atomically, write_json
+from transferability.launch.plan import trouble
 from transferability.networks.caffenet import small_caffenet
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
 from transferability.runs.ledger import started, tidy
 from transferability.runs.locks import hold, myself
-from transferability.runs.paths import StudyFolder, study_folder
+from transferability.runs.paths import StudyFolder, data_root, study_folder
 from transferability.runs.result import write_result
 from transferability.runs.status import remarks
 from transferability.study import Network, Study, fleets
@@ -267,6 +268,8 @@ def test_weights_that_are_not_the_bases_are_refused(roots: Path, packed: PackedI
     file.unlink()
     with pytest.raises(Refused, match=r"weights\.safetensors is missing; move .*baseA/seed-0 away to train"):
         train(study)
+    said = trouble(study, study_folder("tiny"), data_root(), study.networks)
+    assert "weights.safetensors is missing, from which random-0/A1A/seed-0 copies" in said
     file.write_bytes(b"no weights")
     result = study_folder("tiny").result("random-0/baseA/seed-0")
     without = read_json(result)

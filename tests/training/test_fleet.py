@@ -435,6 +435,16 @@ def test_dropout_in_training_not_in_validation() -> None:
     assert torch.equal(logits(0, False), logits(1, False))
 
 
+def test_dropout_of_frozen_layers_rests_where_the_recipe_says_so() -> None:
+    """A3B's is in its frozen layers alone (fc3): resting, it trains as it is judged. A1B's is above: it is active."""
+    study = tiny_study(["baseA", "A1B", "A3B"], replace(RECIPE, frozen_dropout="resting"))
+    means = {task: np.zeros((16, 16, 3), np.float32) for task in "AB"}
+    module = module_of(study, ["A1B", "A3B"], {"A": random_weights(TINY, 6, "A")}, means, 6)
+    batch = next(iter(TrainingBatches(noise_images(6), RECIPE, "owner", 0, 1)))
+    training, judging = (torch.stack(module.train(mode)(batch)).detach() for mode in (True, False))
+    assert torch.equal(training[1], judging[1]) and not torch.equal(training[0], judging[0])
+
+
 # ---------------------------------------------------------------------------------------------- NaN
 
 

@@ -1,22 +1,25 @@
 """Networks of two tasks that share their first layers: bases where nothing is shared, fleets, kills, processes."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from comparing import outcome
+from comparing import measured, outcome
 from disturbed import killed_at
 from residual import residual
 from several import write_several
 from test_train import train_again_in_processes
 from tiny import RECIPE, TINY, full_name, write_tiny
+from torch import Tensor
 from trained import PLAIN, train
 
 from transferability.data.packed import open_packed, write_packed
 from transferability.files import Refused
-from transferability.multitask import Multitask
+from transferability.multitask import LabelHeads, Multitask
 from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
 from transferability.networks.cut import chain
@@ -24,6 +27,7 @@ from transferability.runs.paths import data_root, study_folder
 from transferability.splits import pair, task_classes
 from transferability.study import Study, fleets, network
 from transferability.trained.network import load_network
+from transferability.training.multitask import LabelHeadsModule
 from transferability.training.trainer import quiet
 
 torch.set_num_threads(1)
@@ -163,6 +167,102 @@ def test_images_of_several_labels(roots: Path) -> None:
     assert alone.file == base.file and alone.series == base.series
     assert [one.result["classes"] for one in found] == [3, 3, 4, 3]
     assert all(0 < one.result["val_map"] <= 1 for one in found)
+
+
+HEADS = LabelHeads(**{**asdict(RECIPE), "loss": "sigmoid"})
+OF_LABELS = ["B0B+@heads", "B2B+@heads", "B3B+@heads"]
+
+
+@pytest.fixture(scope="module")
+def of_labels(module_roots: Path) -> Path:
+    """A folder in which heads for each label are trained, and the base; without dropout, which is each head's own."""
+    write_several(module_roots / "data" / "several", classes=7)
+    train(heads_study(["baseB", *OF_LABELS]))
+    return module_roots
+
+
+def heads_study(names: Sequence[str], recipe: LabelHeads = HEADS) -> Study:
+    *others, (name, fc3), last = TINY.layers
+    architecture = replace(TINY, layers=(*others, (name, replace(fc3, dropout=0.0)), last))  # type: ignore[arg-type]
+    plain = replace(RECIPE, loss="sigmoid")
+    networks = (network(full_name(name), recipe if "@" in name else plain) for name in names)
+    return Study("heads", "several", architecture, tuple(networks))
+
+
+def test_a_head_for_each_label_on_all_layers_but_the_last_is_the_base(of_labels: Path) -> None:
+    """But for rounding; with fewer shared layers it is another network."""
+    base, none, two, three = (measured(study_folder("heads"), name)["series"] for name in ["baseB", *OF_LABELS])
+    for key in ("train_loss", "val_loss", "val_map"):
+        assert three[key] == pytest.approx(base[key], rel=1e-4), key
+        for other in (none, two):
+            assert other[key][-1] != pytest.approx(base[key][-1], rel=1e-4), key
+    assert none["train_loss"][-1] < none["train_loss"][0]
+
+
+def test_without_shared_layers_each_label_is_learned_alone(
+    of_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another label's values change nothing in a head; where layers are shared they do."""
+    scores: dict[tuple[str, bool], Tensor] = {}
+    packed = open_packed(of_labels / "data" / "several")
+    train_set = packed.train
+    assert train_set.several is not None
+    known = [c for c in range(7) if c in task_classes(packed.classes, "random-0", "B")]
+    several = train_set.several.copy()
+    rows = several[:, known[0]] == 1  # they are images of the task whatever else they show
+    several[rows, known[1]] = 1 - several[rows, known[1]].clip(0)
+    changed = replace(train_set, several=several)
+    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
+    original = LabelHeadsModule.forward
+
+    for is_changed, images in ((False, train_set), (True, changed)):
+        place = tmp_path / "data" / "several"
+        shutil.rmtree(place, ignore_errors=True)
+        write_packed(place, "several", packed.classes, images, packed.val)
+        monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / str(is_changed)))
+
+        def forward(self: LabelHeadsModule, batch: Any, lanes: Any = None, key: bool = is_changed) -> list[Tensor]:
+            found = original(self, batch, lanes)
+            for member, logits in zip(self.fleet.networks, found, strict=True):
+                if not self.training:
+                    scores[member.short_name, key] = logits.detach().clone()
+            return found
+
+        monkeypatch.setattr(LabelHeadsModule, "forward", forward)
+        train(heads_study(OF_LABELS[:2]))
+    for name, apart in (("B0B+@heads", True), ("B2B+@heads", False)):
+        before, after = scores[name, False], scores[name, True]
+        assert torch.equal(before[:, 0], after[:, 0]) == apart and not torch.equal(before[:, 1], after[:, 1])
+
+
+def test_heads_alone_and_after_a_kill(of_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = measured(study_folder("heads"), "B2B+@heads")
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
+    with killed_at(9):
+        train(heads_study(OF_LABELS[1:2]), OFTEN)
+    train(heads_study(OF_LABELS[1:2]))
+    assert measured(study_folder("heads"), "B2B+@heads") == together
+
+
+def test_heads_of_a_network_that_was_cut(of_labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path))
+    study = replace(heads_study(["B2B+@heads"]), architecture=chain(residual, RECIPE.crop))
+    train(study)
+    assert 0 < measured(study_folder("heads"), "B2B+@heads")["val_map"] <= 1
+    with pytest.raises(Refused, match="is heads above layer 2, and no network"):
+        load_network(study, full_name("B2B+@heads"), study_folder("heads"), data_root())
+
+
+def test_heads_that_have_no_meaning_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("A2B+@heads", "B2B@heads", "B4B+@heads", "baseB@heads"):
+        with pytest.raises(Refused, match="a network for each label of one task; write BnB"):
+            heads_study([name])
+    for field, value in {"loss": "softmax", "clip": 1.0}.items():
+        with pytest.raises(Refused, match=f"{field} is"):
+            replace(HEADS, **{field: value})
+    monkeypatch.setattr("transferability.multitask.MOST_HEADS", 3)
+    with pytest.raises(Refused, match="4 labels are as many networks above layer 2, and 3 is the most"):
+        HEADS.check(heads_study(["B2B+@heads"]).networks[0].treatment, 4, {"A": 3, "B": 4})
 
 
 def test_what_diverges_takes_its_partner_along_and_nobody_else(roots: Path) -> None:

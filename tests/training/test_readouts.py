@@ -20,7 +20,7 @@ from transferability.data.stream import task_images
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused, read_json
 from transferability.plots.features import read_export
-from transferability.readout import Readout
+from transferability.readout import VIEWS, Readout
 from transferability.recipe import Recipe
 from transferability.results.collect import collect
 from transferability.results.table import read_results
@@ -31,6 +31,8 @@ from transferability.splits import domains
 from transferability.study import Study, network
 from transferability.trained.network import load_network
 from transferability.training import classifiers, features
+from transferability.training.fitted import load_readout
+from transferability.training.handmade import bags_of, bags_of_words
 from transferability.training.precision import average_precision, mean_average_precision, retrieved
 
 torch.set_num_threads(1)
@@ -252,6 +254,39 @@ def test_features_are_written_for_users(trained_study: Study, tmp_path: Path) ->
         features.write_features(trained_study, base, study_folder("readouts"), data_root(), file)
 
 
+def test_what_is_kept_says_what_was_said(trained_study: Study) -> None:
+    """--keep: a readout's file, on the features of the validation images, on what the base puts out; and its parts."""
+    folder, root = study_folder("readouts"), data_root()
+    chosen = Tasks(trained_study, root).task("random-0", "B").validation_images()
+    for name, recipe in READOUTS.items():
+        assert isinstance(recipe, Readout)
+        readout = load_readout(trained_study, full_name(name), folder, root)
+        if recipe.classifier in ("neighbours", "retrieval"):
+            with pytest.raises(Refused, match=rf"{name}.* has no classifier; `transferability features`"):
+                readout.scores(np.zeros((1, 24)))
+            continue
+        place = place_of(trained_study, name)
+        views = [read_features(place, Place("val", v, readout.sheet), chosen.rows) for v in VIEWS[recipe.test_views]]
+        scores = readout.scores(np.max(views, 0))
+        said = np.load(folder.predictions(full_name(name)))
+        assert np.array_equal(scores.argmax(1).numpy(), said["predicted"]), name
+        assert len(readout.classes) == scores.shape[1] == 6
+        if name == "A1B@svm":
+            base = load_network(trained_study, "random-0/baseA", folder, root)
+            of_images = readout.scores(base.features(chosen.images[chosen.rows], 1))
+            torch.testing.assert_close(of_images, scores, rtol=1e-4, atol=1e-4)
+            weight, offset, mean, factors = (
+                readout.tensors[key] for key in ("weight", "offset", "0.mean", "0.factors")
+            )
+            by_hand = ((views[0] - mean.numpy()) * factors.numpy()).astype(
+                np.float32
+            ) @ weight.numpy().T + offset.numpy()
+            np.testing.assert_allclose(by_hand, scores.numpy(), rtol=1e-4, atol=1e-4)
+    patches = np.random.default_rng(0).random((300, 36 * 15), np.float32)
+    _, bags, vocabulary = bags_of_words(patches, patches[:5])
+    assert np.array_equal(bags_of(patches[:5], vocabulary), bags)
+
+
 def test_what_cannot_be_fitted_is_refused_by_name(trained_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = Tasks(trained_study, data_root())
     few = study_of({"baseA": RECIPE, "A3B@3@svm": replace(SVM, folds=4)})
@@ -354,7 +389,7 @@ def test_degenerate_features_and_choices_are_said_by_name() -> None:
     recipe, folds = replace(SVM, penalties=(0.1, 1.0)), np.arange(12) % 3
     labels = torch.arange(12) % 2
     vectors = torch.nn.functional.one_hot(labels).float() + 0.01 * torch.arange(12)[:, None]
-    choice = classifiers.scores_of(recipe, classifiers.Shared(vectors, labels, folds, 2), vectors)[2]
+    choice = classifiers.fit_classifier(recipe, classifiers.Shared(vectors, labels, folds, 2), vectors).choice
     assert choice.note == "0.1, the smallest of 2 values, is best on 3 folds"  # of equal ones the first
 
 

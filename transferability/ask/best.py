@@ -24,7 +24,7 @@ from transferability.trained.export import COMPARED, export, onnx_file, read_met
 from transferability.trained.network import load_network
 from transferability.trained.preprocessing import Preprocessing, preprocessing_of
 from transferability.trained.weights import base_weights
-from transferability.training.classifiers import Shared, folds_of, scores_of
+from transferability.training.classifiers import Shared, fit_classifier, folds_of
 from transferability.training.features import make_features, pooled
 from transferability.training.vectors import transformed
 
@@ -171,7 +171,7 @@ def _linear(study: Study, network: Network, folder: StudyFolder, tasks: Tasks) -
     vectors, probes = transformed(rows, probes, recipe.transforms)
     labels = torch.from_numpy(training.labels)
     shared = Shared(torch.from_numpy(vectors), labels, folds_of(training.labels, recipe.folds), len(task.classes))
-    scores = scores_of(recipe, shared, torch.from_numpy(probes))[0].double()
+    scores = fit_classifier(recipe, shared, torch.from_numpy(probes)).scores.double()
     return (scores[1:] - scores[0]).T.float().contiguous(), scores[0].float()
 
 

@@ -5,11 +5,14 @@
 Top left: AnB on the man-made/natural split, one line for each target. Top right: random, untrained filters. Bottom:
 the accuracy relative to the base of the own split, target and seed: AnB on random splits, AnB on the
 man-made/natural split, random features. Bars are 95 % t intervals over units, from three units on. A panel without
-networks is left out; other groups of splits with AnB get a panel and a line of their own.
+networks is left out; other groups of splits with AnB get a panel and a line of their own, and so do variants of random
+features, such as RnB@filler.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,14 +56,32 @@ def relative(rows: pd.DataFrame) -> list[Line]:
         by_n = means(frozen[frozen["group"] == group], "difference")
         short = f"AnB {SHORT.get(group, group)}"
         lines.append(Line(f"mean AnB, {style.group_name(group)}", short, style.group_look(group, others), "-", by_n))
-    random = rows[rows["treatment"] == "RnB"]
-    groups = sorted_groups(random["group"])
-    for group in groups:
-        by_n = means(random[random["group"] == group], "difference")
-        which = f", {style.group_name(group)}" if len(groups) > 1 else ""
-        short = f"RnB {SHORT.get(group, group)}" if len(groups) > 1 else "RnB"
-        lines.append(Line(f"random features{which}", short, LOOKS["RnB"], DASHES.get(group, "-"), by_n))
+    random = random_features(rows)
+    several = random["group"].nunique() > 1
+    for group, treatment, look in random_lines(rows):
+        by_n = means(random[random["group"] == group], "difference", treatment)
+        words = ["random features", treatment.partition("@")[2], style.group_name(group) if several else ""]
+        short = f"{treatment} {SHORT.get(group, group)}" if several else treatment
+        lines.append(Line(", ".join(filter(None, words)), short, look, DASHES.get(group, "-"), by_n))
     return [entry for entry in lines if len(entry.means)]
+
+
+def random_features(rows: pd.DataFrame) -> pd.DataFrame:
+    """The networks of random, untrained layers with trained ones above, and their variants; no readouts of them."""
+    is_whole = (rows["images_per_class"] == "") & rows["numbers"].isna()
+    return rows[(rows["kind"] == "random") & (rows["plus"] == "") & (rows["preserved"] == 0) & is_whole]
+
+
+def random_lines(rows: pd.DataFrame) -> Iterator[tuple[str, str, Look]]:
+    """Group, treatment and look of each line of random features: the variants have hollow markers."""
+    random = random_features(rows)
+    variants = sorted(set(random["treatment"]) - {"RnB"})
+    looks = {"RnB": LOOKS["RnB"]}
+    for treatment, marker in zip(variants, itertools.cycle(style.MARKERS), strict=False):
+        looks[treatment] = replace(LOOKS["RnB"], face="#ffffff", marker=marker)
+    for group in sorted_groups(random["group"]):
+        present = set(random[random["group"] == group]["treatment"])
+        yield from ((group, treatment, look) for treatment, look in looks.items() if treatment in present)
 
 
 # ------------------------------------------------------------------------------------------ panels
@@ -102,11 +123,11 @@ def draw_dissimilar(axes: Axes, rows: pd.DataFrame, group: str, owner: str, look
 
 
 def draw_random(axes: Axes, rows: pd.DataFrame, owner: str) -> None:
-    """A top panel: random features, one line for each group of splits that has them."""
-    for group in sorted_groups(rows[rows["treatment"] == "RnB"]["group"]):
-        networks = rows[(rows["group"] == group) & rows["treatment"].isin(("base", "RnB"))]
-        name = f"{owner} random, {style.group_name(group)}"
-        draw_line(axes, networks, "RnB", LOOKS["RnB"], name, DASHES.get(group, "-"))
+    """A top panel: random features, one line for each group of splits that has them, and for each variant."""
+    for group, treatment, look in random_lines(rows):
+        networks = rows[(rows["group"] == group) & rows["treatment"].isin(("base", treatment))]
+        name = f"{owner} random, {style.group_name(group)}{treatment.removeprefix('RnB')}"
+        draw_line(axes, networks, treatment, look, name, DASHES.get(group, "-"))
 
 
 def draw_relative(axes: Axes, rows: pd.DataFrame, owner: str) -> None:
@@ -139,15 +160,17 @@ def finish_relative(axes: Axes, rows: pd.DataFrame, page: Page) -> None:
     entries += [style.handle(entry.look, entry.label, line=True, dashes=entry.dashes) for entry in lines]
     handles, labels = zip(*entries, strict=True)
     columns = min(2, style.legend_columns(labels, style.width_of(axes) - 0.6))
-    axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
+    axes.legend(handles, labels, ncols=columns, handlelength=3, **place)  # dashes are seen on both sides of a marker
     style.layer_axis(axes)
     style.counts(axes, page, [(entry.short, entry.means) for entry in lines])
 
 
 def panels(rows: pd.DataFrame, published: pd.DataFrame | None, page: Page) -> Figure:
     """Figure 3 of networks; those of `published` are faint and dotted. Only panels that have networks of one's own."""
-    depth = int(rows[rows["treatment"].isin(("AnB", "RnB"))]["n"].max())
-    above = dissimilar(rows) + [RANDOM_FEATURES] * bool((rows["treatment"] == "RnB").any())
+    random = random_features(rows)
+    depth = int(pd.concat([rows[rows["treatment"] == "AnB"]["n"], random["n"]]).max())
+    above = dissimilar(rows) + [RANDOM_FEATURES] * bool(len(random))
     columns = max(1, page.columns(len(above), style.WIDTH))
     lines = style.in_rows(above, columns)
     mosaic = [*lines, ["relative"] * columns]
@@ -182,15 +205,16 @@ def draw(table: Table, page: Page = PLAIN) -> list[Drawn | NotDrawn]:
     """Figure 3 of the table's networks."""
     rows = table.rows
     kinds = set(rows["treatment"])
-    if not kinds & {"AnB", "RnB"}:
+    random = random_features(rows)
+    if "AnB" not in kinds and random.empty:
         return [NotDrawn("figure3", "the table has no AnB and no random-feature network")]
     if not relative(rows):
         return [NotDrawn("figure3", "no AnB and no random-feature network has a base to be compared with")]
     absent = missing(rows[rows["group"] != "whole"], ("base", "AnB")) if "AnB" in kinds else []
-    absent += missing(rows[rows["group"].isin(rows[rows["treatment"] == "RnB"]["group"])], ("RnB",))
+    absent += missing(rows[rows["group"].isin(random["group"])], ("RnB",))
     present = set(rows[rows["treatment"] == "AnB"]["group"])
     absent += [f"AnB on {style.group_name(group)}" for group in ("random", "manmade-natural") if group not in present]
-    absent += [] if "RnB" in kinds else ["random features"]
+    absent += ["random features"] if random.empty else []
     figure = panels(rows, table.published, page)
     lines = relative(rows) + ([] if table.published is None else relative(table.published))
     is_cut = any(entry.means["value"].min() < floor_of(relative(rows)) for entry in lines)

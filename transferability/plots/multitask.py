@@ -1,11 +1,12 @@
-"""Two tasks that share their first n layers: does it help or hurt, and whom? The gain over n for each task.
+"""Two tasks, or all labels, that share their first n layers: does it help or hurt, and whom? The gain over n.
 
     python plots/multitask.py RESULTS.CSV [--split SPLIT] [--variant multitask] [--out figures]
 
 A panel for each group of splits. A line for each task, and for each number of images per class: the accuracy of the
 network that was trained together with the other task's, minus that of its own base, in points. n = 0, where nothing is
-shared, is the base. The table that is printed has the accuracies, the gains with half the width of their 95 % interval
-over units (split x seed), and what they show: grey is the margin within which two are the same.
+shared, is the base. Of networks with a head for each label (`--variant heads`), the base shares all layers but the
+last, and n = 0 is a network for each label. The table that is printed has the accuracies, the gains with half the width
+of their 95 % interval over units (split x seed), and what they show: grey is the margin within which two are the same.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from transferability.splits import group_title
 
 def together(rows: pd.DataFrame, variant: str) -> pd.DataFrame:
     """The networks that share layers and have a base, with a column `task`: "man-made", "B, 50 images per class"."""
-    chosen = rows[(rows["kind"] == "transfer") & (rows["variant"] == variant) & (rows["rule"] == "full")]
+    chosen = rows[rows["kind"].isin(["transfer", "selffer"]) & (rows["variant"] == variant) & (rows["rule"] == "full")]
     chosen = chosen[chosen["difference"].notna()]
     several = chosen["images_per_class"].nunique() > 1
     tasks = [
@@ -47,7 +48,7 @@ def draw_group(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], title: st
     ns = sorted({0, *rows["n"]})
     axes.set_xlim(-0.5, max(ns) + 0.5)
     style.layer_ticks(axes, rows, ns)
-    axes.set_xlabel("Layers $n$ that both tasks share")
+    axes.set_xlabel("Layers $n$ that are shared")
     axes.set_title(title, loc="left", fontsize=8)
     style.points_axis(axes, "Minus the own base (points)")
     entries = [Line2D([], [], color=look.line, marker=look.marker, markersize=4, label=t) for t, look in looks.items()]
@@ -57,7 +58,7 @@ def draw_group(axes: Axes, rows: pd.DataFrame, looks: dict[str, Look], title: st
 
 def lines_of(rows: pd.DataFrame, title: str) -> tuple[str, ...]:
     """The table, as lines of text."""
-    cells: list[Sequence[str]] = [("task", "n", "top-1 %", "minus the base", "", "units")]
+    cells: list[Sequence[str]] = [("task", "n", "accuracy %", "minus the base", "", "units")]
     for (task, n), members in rows.groupby(["task", "n"], sort=False):
         accuracy, gain = mean_of(members, "accuracy"), mean_of(members, "difference")
         cells.append(

@@ -6,10 +6,12 @@ Above: the accuracy of A_nB@softmax, a linear classifier on layer n, and of A_nB
 and trained, and the base. Below: A_nB@softmax - A_nB, paired within split, target, seed, n and images per class. Above
 0, the features carry more than training the rest brings out. Two things differ besides: a readout is linear, where A_nB
 has more layers to train; and the readout's network is in evaluation mode, while in frozen layers of A_nB dropout is
-active. The latter has a part only where a layer up to n has dropout. Bars are 95 % t intervals over units.
+active. The latter has a part only where a layer up to n has dropout, and A_nB@resting, whose recipe says
+frozen_dropout="resting", tells it: A_nB@resting - A_nB, dotted. Bars are 95 % t intervals over units.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,17 +23,23 @@ from transferability.results.statistics import MARGIN, mean_of, verdict
 from transferability.splits import group_title
 
 NAME = "readout_against_retraining"
+RESTING = "resting"  # variant of the networks whose frozen dropout rests
 KEY = ["split", "source", "target", "seed", "n", "images_per_class"]
 
 
 def paired(rows: pd.DataFrame, variant: str) -> pd.DataFrame:
     """Frozen networks without a variant that have a readout of their layer n: with its accuracy as `read`, and
-    `beyond`, the readout minus the network."""
+    `beyond`, the readout minus the network; and `dropout`, the network whose frozen dropout rests minus the network."""
     frozen = rows[(rows["n"] > 0) & (rows["plus"] == "") & (rows["preserved"] == 0)]
-    trained = frozen[(frozen["variant"] == "") & frozen["numbers"].isna()]
-    read = frozen[(frozen["variant"] == variant) & frozen["numbers"].notna()].set_index(KEY)["accuracy"].rename("read")
-    joined = trained.join(read[~read.index.duplicated()], on=KEY, how="inner")
-    return joined.assign(beyond=joined["read"] - joined["accuracy"])
+    trained, others = frozen[frozen["numbers"].isna()], frozen[frozen["numbers"].notna()]
+
+    def accuracies(rows: pd.DataFrame, of: str, name: str) -> "pd.Series[float]":
+        values = rows[rows["variant"] == of].set_index(KEY)["accuracy"].rename(name)
+        return values[~values.index.duplicated()]
+
+    joined = trained[trained["variant"] == ""].join(accuracies(others, variant, "read"), on=KEY, how="inner")
+    joined = joined.join(accuracies(trained, RESTING, "rested"), on=KEY)
+    return joined.assign(beyond=joined["read"] - joined["accuracy"], dropout=joined["rested"] - joined["accuracy"])
 
 
 def panels(rows: pd.DataFrame, base: pd.DataFrame, variant: str, page: Page) -> Figure:
@@ -43,18 +51,20 @@ def panels(rows: pd.DataFrame, base: pd.DataFrame, variant: str, page: Page) -> 
     entries = []
     for treatment, look in looks.items():
         own = rows[rows["treatment"] == treatment]
-        for column, dashes in (("accuracy", "-"), ("read", "--")):
+        hollow = replace(look, face="white")
+        for axes, column, dashes, face, name in (
+            (upper, "accuracy", "-", look, treatment),
+            (upper, "read", "--", hollow, f"{treatment}@{variant}"),
+            (lower, "beyond", "-", look, ""),
+            (lower, "dropout", ":", hollow, f"below, dotted: {treatment}@{RESTING} minus {treatment}"),
+        ):
             by_n = means(own, column)
             x = by_n["n"] + look.offset
-            style.curve(upper, x, by_n["value"], color=look.line, lw=0.9, ls=dashes)
-            style.markers(upper, x, by_n["value"], look, gid=f"{column} {treatment}")
-            style.bars(upper, by_n, look, shift=look.offset)
-            name = treatment if column == "accuracy" else f"{treatment}@{variant}"
-            entries.append(style.handle(look, name, line=True, dashes=dashes))
-        by_n = means(own, "beyond")
-        style.curve(lower, by_n["n"] + look.offset, by_n["value"], color=look.line, lw=0.9)
-        style.markers(lower, by_n["n"] + look.offset, by_n["value"], look, gid=f"beyond {treatment}")
-        style.bars(lower, by_n, look, shift=look.offset)
+            style.curve(axes, x, by_n["value"], color=look.line, lw=0.9, ls=dashes)
+            style.markers(axes, x, by_n["value"], face, gid=f"{column} {treatment}")
+            style.bars(axes, by_n, look, shift=look.offset)
+            if name and len(by_n):
+                entries.append(style.handle(face, name, line=True, dashes=dashes))
     if len(base):
         upper.axhline(mean_of(base, "accuracy").value, color="#888888", ls=":", lw=0.9, zorder=1)
     lower.axhline(0, color="black", ls="--", lw=0.8, zorder=1)
@@ -74,13 +84,15 @@ def panels(rows: pd.DataFrame, base: pd.DataFrame, variant: str, page: Page) -> 
 
 def lines_of(rows: pd.DataFrame, variant: str, group: str) -> tuple[str, ...]:
     """The differences in points, with the half-width of their interval, and what they show."""
-    cells = [("treatment", "n", f"@{variant} minus it", "", "units")]
+    cells = [("treatment", "n", f"@{variant} minus it", "", f"@{RESTING} minus it", "units")]
     for treatment in dict.fromkeys(rows["treatment"]):
         for n in sorted(rows["n"].unique()):
             members = rows[(rows["treatment"] == treatment) & (rows["n"] == n)]
             if len(members):
                 mean = mean_of(members, "beyond")
-                cells.append((treatment, str(n), with_half_width(mean), verdict(mean), str(mean.units)))
+                has_part = members["dropout"].notna().any()
+                part = with_half_width(mean_of(members, "dropout")) if has_part else ""
+                cells.append((treatment, str(n), with_half_width(mean), verdict(mean), part, str(mean.units)))
     return (f"{group_title(group)}: differences in points", *lines_of_cells(cells))
 
 

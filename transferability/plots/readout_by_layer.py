@@ -5,9 +5,11 @@
 One panel for each table, such as one for each network, and one for published values where there are any of the same
 data. Dashed: handmade features (n = 0). Dotted: chance. The measure is the mean over classes of each class's accuracy,
 as in the tables of the field; where images have several labels, mean average precision; or any column of results.csv.
-Bars are 95 % t intervals over units (split x seed), from three units on.
+Of readouts on several numbers of images per class those on most are shown; plots/few_pictures.py shows all. Bars are
+95 % t intervals over units (split x seed), from three units on.
 """
 
+import math
 from collections.abc import Sequence
 from importlib import resources
 from io import StringIO
@@ -42,6 +44,12 @@ def published() -> pd.DataFrame:
 def readouts(rows: pd.DataFrame) -> pd.DataFrame:
     """The readouts among networks."""
     return rows[rows["numbers"].notna()]
+
+
+def on_most_images(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of readouts, those on all images; where there are none, those on most images per class."""
+    images = pd.to_numeric(rows["images_per_class"]).fillna(math.inf)  # "" are all
+    return rows[images == images.max()]
 
 
 def measure_of(rows: pd.DataFrame, wanted: str = "") -> str:
@@ -95,7 +103,7 @@ def published_panel(axes: Axes, known: pd.DataFrame, looks: dict[str, style.Look
     axes.set_xlabel("Layer $n$ of their network")
     style.accuracy_axis(axes)
     first = known.iloc[0]
-    axes.set_title(f"{first['source']}, {first['images_per_class']} per class", loc="left", fontsize=8)
+    axes.set_title(f"{first['source']},\n{first['images_per_class']} images per class", loc="left", fontsize=8)
 
 
 def lines_of(rows: pd.DataFrame, measure: str) -> tuple[str, ...]:
@@ -129,7 +137,7 @@ def draw_several(
     drawings: list[Drawn | NotDrawn] = []
     for group, members in rows.groupby("group"):
         of = measure_of(members, measure)
-        shown = members[members[of].notna()]
+        shown = on_most_images(members[members[of].notna()])
         if shown.empty or not (shown["n"] > 0).any():
             drawings.append(NotDrawn(NAME, f"{group}: {of} is empty"))
             continue

@@ -295,7 +295,9 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
     for columns in range(len(labels), 1, -1):
         rows, longer = divmod(len(labels), columns)
         starts = [column * rows + min(column, longer) for column in range(columns + 1)]
-        characters = sum(max(map(len, labels[start:end])) for start, end in itertools.pairwise(starts))
+        # An @ is twice as wide as a letter.
+        lengths = [len(label) + label.count("@") for label in labels]
+        characters = sum(max(lengths[start:end]) for start, end in itertools.pairwise(starts))
         # In inches, at 7.5 points: a character, and an entry's handle with the space around it.
         if 0.46 * columns + 0.066 * characters <= width:
             return columns

@@ -57,6 +57,8 @@ HEADINGS = {
     "specificity": "AnB+ − BnB+, same n and target",
 }
 CONTROLS = ("difference", "minus_long", "minus_all")
+# What is compared: column and treatment.
+COMPARED = (*((column, treatment) for column in CONTROLS for treatment in FINE_TUNED), ("specificity", "AnB+"))
 NOTE = (
     'Grey band: one point, the margin of "the same". Shows: the smallest difference that so many units would have '
     "shown with a power of 80 %."
@@ -107,11 +109,10 @@ def with_controls(rows: pd.DataFrame) -> pd.DataFrame:
 
 def comparisons(rows: pd.DataFrame) -> list[Comparison]:
     """The lines of the bottom panel. rows: from `with_controls`."""
-    columns = [(column, treatment) for column in CONTROLS for treatment in FINE_TUNED]
     last = int(rows["n"].max())
     ranges = dict.fromkeys([(1, last), (max(1, last - LAST + 1), last)])
     lines = []
-    for column, treatment in [*columns, ("specificity", "AnB+")]:
+    for column, treatment in COMPARED:
         control = control_of(column, last)
         for first, end in ranges:
             networks = rows[(rows["treatment"] == treatment) & rows["n"].between(first, end)]

@@ -14,7 +14,7 @@ from transferability.pretext import Pretext
 from transferability.published import Published
 from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
-from transferability.runs.ledger import refuse_difference, started, with_sources
+from transferability.runs.ledger import is_done, refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import read_result
 from transferability.splits import have_same_classes, split_tasks
@@ -39,6 +39,15 @@ def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Networ
     for name, (place, then) in recorded.items():
         if name in study.by_name:
             refuse_difference(name, place, then, record(study, study.by_name[name], tasks.checksums))
+    for network in chosen:
+        source = network.source_name
+        if source is None or is_done(folder, network.name) or not is_done(folder, source):
+            continue
+        if not (weights := folder.weights(source)).exists():
+            raise Refused(
+                f"{weights} is missing, from which {network.name} copies; move {weights.parent} away to train {source} "
+                "again"
+            )
 
 
 def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:

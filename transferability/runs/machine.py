@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from transferability import available_cores
 from transferability.files import Refused
+from transferability.study import Network
 
 # Forms of a training step (`training/forms.py`): of CaffeNet and its sisters, and of networks that were cut.
 FORMS = ("plain", "ungrouped", "graph", "ungrouped+graph")
@@ -51,6 +52,10 @@ class Machine:
     form: str = "auto"
     most_validated: int | None = None
     keep: tuple[str, ...] = ()
+
+    def keeps(self, network: Network) -> bool:
+        """Whether its final weights are asked for."""
+        return self.keep_weights or any(network.is_like(pattern) for pattern in self.keep)
 
     @property
     def processes(self) -> int:

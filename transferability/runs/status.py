@@ -340,7 +340,7 @@ def _print_reasons(known: Sequence[NetworkStatus], state: str, console: Console,
 
 def _print_weights(known: Sequence[NetworkStatus], console: Console, shown: int | None) -> None:
     """Which networks can be exported."""
-    done = [status for status in known if status.state == "done"]
+    done = [status for status in known if status.state == "done" and not status.network.is_classifier]
     if not done:
         return
     spans = in_spans(status.network.name for status in done if status.has_weights)

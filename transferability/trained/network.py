@@ -1,7 +1,7 @@
 """A trained network as an `nn.Module`, with its weights, classes and preprocessing."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from numbers import Integral
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from transferability.data.stream import ValidationBatches, task_images
 from transferability.data.tasks import Task, Tasks
 from transferability.draws import numpy_generator
 from transferability.files import Missing, Refused
+from transferability.multitask import LabelHeads
 from transferability.networks.layers import build, copy, in_one_piece, tensors
 from transferability.pretext import Pretext
 from transferability.published import Published
+from transferability.readout import Readout
 from transferability.runs.ledger import refuse_difference
 from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, read_result
@@ -146,29 +148,37 @@ def load_network(study: Study, name: str, folder: StudyFolder, data: Path) -> Tr
     """
     network = find_network(study, name)
     if network.is_classifier:
-        raise Refused(f"{network.name} is a classifier on the features of layer {network.treatment.n}, and no network")
-    file = folder.result(network.name)
-    try:
-        result = read_result(file)
-    except Missing:
-        raise Refused(f"{network.name} is not trained yet ({file} does not exist)") from None
+        what = "heads above" if isinstance(network.recipe, LabelHeads) else "a classifier on the features of"
+        hint = "; load_readout loads it" if isinstance(network.recipe, Readout) else ""
+        raise Refused(f"{network.name} is {what} layer {network.treatment.n}, and no network{hint}")
     tasks, is_published = Tasks(study, data), isinstance(network.recipe, Published)
-    checksums = {} if is_published else tasks.checksums
-    refuse_difference(network.name, file, result.record, record(study, network, checksums, result.record.get("draws")))
-    if result.diverged_at is not None:
-        raise Refused(f"{network.name} diverged at step {result.diverged_at}: its weights are no numbers")
-    try:
-        weights = read_weights(folder, result)
-    except Missing:
-        raise Refused(
-            f"the weights of {network.name} were not kept; move {file.parent} away and train it again with "
-            f"--keep '{network.name}'"
-        ) from None
+    result, weights = kept_weights(study, network, folder, {} if is_published else tasks.checksums)
     if is_published:
         return TrainedNetwork(study, network, result, weights, None, published_preprocessing(study, result, folder))
     preprocessing = preprocessing_of(network, tasks, folder)
     task = None if isinstance(network.recipe, Pretext) else tasks.target(network)
     return TrainedNetwork(study, network, result, weights, task, preprocessing)
+
+
+def kept_weights(
+    study: Study, network: Network, folder: StudyFolder, checksums: Mapping[str, str]
+) -> tuple[Result, dict[str, Tensor]]:
+    """Result and final weights of a network; Refused as `load_network` says. checksums: of packed sets, by name."""
+    file = folder.result(network.name)
+    try:
+        result = read_result(file)
+    except Missing:
+        raise Refused(f"{network.name} is not trained yet ({file} does not exist)") from None
+    refuse_difference(network.name, file, result.record, record(study, network, checksums, result.record.get("draws")))
+    if result.diverged_at is not None:
+        raise Refused(f"{network.name} diverged at step {result.diverged_at}: its weights are no numbers")
+    try:
+        return result, read_weights(folder, result)
+    except Missing:
+        raise Refused(
+            f"the weights of {network.name} were not kept; move {file.parent} away and train it again with "
+            f"--keep '{network.name}'"
+        ) from None
 
 
 def published_classes(outputs: int) -> tuple[str, ...]:

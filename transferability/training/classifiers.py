@@ -1,7 +1,8 @@
 """Classifiers on vectors: what is chosen on inner folds of the training images, and the scores of other images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -85,18 +86,34 @@ def value_of(scores: Tensor, labels: Tensor) -> float:
     return float((scores.argmax(1) == labels).double().mean())
 
 
-def scores_of(recipe: Readout, shared: Shared, others: Tensor) -> tuple[Tensor, Tensor | None, Choice]:
-    """((m, classes) scores of other images, (n, classes) of the training images, what was chosen).
+class Fit(NamedTuple):
+    """A fitted classifier. scores: (m, classes) of other images. own: (n, classes) of the training images; None where
+    the score of an image would be of itself. tensors: what was fitted: `weight` (classes, d) and `offset` (classes,) of
+    a linear one, the class `means` (classes, d), or nothing."""
 
-    others: (m, d) float32. Of the training images None where a score of an image would be of itself.
-    """
+    scores: Tensor
+    own: Tensor | None
+    choice: Choice
+    tensors: dict[str, Tensor]
+
+
+def fit_classifier(recipe: Readout, shared: Shared, others: Tensor) -> Fit:
+    """Fits a readout's classifier to the training images. others: (m, d) float32, the vectors of other images."""
     if recipe.classifier in PENALISED:
         return _linear(recipe, shared, others)
     if recipe.classifier == "nearest":
         present = (shared.signs > 0).float()
         means = (present.T @ shared.vectors) / present.sum(0)[:, None]
-        return -torch.cdist(others, means), -torch.cdist(shared.vectors, means), Choice()
+        tensors = {"means": means}
+        return Fit(scores_of(tensors, others), scores_of(tensors, shared.vectors), Choice(), tensors)
     return _neighbours(recipe, shared, others)
+
+
+def scores_of(tensors: Mapping[str, Tensor], vectors: Tensor) -> Tensor:
+    """(m, classes): what `Fit.tensors` say of vectors (m, d)."""
+    if "means" in tensors:
+        return -torch.cdist(vectors, tensors["means"])
+    return vectors @ tensors["weight"].T + tensors["offset"]
 
 
 # ------------------------------------------------------------------------------------------ linear
@@ -112,7 +129,7 @@ def _problems(loss: str, shared: Shared, counted: Tensor) -> Problems:
     return Problems(loss, targets, (counted[:, :, None] * known[:, None, :]).reshape(n, -1, 1))
 
 
-def _linear(recipe: Readout, shared: Shared, others: Tensor) -> tuple[Tensor, Tensor, Choice]:
+def _linear(recipe: Readout, shared: Shared, others: Tensor) -> Fit:
     basis, unit = shared.basis, shared.unit
     count = recipe.folds
     start, choice = None, Choice(recipe.penalties[0])
@@ -139,7 +156,8 @@ def _linear(recipe: Readout, shared: Shared, others: Tensor) -> tuple[Tensor, Te
         start = start[:, None, :] if recipe.classifier == "softmax" else start[:, :, None]
     weights = fit(basis, problems, choice.candidate * unit, start).view(-1, shared.classes)
     own = basis.images @ weights
-    return others @ (basis.directions @ weights[:-1]) + weights[-1], own, choice
+    tensors = {"weight": (basis.directions @ weights[:-1]).T, "offset": weights[-1]}
+    return Fit(scores_of(tensors, others), own, choice, tensors)
 
 
 def _chosen(inner: dict[float, float], candidates: Sequence[float], folds: int) -> Choice:
@@ -154,7 +172,7 @@ def _chosen(inner: dict[float, float], candidates: Sequence[float], folds: int) 
 # ------------------------------------------------------------------------------------------ neighbours
 
 
-def _neighbours(recipe: Readout, shared: Shared, others: Tensor) -> tuple[Tensor, None, Choice]:
+def _neighbours(recipe: Readout, shared: Shared, others: Tensor) -> Fit:
     """Scores are the shares of the k nearest training images that have a class; of equal ones the nearer counts."""
     present = (shared.signs > 0).float()
 
@@ -174,7 +192,7 @@ def _neighbours(recipe: Readout, shared: Shared, others: Tensor) -> tuple[Tensor
         inner = {float(k): value_of(own[k], shared.labels) for k in recipe.neighbours}
         choice = _chosen(inner, [float(k) for k in recipe.neighbours], recipe.folds)
     assert choice.candidate is not None
-    return votes(torch.cdist(others, shared.vectors), present, int(choice.candidate)), None, choice
+    return Fit(votes(torch.cdist(others, shared.vectors), present, int(choice.candidate)), None, choice, {})
 
 
 def refuse_empty(vectors: np.ndarray, name: str, layer: str) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from math import prod
 
+from transferability.jointly_translated import JointlyTranslated
+from transferability.multitask import MOST_HEADS, LabelHeads
 from transferability.networks.facts import layer_facts
 from transferability.recipe import Recipe
 from transferability.study import Fleet, Network, Study, fleets
@@ -31,6 +33,9 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     if network.is_zero_shot:  # no layers above n, but a map to as many numbers as there are classes, more or less
         features = prod(layers[n - 1].shape) if n else 3 * study.architecture.crop**2
         return float(sum(costs[:n])), 4.0 * features * classes
+    if isinstance(network.recipe, LabelHeads):
+        heads = sum(costs[n:-1]) * classes + costs[-1]  # the last layer has one output in each
+        return 0.0, float(3 * (sum(costs[:n]) + heads) - costs[0])
     trained = [cost for cost, plan in zip(costs, plans, strict=True) if plan.rate]
     frozen, first = sum(costs) - sum(trained), trained[0] if trained else 0
     if network.treatment.top:
@@ -38,6 +43,9 @@ def operations(study: Study, network: Network, classes: int = 100) -> tuple[floa
     if isinstance(network.recipe, Translated):  # four passes of translators, with gradient; then one beside the network
         share, passes = network.recipe.translation, network.recipe.translator_operations
         return 0.0, share * 4 * 3 * passes + (1 - share) * (3 * sum(trained) - first + passes * bool(share))
+    if isinstance(network.recipe, JointlyTranslated):  # two images and two translations; six decoded images
+        decoding = network.recipe.decoder_operations(layers[n - 1].shape)
+        return 0.0, float(3 * (4 * sum(costs[:n]) + 2 * sum(costs[n:])) + 3 * 6 * decoding)
     if network.aligns_domains:  # as many images of the other domain are seen beside each
         return 0.0, 2 * float(3 * sum(trained) - first)
     return float(frozen), float(3 * sum(trained) - first)
@@ -88,15 +96,18 @@ def fleet_memory(study: Study, fleet: Fleet, devices: int = 1) -> float:
     architecture, recipe = study.architecture, fleet.recipe
     width = 2 if recipe.precision == "bfloat16" else 4
     images = recipe.batch / devices * (1 + (fleet.aligns_domains or fleet.shares_layers))
+    images *= 1 + isinstance(recipe, JointlyTranslated)  # translations go the same way
     layers = layer_facts(architecture, CLASSES)
     weights = activations = 0.0
     for network in fleet.networks:
-        plans = network.layers(architecture.depth)
-        for layer, plan in list(zip(layers, plans, strict=True))[network.treatment.frozen :]:
+        plans, n = network.layers(architecture.depth), network.treatment.n
+        for place, (layer, plan) in list(enumerate(zip(layers, plans, strict=True)))[network.treatment.frozen :]:
             if plan.origin == "absent":
                 continue
-            weights += 4 * (TRAINED_COPIES[recipe.optimiser] if plan.rate else 1) * layer.parameters
-            activations += images * (width * layer.kept + layer.kept_bytes)
+            # How many labels there are is not known here.
+            heads = MOST_HEADS if isinstance(recipe, LabelHeads) and n <= place < architecture.depth - 1 else 1
+            weights += heads * 4 * (TRAINED_COPIES[recipe.optimiser] if plan.rate else 1) * layer.parameters
+            activations += heads * images * (width * layer.kept + layer.kept_bytes)
     for n in fleet.prefixes.values():
         activations += images * width * sum(prod(layer.shape) for layer in layers[:n])
     return weights + activations + images * 3 * architecture.crop**2 * 4 * 2

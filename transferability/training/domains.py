@@ -99,9 +99,12 @@ class DomainModule(FleetModule):
     def _own_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
         own = super()._own_layers(network, sources)
         assert isinstance(self.recipe, (Adversarial, Adda))
-        features = prod(layer_facts(self.architecture, self.classes)[network.treatment.n - 1].shape)
-        own[CRITIC] = DomainClassifier(features, self.recipe.hidden, network.name)
+        own[CRITIC] = DomainClassifier(prod(self.shape_of_features(network)), self.recipe.hidden, network.name)
         return own
+
+    def shape_of_features(self, network: Network) -> tuple[int, ...]:
+        """The shape of what its layer n puts out, of one image."""
+        return layer_facts(self.architecture, self.classes)[network.treatment.n - 1].shape
 
     def _inputs(self, batch: Batch) -> Tensor:
         """(b, 3, c, c): images of either domain, as the networks of the labelled one see images."""
@@ -109,7 +112,7 @@ class DomainModule(FleetModule):
 
     def _through(self, index: int, layers: slice, x: Tensor, rows: Tensor) -> Tensor:
         """What some layers of network number `index` make of `x`, their input. rows: places in the global batch."""
-        own = [(name, layer) for name, layer in self.networks[index].items() if name != CRITIC]  # type: ignore[operator]
+        own = list(self.networks[index].items())[: self.architecture.depth]  # type: ignore[operator]
         for name, layer in own[layers]:
             x = self._layer_output(name, layer, x, rows, self.fleet.networks[index].name)
         return x
@@ -171,10 +174,20 @@ class AdversarialModule(DomainModule):
         for index, (network, layers) in enumerate(zip(self.fleet.networks, self.networks, strict=True)):
             n = network.treatment.n
             features = self._through(index, slice(n), x, batch.rows)
-            logits = self._through(index, slice(n, None), features[:half], batch.rows[:half]).float()
+            logits = self._classified(index, features[:half], batch.rows[:half])
             scores = layers[CRITIC](Reversal.apply(features, weight))  # type: ignore[index]
-            steps.append(Step(self.loss(logits, batch.labels[:half]), logits, scores))
+            loss = self.loss(logits, batch.labels[:half]) + self.beside_labels(index, features, batch)
+            steps.append(Step(loss, logits, scores))
         return steps
+
+    def _classified(self, index: int, features: Tensor, rows: Tensor) -> Tensor:
+        """(b, classes): logits of network number `index`, of features of its layer n."""
+        n = self.fleet.networks[index].treatment.n
+        return self._through(index, slice(n, None), features, rows).float()
+
+    def beside_labels(self, index: int, features: Tensor, batch: Batch) -> Tensor | float:
+        """(): what else network number `index` learns by; its value is 0. features: of its layer n."""
+        return 0.0
 
 
 class AddaModule(DomainModule):

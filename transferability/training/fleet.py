@@ -123,9 +123,9 @@ class FleetModule(L.LightningModule):
     """Networks that share target, recipe, images and seed, each with its own weights, loss, rates and metrics.
 
     Frozen first layers are not copied: networks that freeze layers of one source share one *prefix*, which runs once
-    per batch, without gradient, with its dropout active in training, and puts out the features at every n that a
-    network needs. Frozen layers above trained ones are each network's own: the gradient flows through them. Each
-    network sees images minus the mean image of its source (of its own task where it has none).
+    per batch, without gradient, with its dropout active in training unless the recipe lets it rest, and puts out the
+    features at every n that a network needs. Frozen layers above trained ones are each network's own: the gradient
+    flows through them. Each network sees images minus the mean image of its source (of its own task where it has none).
 
     sources: for each source letter, the weights of its base. inputs: for each letter, how its networks see images.
     form: how the training step is computed on the device (`forms.py`). several_labels: images may have several.
@@ -294,6 +294,10 @@ class FleetModule(L.LightningModule):
                 kept.add(id(value))
         return weights
 
+    def pictures(self, index: int) -> dict[str, np.ndarray]:
+        """Images that are kept beside a network's result, by name: (k, c, c, 3) uint8; of most methods none."""
+        return {}
+
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
         self.several = self.trainer.world_size > 1
@@ -328,6 +332,15 @@ class FleetModule(L.LightningModule):
                 for source, prefix in self.prefixes.items()
             }
         )
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "FleetModule":
+        """Sets the mode of all layers; frozen first layers stay in evaluation where the recipe lets them rest."""
+        super().train(mode)
+        if self.recipe.frozen_dropout == "resting":
+            for frozen in (self.prefixes, self.folded or self.prefixes):
+                frozen.eval()
+        return self
 
     # ------------------------------------------------------------------------------------------ one step
 
@@ -373,12 +386,12 @@ class FleetModule(L.LightningModule):
     def _layer_output(self, name: str, layer: Any, x: Tensor, rows: Tensor, owner: str) -> Tensor:
         """One layer and, in training, its dropout, whose mask belongs to `owner`."""
         if isinstance(layer, CutLayer):
-            if not (self.training and layer.is_random):
+            if not (layer.training and layer.is_random):
                 return layer(x)  # type: ignore[no-any-return]
             with AddressedDraws(rows, "dropout", owner, name, self.step):
                 return layer(x)  # type: ignore[no-any-return]
         x = layer(x)
-        if self.training and layer.dropout:
+        if layer.training and layer.dropout:
             key = self._mask_key(owner, name) if self.keys is None else self.keys[self.sites[owner, name]]
             x = dropout(x, layer.dropout, rows, key)
         return x

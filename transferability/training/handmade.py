@@ -11,6 +11,7 @@ WORDS = 256  # of the vocabulary
 CELL, PATCH_CELL = 16, 8  # pixels, of images of HOG_SIDE pixels
 BLOCK = 2  # cells that are normalised together: a patch of the bag of words, too
 ORIENTATIONS = 9
+PATCH_NUMBERS = BLOCK * BLOCK * ORIENTATIONS
 
 
 def hog(images: Tensor, as_patches: bool = False) -> np.ndarray:
@@ -33,22 +34,28 @@ def hog(images: Tensor, as_patches: bool = False) -> np.ndarray:
     )
 
 
-def bags_of_words(training: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, WORDS) and (m, WORDS) float32: how often each word is seen, square roots, length 1.
+def bags_of_words(training: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, WORDS) and (m, WORDS) float32: how often each word is seen, square roots, length 1; and the vocabulary.
 
-    training, others: (n, numbers), (m, numbers): patches, as `hog` gives them. The vocabulary is the centres of k-means
-    over the patches of the training images. Csurka et al. 2004.
+    training, others: (n, numbers), (m, numbers): patches, as `hog` gives them. The vocabulary, (WORDS, PATCH_NUMBERS)
+    float32, is the centres of k-means over the patches of the training images. Csurka et al. 2004.
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    size = BLOCK * BLOCK * ORIENTATIONS
-    patches = training.reshape(-1, size)
+    patches = training.reshape(-1, PATCH_NUMBERS)
     # Its draws are the same for every readout: seeds draw images, not vocabularies.
     words = MiniBatchKMeans(WORDS, random_state=0, n_init=1, batch_size=4096, max_iter=20).fit(patches)
+    bags = (_bags(words.predict(rows.reshape(-1, PATCH_NUMBERS)), len(rows)) for rows in (training, others))
+    return *bags, words.cluster_centers_
 
-    def bags(features: np.ndarray) -> np.ndarray:
-        seen = words.predict(features.reshape(-1, size)).reshape(len(features), -1)
-        counts = np.stack([np.bincount(row, minlength=WORDS) for row in seen])
-        return np.sqrt(counts / counts.sum(1, keepdims=True)).astype(np.float32)
 
-    return bags(training), bags(others)
+def bags_of(rows: np.ndarray, vocabulary: np.ndarray) -> np.ndarray:
+    """(n, WORDS) float32: the bags of other images, by a vocabulary that `bags_of_words` has found."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    return _bags(pairwise_distances_argmin(rows.reshape(-1, PATCH_NUMBERS), vocabulary), len(rows))
+
+
+def _bags(words: np.ndarray, images: int) -> np.ndarray:
+    counts = np.stack([np.bincount(row, minlength=WORDS) for row in words.reshape(images, -1)])
+    return np.sqrt(counts / counts.sum(1, keepdims=True)).astype(np.float32)

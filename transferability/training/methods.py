@@ -8,12 +8,15 @@ from transferability.adda import Adda
 from transferability.adversarial import Adversarial
 from transferability.aligned import Aligned
 from transferability.data.tasks import Tasks
+from transferability.jointly_translated import JointlyTranslated
+from transferability.multitask import LabelHeads
 from transferability.published import Published
 from transferability.study import Fleet, Study
 from transferability.training.aligned import AlignedModule
 from transferability.training.domains import AddaModule, AdversarialModule
 from transferability.training.fleet import FleetModule
-from transferability.training.multitask import MultitaskModule
+from transferability.training.jointly_translated import JointlyTranslatedModule
+from transferability.training.multitask import LabelHeadsModule, MultitaskModule
 from transferability.training.translated import TranslatedModule
 from transferability.training.zero_shot import Described, ZeroShotModule
 from transferability.translated import Translated
@@ -23,6 +26,8 @@ MODULES: dict[type, type[FleetModule]] = {
     Adversarial: AdversarialModule,
     Adda: AddaModule,
     Aligned: AlignedModule,
+    JointlyTranslated: JointlyTranslatedModule,
+    LabelHeads: LabelHeadsModule,
     Translated: TranslatedModule,
 }
 

@@ -1,7 +1,7 @@
-"""The training step of two networks, one of each task, that share their first layers (`Multitask`).
+"""The training step of networks that share their first layers: of two tasks (`Multitask`), of labels (`LabelHeads`).
 
-A batch holds labelled images of the first task and then as many of the second (`DomainBatches`). Both go through the
-shared layers together, and each through the layers of its own network.
+Of two tasks, a batch holds labelled images of the first and then as many of the second (`DomainBatches`). Both go
+through the shared layers together, and each through the layers of its own network.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -210,3 +210,54 @@ class MultitaskModule(FleetModule):
                 self.diverged_at[place] = self.diverged_at[other]
         gone = [place for place, step in enumerate(self.diverged_at.tolist()) if step >= 0]
         self.active = tuple(place for place in self.active if place not in gone)
+
+
+class LabelHeadsModule(FleetModule):
+    """Networks that share their first n layers with nobody but their own heads, one for each label.
+
+    Heads are further parts among a network's own layers. Their dropout masks are each head's own.
+    """
+
+    def _own_layers(self, network: Network, sources: Mapping[str, Weights]) -> nn.ModuleDict:
+        own, n, owner = nn.ModuleDict(), network.treatment.n, owner_of_own(network)
+        single = [list(build(self.architecture, 1, "ungrouped" in self.form)) for _ in range(self.classes)]
+        for position, (name, layer) in enumerate(self._layers()):
+            draw(self.architecture, name, layer, self.classes, self.recipe.initialisation, "weights", owner)
+            if position < n:
+                own[place_of(name)] = layer
+                continue
+            for label, layers in enumerate(single):
+                own[_place_in_head(name, label)] = _as_output(layer, layers[position][1], label)
+        return own
+
+    def forward(self, batch: Batch, lanes: Lanes | None = None) -> list[Tensor]:
+        """The logits (b, labels) of each network, in the fleet's order."""
+        x = as_autocast(self.normalised(batch, self.fleet.target))
+        return [self._scores(place, x, batch.rows) for place in range(len(self.networks))]
+
+    def _scores(self, place: int, x: Tensor, rows: Tensor) -> Tensor:
+        """(b, labels)"""
+        network, layers, names = self.fleet.networks[place], self.networks[place], self.architecture.layer_names
+        n = network.treatment.n
+        heads = [[_place_in_head(name, label) for name in names[n:]] for label in range(self.classes)]
+
+        def through(places: Sequence[str], x: Tensor) -> Tensor:
+            for part in places:
+                x = self._layer_output(part, layers[part], x, rows, network.name)  # type: ignore[index]
+            return x
+
+        shared = through([place_of(name) for name in names[:n]], x)
+        return torch.cat([through(head, shared) for head in heads], 1).float()
+
+
+def _place_in_head(name: str, label: int) -> str:
+    return f"{place_of(name)} of label {label}"
+
+
+@torch.no_grad()
+def _as_output(whole: nn.Module, single: Any, output: int) -> Any:
+    """`single` with the weights of `whole`; of its last layer those of one output. Shapes tell which that is."""
+    parts = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
+    for name, value in (*single.named_parameters(), *single.named_buffers()):
+        value.copy_(parts[name] if parts[name].shape == value.shape else parts[name][output : output + 1])
+    return single

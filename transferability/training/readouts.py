@@ -1,6 +1,7 @@
 """A fleet of readouts, start to finish: the features of one network, the classifiers on them, and their results."""
 
 import datetime
+import hashlib
 import os
 import socket
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -25,15 +27,16 @@ from transferability.runs.paths import StudyFolder
 from transferability.runs.result import Result, write_result
 from transferability.study import Fleet, Network, Study, record
 from transferability.training.checkpoint import Listeners, Preempted
-from transferability.training.classifiers import Choice, Shared, folds_of, refuse_empty, scores_of
+from transferability.training.classifiers import Choice, Shared, fit_classifier, folds_of, refuse_empty
 from transferability.training.device import gpu_arithmetic
 from transferability.training.features import make_features
+from transferability.training.fitted import tensors_of
 from transferability.training.handmade import bags_of_words
 from transferability.training.losses import hits, loss_of
 from transferability.training.outcome import UNTRAINED, majority_class_accuracy, named, provenance
 from transferability.training.precision import mean_average_precision, relevant_of, retrieved
 from transferability.training.tracking import in_short, keep_files_in, log_result, say
-from transferability.training.vectors import transformed
+from transferability.training.vectors import Transform, fitted, through
 
 NEAREST = 10  # images of a retrieval, whose precision is told
 
@@ -41,7 +44,8 @@ NEAREST = 10  # images of a retrieval, whose precision is told
 class Sets(NamedTuple):
     """What a readout is fitted to and judged on. training, judged: (n, k), (m, k) float32 vectors, and their labels.
 
-    judged_rows: (m,) places of the judged images in a part of the packed set, train or val.
+    judged_rows: (m,) places of the judged images in a part of the packed set, train or val. transforms, vocabulary:
+    what was fitted to the training images to get there.
     """
 
     training: np.ndarray
@@ -50,6 +54,8 @@ class Sets(NamedTuple):
     judged_labels: np.ndarray
     judged_rows: np.ndarray
     part: str
+    transforms: tuple[Transform, ...]
+    vocabulary: np.ndarray | None
 
 
 def read_out(
@@ -153,11 +159,13 @@ def _sets(study: Study, network: Network, place: Path, tasks: Tasks) -> Sets:
     others = tested.mean(1) if recipe.pooled == "sum" else tested.max(1)
     layer = study.architecture.layer_names[sheet.n - 1] if sheet.n else recipe.handmade
     refuse_empty(rows, network.name, f"layer {layer}" if sheet.n else layer)
+    vocabulary = None
     if sheet.handmade == "words":
-        rows, others = bags_of_words(rows, others)
-    rows, others = transformed(rows, others, recipe.transforms, recipe.components)
+        rows, others, vocabulary = bags_of_words(rows, others)
+    transforms, rows = fitted(rows, recipe.transforms, recipe.components)
+    others = through(transforms, others)
     labels, part = np.repeat(training.labels, count, axis=0), part_of(task.packed, judged)
-    return Sets(rows, labels, others, judged.labels, judged.rows, part)
+    return Sets(rows, labels, others, judged.labels, judged.rows, part, transforms, vocabulary)
 
 
 def _shared(recipe: Readout, sets: Sets, classes: int, device: torch.device) -> Shared:
@@ -179,20 +187,26 @@ def _result(study: Study, network: Network, folder: StudyFolder, on: tuple[Sets,
     row |= {"val_top1": None, "val_top5": None, "val_images": len(labels)}
     more: dict[str, Any] = {"numbers": sets.training.shape[1]}
     about: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
     if recipe.classifier == "retrieval":
         distances = torch.cdist(others, shared.vectors).cpu().numpy()
         relevant = relevant_of(sets.judged_labels, sets.labels)
         row["val_map"], row["val_top1"], more["val_precision_ten"] = retrieved(distances, relevant, NEAREST)
     else:
-        scores, own, choice = scores_of(recipe, shared, others)
-        scores = scores.cpu()
+        fit = fit_classifier(recipe, shared, others)
+        scores, tensors = fit.scores.cpu(), fit.tensors
         row |= _judged(recipe, scores, labels)
-        if own is not None:
-            row |= {f"train_{key[4:]}": value for key, value in _fitted(recipe, own, shared.labels).items()}
+        if fit.own is not None:
+            row |= {f"train_{key[4:]}": value for key, value in _fitted(recipe, fit.own, shared.labels).items()}
         if labels.ndim > 1:
             more["val_map_eleven"] = mean_average_precision(scores.numpy(), sets.judged_labels, eleven=True)
-        more["penalty"], about = choice.candidate, _about(choice)
+        more["penalty"], about = fit.choice.candidate, _about(fit.choice)
         _write_predictions(folder.predictions(network.name), scores, sets)
+    if machine.keeps(network):
+        weights = safetensors.torch.save(tensors_of(sets.transforms, tensors, sets.vocabulary))
+        more["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+        with write_atomically(folder.weights(network.name)) as handle:
+            handle.write(weights)
     row["seconds"] = 0.0
     shown = ("val_top1", "val_top5", "val_loss", "val_images", "train_loss", "train_top1", "val_class_top1", "val_map")
     fields: dict[str, Any] = {key: row.get(key) for key in shown} | more

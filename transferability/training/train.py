@@ -47,7 +47,6 @@ from transferability.training.published import fetch
 from transferability.training.readouts import read_out
 from transferability.training.tracking import Tracker
 from transferability.training.trainer import bare_trainer
-from transferability.training.translated import TranslatedModule
 
 
 @dataclass(frozen=True)
@@ -329,8 +328,7 @@ def _write_results(
     artifacts: list[Path | None] = []
     for index, network in enumerate(fleet.networks):
         is_base, digest = network.treatment.kind == "base", None
-        is_kept = is_base or network.name in study.sources or machine.keep_weights
-        is_kept = is_kept or any(network.is_like(pattern) for pattern in machine.keep)
+        is_kept = is_base or network.name in study.sources or machine.keeps(network)
         if is_kept and not network.is_classifier:
             weights = safetensors.torch.save(module.weights(index))
             digest = hashlib.sha256(weights).hexdigest()
@@ -343,10 +341,10 @@ def _write_results(
     if tracker is not None:  # before the networks are done: what a kill leaves out here is made up for
         tracker.finish(results, artifacts)
         tracker.close()
-    if isinstance(module, TranslatedModule):
-        for network in fleet.networks:
+    for index, network in enumerate(fleet.networks):
+        if pictures := module.pictures(index):
             with write_atomically(folder.pictures(network.name)) as handle:
-                np.savez_compressed(handle, **module.pictures())  # type: ignore[arg-type]
+                np.savez_compressed(handle, **pictures)  # type: ignore[arg-type]
     for result in results:
         write_result(folder.result(result.name), result)
     remove_fleet(folder, fleet.name)

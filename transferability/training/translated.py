@@ -11,13 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from transferability.data.stream import Batch, FleetImages, TaskImages
+from transferability.data.stream import Batch, FleetImages
 from transferability.training.fleet import FleetModule
 from transferability.training.graph import Lanes
-from transferability.training.translation import Translators, as_input
+from transferability.training.translation import Translators, Views, as_input, first_images, sheet
 from transferability.translated import Translated
-
-SHOWN = 10  # images of either domain, before and after
 
 
 class TranslatedModule(FleetModule):
@@ -90,25 +88,15 @@ class TranslatedModule(FleetModule):
     # ------------------------------------------------------------------------------------------ contact sheet
 
     def prepare(self, images: FleetImages) -> None:
-        """Keeps the images that are shown before and after: of A the first of each class, of B the first of all."""
+        """Keeps the images that are shown before and after."""
         super().prepare(images)
-        assert images.beside is not None
-        firsts = np.unique(images.training.labels, return_index=True)[1][:SHOWN]
-        self.shown = [self._crops(images.training, firsts), self._crops(images.beside, np.arange(SHOWN))]
+        self.shown = first_images(images, self.recipe.crop)
 
-    def _crops(self, images: TaskImages, places: np.ndarray) -> Tensor:
-        places = places[: len(images.rows)]
-        offset = np.full(len(places), (images.size - self.recipe.crop) // 2)
-        return images.windows(places, offset, offset, self.recipe.crop)
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """(k, c, c, 3) uint8: images of A `before` and `after` translation, and `back` again; images of B `target`."""
+    def pictures(self, index: int) -> dict[str, np.ndarray]:
+        """The same of all networks, whose translators they share."""
         of_a, of_b = self.shown
-        before, after, back = self.translators.views(of_a.to(self.device))
-        if not self.recipe.translator_steps:
-            after = back = before
-        parts = {"before": before, "after": after, "back": back, "target": of_b}
-        return {name: part.permute(0, 2, 3, 1).cpu().contiguous().numpy() for name, part in parts.items()}
+        of_a = of_a.to(self.device)
+        return sheet(self.translators.views(of_a) if self.recipe.translator_steps else Views(of_a, of_a, of_a), of_b)
 
     # ------------------------------------------------------------------------------------------ checkpoints
 
