@@ -131,6 +131,8 @@ class FleetModule(L.LightningModule):
     form: how the training step is computed on the device (`forms.py`). several_labels: images may have several.
     """
 
+    trained_on = "cpu"  # or cuda; Lightning brings the module back to the CPU in the end
+
     def __init__(
         self,
         study: Study,
@@ -178,7 +180,6 @@ class FleetModule(L.LightningModule):
         # For each network under a rule by word: the multiples of its layers in the current phase.
         self.multiples: dict[int, tuple[float, ...]] = {}
         self.several = False  # processes that train the fleet together
-        self.trained_on = self.device.type  # cpu or cuda; Lightning brings the module back to the CPU in the end
         self.pulled = self._pulled()
         self.optimiser = self._optimiser()
         self.train()  # Lightning keeps the mode of each module as it finds it: norms of frozen layers are in evaluation
