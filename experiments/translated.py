@@ -20,7 +20,7 @@ Cost: 54 networks, about half an hour on two cores, an hour on busy ones.
 
 Expect images that look the part, and little from them in so few steps: on USPS a gain that three seeds cannot tell from
 none, on MNIST-M none, since every digit comes out dark on a bright ground; nothing holds a digit's class while its look
-changes. At once, MNIST-M gains at n = 2, by its features and not by its images (docs/translated.md).
+changes. At once, MNIST-M gains at n = 2, as much without images (docs/translated.md).
 """
 
 from dataclasses import replace
