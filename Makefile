@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TABLES := experiments/results
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 # One thread a process, and threads that sleep while they wait.
 export OMP_NUM_THREADS ?= 1
@@ -36,8 +37,11 @@ demo: setup ## draw the demo pictures, train the demo study, draw Figure 2
 	$(BIN)/transferability run experiments/demo.py
 	$(BIN)/python plots/figure2.py runs/demo/results.csv --out figures/demo
 
-figures: $(VENV)/figures ## draw all that the paper's published accuracies allow, into figures/; installs no torch
+figures: $(VENV)/figures ## draw the paper's figures and those of docs/regimes.md from published and committed tables; installs no torch
 	$(BIN)/python plots/all.py
+	$(BIN)/python plots/regimes.py $(TABLES)/regimes.csv $(TABLES)/regimes-flowers17.csv
+	$(BIN)/python plots/backbones.py $(TABLES)/better_bases-*.csv --curves $(TABLES)/better_bases_curves.csv
+	$(BIN)/python plots/rules.py $(TABLES)/rules_flowers17-5.csv
 
 check: setup ## lint, formatting, types
 	$(BIN)/ruff check .

@@ -73,11 +73,12 @@ def draw_curves(axes: Axes, panel: pd.DataFrame, title: str) -> None:
         axes.vlines(
             x, [mean.low for mean in of_way.values()], [mean.high for mean in of_way.values()], color=look.line, lw=0.8
         )
-    for crossing in crossings(panel, "frozen", "scratch"):
-        axes.axvline(crossing.at, color=style.GREY, ls=":", lw=0.9, zorder=1, gid=f"{title} crossing")
+    for crossing in crossings(panel, "frozen", "scratch") + crossings(panel, "frozen", "full"):
+        colour = LOOKS[crossing.after].line
+        axes.axvline(crossing.at, color=colour, ls=":", lw=0.9, zorder=1, gid=f"{title} crossing")
         if crossing.low == crossing.low:
             low, high = max(crossing.low, min(panel["images"])), min(crossing.high, max(panel["images"]))
-            axes.axvspan(low, high, color="#e8e8e8", lw=0, zorder=0)
+            axes.axvspan(low, high, color=colour, alpha=0.1, lw=0, zorder=0)
     axes.set_title(title, fontsize=8)
     style.accuracy_axis(axes)
 
@@ -154,7 +155,8 @@ def draw(table: Table, page: Page = PLAIN) -> list[Drawn | NotDrawn]:
     figure = figure_of(panels, page)
     note = "Pure transfer and top layers: n chosen on other validation images (the other target's, or other seeds')."
     pale = "Strip: the best way; pale where another cannot be told from it."
-    pale += " Dotted: where pure transfer and scratch cross; grey: where the interval of their difference contains 0."
+    pale += " Dotted: where scratch or fine-tuning crosses pure transfer, in the colour of the way that is above from"
+    pale += " there; shaded: where the interval of their difference contains 0."
     style.caption(figure, page, table.rows["study"], [f"{note} {pale}", style.INTERVALS_NOTE])
     lines = [line for place, panel in panels.items() for line in lines_of(*place, panel)]
     return [Drawn("regimes", figure, lines=tuple(lines))]
