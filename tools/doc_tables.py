@@ -38,8 +38,8 @@ from transferability.plots import (
     regimes,
     trained_twice,
 )
-from transferability.plots.readout_by_layer import published as published_by_others
 from transferability.plots.layer_times import read_layers
+from transferability.plots.readout_by_layer import published as published_by_others
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
 from transferability.plots.training_curves import read_curves as curves_in_letters
