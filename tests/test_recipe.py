@@ -22,6 +22,8 @@ def test_the_paper() -> None:
         "pull",
         "probe",
         "chain",
+        "chain_new",
+        "chain_rate",
         "gradual",
         "fall",
         "loss",

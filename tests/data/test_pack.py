@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,28 @@ def test_ctrl_c_does_not_break_into_the_pool_of_workers(
     finally:
         signal.signal(signal.SIGINT, previous)
     assert len(returned) == 1 and not (tmp_path / "packed").exists()
+
+
+def test_ctrl_c_while_the_workers_end_is_not_lost(
+    many: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutdown = module.ProcessPoolExecutor.shutdown
+
+    def press(self: ProcessPoolExecutor, **options: bool) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        shutdown(self, **options)
+
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(module.ProcessPoolExecutor, "shutdown", press)
+            with pytest.raises(KeyboardInterrupt):
+                pack(str(many), tmp_path / "packed", Options(256, workers=2))
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert not (tmp_path / "packed").exists()
+    pack(str(many), tmp_path / "packed", Options(256))
+    assert bytes_of(tmp_path / "packed") == undisturbed
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(many: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -51,6 +52,17 @@ torch.set_num_threads(1)
 quiet()
 
 NAMES = ("baseA", "baseB", "A1A", "A3A", "B2A", "A2A+", "B1Ap1", "R2A", "A1B+")
+
+
+def test_a_result_names_the_processor_that_trained() -> None:
+    """Lightning brings a module back to the CPU before results are written."""
+    study = tiny_study(["baseA"])
+    module = FleetModule(study, Fleet(study.networks), 6, {}, grey("A"))
+    assert module.trained_on == "cpu"
+    strategy = SimpleNamespace(root_device=torch.device("cuda", 1))
+    module._trainer = SimpleNamespace(world_size=1, strategy=strategy)  # type: ignore[assignment]
+    module.setup("fit")
+    assert module.device.type == "cpu" and module.trained_on == "cuda"
 
 
 @pytest.mark.parametrize("size", [5, 13])

@@ -590,6 +590,7 @@ def _delayed_ctrl_c() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    check()  # pressed after the last one, while the pool shut down
 
 
 def _start_worker() -> None:

@@ -131,6 +131,8 @@ class FleetModule(L.LightningModule):
     form: how the training step is computed on the device (`forms.py`). several_labels: images may have several.
     """
 
+    trained_on = "cpu"  # or cuda; Lightning brings the module back to the CPU in the end
+
     def __init__(
         self,
         study: Study,
@@ -300,7 +302,7 @@ class FleetModule(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Called by Lightning when the number of processes is known."""
-        self.several = self.trainer.world_size > 1
+        self.several, self.trained_on = self.trainer.world_size > 1, self.trainer.strategy.root_device.type
         if self.several:
             refuse_no_statistics(self)
             share_statistics(self.networks)

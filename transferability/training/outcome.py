@@ -94,7 +94,7 @@ def network_result(
         provenance={
             **provenance(),
             "devices": machine.processes,
-            "accelerator": module.device.type,
+            "accelerator": module.trained_on,
             "form": choice.form,
             "forms_tried": choice.tried,  # ms per step, or why a form must not be used
             "fleet": [member.name for member in module.fleet.networks],
