@@ -48,11 +48,14 @@ draw networks layer_times.py "experiments/results/layers_caffenet.csv experiment
 draw readouts readout_by_layer.py "experiments/results/retrieval.csv --measure val_map" readout_by_layer-imagenet-flowers17
 draw readouts augmentation.py experiments/results/flowers17_views.csv augmentation-imagenet-flowers17
 draw readouts readout_by_layer.py "experiments/results/several_labels.csv --measure val_map_eleven" readout_by_layer-imagenet-corel5k
-[ -f experiments/results/regimes.csv ] && draw regimes regimes.py "experiments/results/regimes.csv experiments/results/regimes-flowers17.csv" regimes
+draw regimes regimes.py "experiments/results/regimes.csv experiments/results/regimes-flowers17.csv" regimes
 bases="$(echo experiments/results/better_bases-*.csv) --curves experiments/results/better_bases_curves.csv"
 draw better-bases backbones.py "$bases" backbones
-published="$(echo experiments/results/backbones-*.csv) --curves experiments/results/backbones_curves.csv"
-draw published backbones.py "$published --layers $(echo experiments/results/layers_*net1_0.csv experiments/results/layers_*lite*.csv)" backbones
+if [ -f experiments/results/backbones_curves.csv ]; then
+    published="$(echo experiments/results/backbones-*.csv) --curves experiments/results/backbones_curves.csv"
+    layers="$(echo experiments/results/layers_squeezenet1_0.csv experiments/results/layers_tf_efficientnet_lite*.csv)"
+    draw published backbones.py "$published --layers $layers" backbones
+fi
 draw rules-few rules.py experiments/results/rules_flowers17-5.csv rules-imagenet-flowers17
 caltech="experiments/results/caltech101-lite0.csv experiments/results/caltech101-squeezenet.csv"
 if [ -f "${caltech%% *}" ]; then

@@ -38,6 +38,7 @@ from transferability.plots import (
     regimes,
     trained_twice,
 )
+from transferability.plots.layer_times import read_layers
 from transferability.plots.readout_by_layer import published as published_by_others
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.rules import FULL, beside_full
@@ -49,7 +50,7 @@ from transferability.recipe import Recipe
 from transferability.results.benefits import benefits, summary
 from transferability.results.claims import CLAIMS, Claim, claim_value, judge
 from transferability.results.paper import paper_results
-from transferability.results.sources import network_of, transferred
+from transferability.results.sources import network_of, published_accuracies, transferred
 from transferability.results.statistics import (
     NO_MEAN,
     NOT_ENOUGH,
@@ -418,6 +419,7 @@ def bases(name: str) -> list[str]:
 # ------------------------------------------------------------------------------------------ regimes
 
 NOT_YET = "Not trained yet"
+BACKBONES = ("squeezenet1_0", *(f"tf_efficientnet_lite{number}" for number in range(3)))
 ADVICE = {
     ("random", "few"): "features of the top layers",
     ("random", "many"): "fine-tuning",
@@ -526,19 +528,24 @@ def backbones_table(study: str) -> list[str]:
 
 def backbones_speed(study: str) -> list[str]:
     """Each source, worse ones first: how much sooner it is at scratch's accuracy, and its time per image."""
-    if not tables_of(study):
-        return not_yet(study)
-    ups = backbones.sooner([RESULTS / f"{study}_curves.csv"], several(study))
-    accuracies = {each.study: each.source for each in transferred(several(study)) if each.source == each.source}
-    times = backbones.times_of(sorted(RESULTS.glob("layers_*.csv")))
+    if tables_of(study):
+        ups = backbones.sooner([RESULTS / f"{study}_curves.csv"], several(study))
+        accuracies = {each.study: each.source for each in transferred(several(study)) if each.source == each.source}
+    else:  # what was published
+        known = published_accuracies()
+        ups, accuracies = {}, {f"{study}-{network}": known[network] for network in BACKBONES}
+    paths = sorted(RESULTS.glob("layers_*.csv"))
+    times = backbones.times_of(paths)
+    operations = {str(layers["network"].iloc[0]): layers["operations"].sum() for layers in map(read_layers, paths)}
     lines = []
     for name in sorted(accuracies, key=lambda name: accuracies[name]):
         network = network_of(name)
         time = f"{times[network]:.1f}" if network in times else "–"
         up = f"{ups[name]:.1f}" if name in ups else "–"
-        lines.append([network, f"{100 * accuracies[name]:.1f}", up, time])
-    heads = ["source", "its top-1 %", "times sooner at scratch's final accuracy, median", "ms per image"]
-    shown = len(heads) - all(line[-1] == "–" for line in lines)
+        work = f"{operations[network] / 1e6:.0f}" if network in times else "–"
+        lines.append([network, f"{100 * accuracies[name]:.1f}", up, time, work])
+    heads = ["source", "its top-1 %", "times sooner at scratch's final accuracy, median", "ms per image", "MFLOP"]
+    shown = len(heads) - 2 * all(line[-1] == "–" for line in lines)
     return markdown(heads[:shown], [line[:shown] for line in lines])
 
 
