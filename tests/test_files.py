@@ -145,6 +145,7 @@ def test_cells_in_another_encoding_survive_as_they_are() -> None:
         (b"", "groups.csv needs the columns id and group, named in its first row"),
         (b"ant,natural\n", "needs the columns id and group"),
         (b"id,group\nant,natural,or not\n", "the row 'ant' has more cells than the first row: quote its commas"),
+        (b"id,group,v,V\nant,natural,1,2\n", "has two columns of the name 'v'; give each a name of its own"),
         (b"PK\x03\x04 and so on", "is a spreadsheet or an archive, not a CSV file: save it as CSV"),
         (b"id,group\n" + b"x" * 200_000, "cannot be read as a table: field larger than field limit"),
     ],

@@ -37,6 +37,8 @@ AWA2_IDS = {
     "n02129165": "lion",
 }
 
+AWA2_FILES = ("classes.txt", "predicates.txt", "predicate-matrix-binary.txt")
+
 
 def all_above(offset: str, above: dict[str, list[str]]) -> dict[str, int]:
     """Every synset above one, with its least distance."""
@@ -71,19 +73,26 @@ def awa2(ids: list[str], folder: Path) -> list[list[str]]:
     def lines(name: str) -> list[list[str]]:
         return [line.split() for line in (folder / name).read_text().splitlines() if line.strip()]
 
-    animals, predicates = ([line[-1] for line in lines(name)] for name in ("classes.txt", "predicates.txt"))
-    rows = dict(zip(animals, lines("predicate-matrix-binary.txt"), strict=True))
+    animals, predicates = ([line[-1] for line in lines(name)] for name in AWA2_FILES[:2])
+    rows = dict(zip(animals, lines(AWA2_FILES[2]), strict=True))
     chosen = [name for name in ids if name in AWA2_IDS]
+    if not chosen:
+        raise SystemExit("none of the classes is one of AwA2's, by AWA2_IDS")
     return [["id", "name", *predicates], *([name, AWA2_IDS[name], *rows[AWA2_IDS[name]]] for name in chosen)]
 
 
 def main() -> None:
     what, *places = sys.argv[1:] or [""]
-    if what not in ("hypernyms", "awa2") or not 2 <= len(places) <= 3:
+    if what not in ("hypernyms", "awa2") or not (2 if what == "hypernyms" else 3) <= len(places) <= 3:
         raise SystemExit(__doc__)
     classes, table = (Path(place) for place in (places[:2] if what == "hypernyms" else places[1:3]))
-    with classes.open(newline="", encoding="utf-8") as file:
-        ids = [row["id"] for row in csv.DictReader(file)]
+    needed = [classes, *(Path(places[0]) / name for name in (AWA2_FILES if what == "awa2" else ()))]
+    if missing := [file for file in needed if not file.is_file()]:
+        raise SystemExit(f"{missing[0]}: there is no such file")
+    with classes.open(newline="", encoding="utf-8-sig") as file:
+        ids = [row.get("id", "") for row in csv.DictReader(file)]
+    if not ids or not all(ids):
+        raise SystemExit(f"{classes} has no column `id` with an id in each row")
     if what == "awa2":
         rows = awa2(ids, Path(places[0]))
     else:

@@ -31,7 +31,7 @@ class Adda(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "hidden", hidden_units(self.name, self.hidden))
+        object.__setattr__(self, "hidden", hidden_units(self, "hidden"))
         refuse_choice_by_labels(self)
 
     def layers(self, treatment: Treatment, depth: int) -> tuple[LayerPlan, ...]:

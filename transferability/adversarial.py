@@ -42,7 +42,7 @@ class Adversarial(Recipe):
         for field in ("strength", "gamma"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
-        object.__setattr__(self, "hidden", hidden_units(self.name, self.hidden))
+        object.__setattr__(self, "hidden", hidden_units(self, "hidden"))
         refuse_choice_by_labels(self)
 
     @property
@@ -60,10 +60,11 @@ class Adversarial(Recipe):
         return self.strength * (2 / (1 + math.exp(-self.gamma * step / self.steps)) - 1)
 
 
-def hidden_units(recipe: str, hidden: object) -> tuple[int, ...]:
+def hidden_units(recipe: Recipe, field: str) -> tuple[int, ...]:
     """The units of hidden layers, as a tuple. Refused: what is no tuple of whole numbers from 1 up."""
+    hidden = getattr(recipe, field)
     if not isinstance(hidden, (tuple, list)) or not all(type(units) is int and units > 0 for units in hidden):
-        raise Refused(f"recipe {recipe!r}: hidden is {hidden!r}; write the units of each hidden layer, as (100,)")
+        raise Refused(f"recipe {recipe.name!r}: {field} is {hidden!r}; write the units of each hidden layer, as (100,)")
     return tuple(hidden)
 
 
@@ -72,4 +73,4 @@ def refuse_choice_by_labels(recipe: Recipe) -> None:
     if recipe.stop:
         raise Refused(f"recipe {recipe.name!r}: stop='inner' is for networks that see their target's labels")
     if recipe.loss != "softmax":
-        raise Refused(f"recipe {recipe.name!r}: loss is {recipe.loss!r}; domains are made alike with 'softmax'")
+        raise Refused(f"recipe {recipe.name!r}: loss is {recipe.loss!r}; without the target's labels it is 'softmax'")

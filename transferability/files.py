@@ -183,8 +183,8 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
     with or without a byte order mark. Bytes that are not UTF-8 become surrogates, as in file names; `as_windows_text`
     reads them. Spaces around cells, empty rows, columns without a name and the case of the columns' names do not count.
 
-    Raises Refused where it is no such table, where one of `columns` is missing, and where a row has more cells than
-    there are columns.
+    Raises Refused where it is no such table, where one of `columns` is missing, where two columns have one name, and
+    where a row has more cells than there are columns.
     """
     text = table_text(data, place, "CSV file").replace("\r\n", "\n").replace("\r", "\n")
     hint = _SEPARATOR_HINT.match(text)
@@ -201,6 +201,8 @@ def parse_table(data: bytes, place: str, columns: Sequence[str]) -> list[dict[st
             break
     else:
         raise Refused(f"{place} needs the columns {' and '.join(columns)}, named in its first row")
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise Refused(f"{place} has two columns of the name {shown(twice[0])!r}; give each a name of its own")
     for row in rows[1:]:
         if any(row[len(names) :]):
             raise Refused(f"{place}: the row {shown(row[0])!r} has more cells than the first row: quote its commas")

@@ -154,8 +154,11 @@ class Treatment:
         if copied > depth:
             raise Refused(f"{self}: {copied} layers cannot be copied, the network has {depth}")
         if not trains:
-            if self.rate or self.preserved or not self.source:
-                raise Refused(f"{self}: a readout trains no layer; write {self.source or 'A'}{self.n}{self.target}")
+            if self.rate or self.preserved or self.top or not self.source:
+                raise Refused(
+                    f"{self}: what reads features trains no layer, and reads the first ones; write "
+                    f"{self.source or 'A'}{self.n}{self.target}"
+                )
             return
         if self.source and not self.n and copies:
             raise Refused(f"{self} copies nothing: only a readout has n = 0")

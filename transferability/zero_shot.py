@@ -55,11 +55,13 @@ class ZeroShot(Recipe):
             if getattr(self, field) not in allowed:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}, not {' or '.join(allowed)}")
         for field in ("hidden", "class_hidden"):
-            object.__setattr__(self, field, hidden_units(self.name, getattr(self, field)))
+            object.__setattr__(self, field, hidden_units(self, field))
             if getattr(self, field) and self.by == "attributes":
                 raise Refused(f"recipe {self.name!r}: {field} goes with by='embedding'; attributes have a unit each")
-        if self.by == "attributes" and self.loss != "softmax":
-            raise Refused(f"recipe {self.name!r}: attributes have a logistic loss each; leave loss out")
+        if type(self.table) is not str or not self.table:
+            raise Refused(f"recipe {self.name!r}: table is {self.table!r}; write the name of a table, as 'vectors.csv'")
+        if self.by == "attributes" and (self.loss != "softmax" or self.label_smoothing):
+            raise Refused(f"recipe {self.name!r}: attributes have a logistic loss each; leave loss and smoothing out")
         if self.stop or self.auc or self.class_weights != "equal" or self.frozen_norms != "source":
             raise Refused(
                 f"recipe {self.name!r}: stop, auc, class_weights and frozen_norms are for networks that see images of "

@@ -1,10 +1,12 @@
 """Figures of two tasks that share layers and of classes never seen: numbers by hand, and what is not drawn."""
 
+import pandas as pd
 import pytest
 from handmade import frame, row
 
 from transferability.plots import multitask, style, zero_shot
 from transferability.plots.tables import Drawn, NotDrawn, table_of
+from transferability.results.statistics import networks
 
 
 def test_the_gain_of_each_task_is_against_its_own_base() -> None:
@@ -31,7 +33,7 @@ def test_the_gain_of_each_task_is_against_its_own_base() -> None:
 def test_classes_never_seen_are_drawn_one_by_one() -> None:
     rows = []
     for n, lion in ((1, 0.2), (3, 0.6)):
-        about = {"by_class": f"n02129165={lion} own=0", "classes": 2, "val_class_top1": lion / 2}
+        about = {"by_class": f"n02129165={lion} my own=0", "classes": 2, "val_class_top1": lion / 2}
         measured = {"val_seen": 0.3, "val_unseen": 0.1, "val_harmonic": 0.15}
         rows.append(row(f"random-0/A{n}B@attributes/seed-0", lion, **about, **measured))
     with style.settings():
@@ -44,5 +46,15 @@ def test_classes_never_seen_are_drawn_one_by_one() -> None:
     ]
     assert drawn.lines[-1] == "AnB@attributes: 1 of 2 classes are recognised at no n"
     shown = next(axes for axes in drawn.figure.axes if axes.images)
-    assert [label.get_text() for label in shown.get_yticklabels()] == ["lion", "own"]
+    assert [label.get_text() for label in shown.get_yticklabels()] == ["lion", "my own"]
     assert shown.images[0].get_array().tolist() == [[0.2, 0.6], [0.0, 0.0]]
+
+
+def test_a_part_of_the_classes_is_not_compared_with_the_base_of_all() -> None:
+    base = row("random-0/baseB/seed-0", 0.3, classes=4)
+    unseen = [
+        row(f"random-0/A1B@{word}/seed-0", 0.5, by_class="a=0.5", classes=count)
+        for word, count in (("all", 4), ("some", 2))
+    ]
+    differences = networks(frame(base, *unseen)).set_index("network")["difference"]
+    assert differences["A1B@all"] == pytest.approx(0.2) and pd.isna(differences["A1B@some"])

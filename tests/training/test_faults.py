@@ -431,6 +431,20 @@ def test_chance_is_a_guess_of_the_largest_class_with_three_deviations(roots: Pat
     assert not remarks(tiny_study(["baseA"]), folder, tiny_study(["baseA"]).networks)  # nobody is misled
 
 
+def test_stuck_is_a_loss_above_that_of_equal_scores(roots: Path) -> None:
+    """Of six classes: ln 6 is 1.79 by softmax, 6 ln 2 is 4.16 where each class is by itself."""
+    folder = study_folder("tiny")
+
+    def lines(loss: str, train_loss: float) -> list[str]:
+        study = tiny_study(["baseA"], replace(RECIPE, loss=loss))
+        changes = {"classes": 6, "train_loss": train_loss, "train_top1": 0.2, "val_top1": 0.5, "chance": 0.2}
+        write_result(folder.result("random-0/baseA/seed-0"), result_of(study, "random-0/baseA/seed-0", **changes))
+        return remarks(study, folder, study.networks)
+
+    assert lines("softmax", 2.0) and not lines("softmax", 1.9)
+    assert lines("sigmoid", 4.7) and not lines("sigmoid", 4.2) and not lines("hinge", 9.0)
+
+
 def test_where_one_base_diverged_what_copies_from_the_other_is_trained(
     roots: Path, packed: PackedImages, command: Command
 ) -> None:

@@ -4,7 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -239,6 +239,9 @@ def test_tables_of_classes(tmp_path: Path) -> None:
     for text, why in {
         "id,a\nx,1\nx,0": "class 'x' stands there twice",
         "id,a\nx,": "a of class 'x' is ''; write a number",
+        "id,a\nx,1e39": "a of class 'x' is '1e39'; write a number",  # no number of 32 bits
+        "id,a\nx,nan": "a of class 'x' is 'nan'; write a number",
+        "id,,\nx,1,0": "no columns beside the classes' ids",
         "id,name\nx,y": "no columns beside the classes' ids",
         "a\n1": "needs the columns id",
     }.items():
@@ -258,7 +261,12 @@ def test_the_table_of_hypernyms_is_rebuilt_from_wordnet(tmp_path: Path) -> None:
 
 
 def test_what_has_no_meaning_is_refused(shared: Path) -> None:
-    for name, why in {"A2B+": "trains no layer", "A2A": "has not seen; write A2B", "R2B": "has not seen"}.items():
+    for name, why in {
+        "A2B+": "trains no layer",
+        "At2B": "reads the first ones; write A2B",
+        "A2A": "has not seen; write A2B",
+        "R2B": "has not seen",
+    }.items():
         with pytest.raises(Refused, match=why):
             zero_shot_study([f"{name}@attributes"])
     for changes, why in (
@@ -266,13 +274,30 @@ def test_what_has_no_meaning_is_refused(shared: Path) -> None:
         ({"stop": "inner"}, "see images of their target"),
         ({"hidden": (3,)}, "attributes have a unit each"),
         ({"loss": "hinge"}, "attributes have a logistic loss each"),
+        ({"label_smoothing": 0.1}, "attributes have a logistic loss each"),
+        ({"by": "embedding", "class_hidden": 3}, "class_hidden is 3; write the units"),
+        ({"table": Path("colours.csv")}, "write the name of a table"),
     ):
         with pytest.raises(Refused, match=why):
             replace(METHODS["attributes"], **changes)
-    (shared / "data" / "numbers.csv").write_text("id,a\n" + "".join(f"c{c:03},{c}\n" for c in range(11)))
-    methods = {"attributes": replace(METHODS["attributes"], table="numbers.csv")}
-    study = zero_shot_study(["A1B@attributes"], methods=methods)
-    with pytest.raises(Refused, match="numbers other than 0 and 1"):
+
+
+@pytest.mark.parametrize(
+    ("by", "number", "why"),
+    [
+        ("attributes", lambda c: c, "numbers other than 0 and 1"),
+        ("attributes", lambda c: 1, "the seen classes are all alike"),
+        ("embedding", lambda c: 0.5, "the seen classes are all alike"),
+        ("embedding", lambda c: c, "class 'c000' has zeros alone, and embeddings count by their direction"),
+    ],
+)
+def test_tables_of_which_nothing_can_be_learned_are_refused(
+    shared: Path, by: str, number: Callable[[int], float], why: str
+) -> None:
+    file = shared / "data" / f"numbers-{by}-{number(3)}.csv"
+    file.write_text("id,a\n" + "".join(f"c{c:03},{number(c)}\n" for c in range(11)))
+    study = zero_shot_study(["A1B@own"], methods={"own": ZeroShot(**{**FIELDS, "table": file.name}, by=by)})
+    with pytest.raises(Refused, match=why):
         refuse_unfit(study, study.networks, Tasks(study, data_root()))
 
 

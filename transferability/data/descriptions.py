@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +12,8 @@ import numpy as np
 
 from transferability.classes import TABLES
 from transferability.files import Refused, parse_table, shown
+
+MOST = float(np.finfo(np.float32).max)  # networks see numbers of this precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,8 @@ class Descriptions:
 def read_descriptions(name: str, data: Path) -> Descriptions:
     """The table of this name: one of the package's, or a CSV file in the folder of packed sets.
 
-    Refused: there is none; a cell that is no finite number; a class with two rows; no column beside `id` and `name`.
+    Refused: there is none; a cell that is no finite number of 32 bits; a class with two rows; no column beside `id` and
+    `name`.
     """
     file = data / name if name.lower().endswith(".csv") else TABLES / f"{name.replace('-', '_')}.csv"
     if not file.is_file():
@@ -55,11 +59,11 @@ def _read(file: Path, changed: int) -> Descriptions:
     """changed: when, so that a table that was written anew is read anew."""
     content = file.read_bytes()
     rows = parse_table(content, shown(file), ("id",))
-    columns = tuple(name for name in (rows[0] if rows else ()) if name not in ("id", "name"))
+    columns = tuple(name for name in (rows[0] if rows else ()) if name not in ("id", "name", ""))
     if not columns:
         raise Refused(f"{shown(file)} has no rows, or no columns beside the classes' ids")
     ids = tuple(row["id"] for row in rows)
-    if twice := [name for name in ids if ids.count(name) > 1]:
+    if twice := [name for name, rows_of in Counter(ids).items() if rows_of > 1]:
         raise Refused(f"{shown(file)}: class {twice[0]!r} stands there twice")
     values = np.array([[_number(file, row, column) for column in columns] for row in rows])
     return Descriptions(shown(file), columns, ids, values, hashlib.sha256(content).hexdigest())
@@ -70,6 +74,6 @@ def _number(file: Path, row: dict[str, str], column: str) -> float:
         value = float(row[column])
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= MOST:
         raise Refused(f"{shown(file)}: {column} of class {row['id']!r} is {row[column]!r}; write a number")
     return value

@@ -37,8 +37,9 @@ def paired(rows: pd.DataFrame, variant: str) -> pd.DataFrame:
         values = rows[rows["variant"] == of].set_index(KEY)["accuracy"].rename(name)
         return values[~values.index.duplicated()]
 
-    joined = trained[trained["variant"] == ""].join(accuracies(others, variant, "read"), on=KEY, how="inner")
+    joined = trained[trained["variant"] == ""].join(accuracies(others, variant, "read"), on=KEY)
     joined = joined.join(accuracies(trained, RESTING, "rested"), on=KEY)
+    joined = joined[joined["read"].notna()]
     return joined.assign(beyond=joined["read"] - joined["accuracy"], dropout=joined["rested"] - joined["accuracy"])
 
 

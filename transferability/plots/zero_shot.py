@@ -9,6 +9,7 @@ accuracy of single classes at each n, those that are recognised best, averaged o
 95 % t interval over units (split x seed), from three on. Of classes with the same description the first gets all hits.
 """
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ from transferability.results.statistics import mean_of
 from transferability.splits import group_title
 
 MOST = 20  # classes that are shown one by one
+SHARE = re.compile(r"(\S.*?)=(\d\S*)(?: |$)")  # an id may have spaces, as a folder of pictures
 FAINT = "Above, right: faint and dashed, seen classes alone; faint and dotted, unseen ones."
 
 
@@ -33,7 +35,7 @@ def by_class(rows: pd.DataFrame) -> pd.DataFrame:
     parts = [
         {"treatment": treatment, "n": n, "id": name, "share": float(share)}
         for treatment, n, cell in zip(rows["treatment"], rows["n"], rows["by_class"], strict=True)
-        for name, _, share in (item.rpartition("=") for item in cell.split())
+        for name, share in SHARE.findall(cell)
     ]
     return pd.DataFrame(parts, columns=["treatment", "n", "id", "share"])
 

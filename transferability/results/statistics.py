@@ -123,15 +123,16 @@ def _bases(rows: pd.DataFrame) -> pd.DataFrame:
 
     That is the base on the same images if there is one, else the base on all images. A base is itself compared only
     if it is a variant, and then with the plain base on the same images; not if it was trained without labels, whose
-    accuracy is of something else.
+    accuracy is of something else. Nor is a network of classes never seen that is judged on a part of them.
     """
     key = ["split", "seed", "target", "images_per_class"]
     is_base, is_plain = rows["kind"] == "base", rows["variant"] == ""
-    bases = rows[is_base & is_plain].set_index(key)[["accuracy", "train_loss"]]
+    bases = rows[is_base & is_plain].set_index(key)[["accuracy", "train_loss", "classes"]]
     on_same = rows[key].join(bases, on=key)
     on_all = rows[key].assign(images_per_class="").join(bases, on=key)
     base = on_same.where(on_same["accuracy"].notna() | is_base, on_all)
-    return base[~(is_base & is_plain) & (rows["surrogate"] == "")].reindex(rows.index)
+    of_all = (rows["by_class"] == "") | (rows["classes"] == base["classes"])
+    return base[~(is_base & is_plain) & (rows["surrogate"] == "") & of_all].reindex(rows.index)
 
 
 def _selffers(rows: pd.DataFrame) -> "pd.Series[float]":

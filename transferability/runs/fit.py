@@ -118,8 +118,14 @@ def _refuse_seen(network: Network, recipe: ZeroShot, tasks: Tasks) -> None:
             f"{network.name}: {table.place} has numbers other than 0 and 1; attributes are present or absent: round "
             "them, or write by='embedding'"
         )
-    if recipe.by == "attributes" and (values[: len(seen.classes)] == values[0]).all():
-        raise Refused(f"{network.name}: by {table.place} the seen classes are all alike; no attribute can be learned")
+    if (values[: len(seen.classes)] == values[0]).all():
+        raise Refused(f"{network.name}: by {table.place} the seen classes are all alike; nothing can be learned of it")
+    zeros = np.flatnonzero(~values.any(1))
+    if recipe.by == "embedding" and len(zeros):
+        raise Refused(
+            f"{network.name}: by {table.place} class {(*seen.class_ids, *unseen.class_ids)[zeros[0]]!r} has zeros "
+            "alone, and embeddings count by their direction; leave its row out and write undescribed='left out'"
+        )
 
 
 def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:

@@ -16,6 +16,7 @@ from rich.console import Console
 from transferability.files import Refused, read_json
 from transferability.names import in_spans, span
 from transferability.readout import Readout
+from transferability.recipe import Recipe
 from transferability.runs.ledger import is_done
 from transferability.runs.locks import Holder, dead, holder
 from transferability.runs.paths import LOCK, RESULT, StudyFolder
@@ -142,7 +143,8 @@ def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> l
 
     A base is at chance if it is no better than the majority-class baseline, within three standard deviations of that
     baseline's accuracy on so many validation images, by the binomial distribution; told where others copy from it.
-    Any network is stuck if its training loss ends above that of equal scores for all classes, ln(classes).
+    Any network is stuck if its training loss ends above that of equal scores for all classes, ln(classes), or,
+    each class by itself, classes x ln(2); told of these two losses, "softmax" and "sigmoid".
     """
     copies = Counter(network.source_name for network in study.networks)
     lines, at_an_end = [], dict[str, list[str]]()
@@ -167,10 +169,13 @@ def remarks(study: Study, folder: StudyFolder, networks: Sequence[Network]) -> l
                 continue
         # And not of a domain classifier, of attributes, or of other classes than the target's.
         of_labels = result.train_top1 is not None and not network.is_zero_shot
-        if result.classes and of_labels and (result.train_loss or 0.0) > STUCK * math.log(result.classes):
+        if not (result.classes and of_labels and isinstance(network.recipe, Recipe)):
+            continue
+        equal = {"softmax": math.log(result.classes), "sigmoid": result.classes * math.log(2)}.get(network.recipe.loss)
+        if equal is not None and (result.train_loss or 0.0) > STUCK * equal:
             lines.append(
                 f"stuck: {network.name} ends with a training loss of {result.train_loss:.2f}, equal scores for all "
-                f"{result.classes} classes have {math.log(result.classes):.2f}; the recipe's rate may be too high"
+                f"{result.classes} classes have {equal:.2f}; the recipe's rate may be too high"
             )
     for note, names in at_an_end.items():
         lines.append(f"chosen at an end: {', '.join(in_spans(names))}: {note}")
