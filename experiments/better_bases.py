@@ -9,7 +9,7 @@ at an eighth, a quarter and three eighths of the width, trained for 300 and for 
 the other half, three seeds, 20 and 200 images per class, drawn by the seed: from scratch, the features of seven layers
 under a new last one, and all fine-tuned.
 
-Cost: 126 networks, about 5 minutes on two cores of a server.
+Cost: 126 networks, about two minutes on a GPU.
 
 Expect: the features of the six sources rank as the sources do, fine-tuned networks but for a pair of neighbours; the
 length of the source's training decides more than its width. All accuracies are low, 2 to 14 %.

@@ -9,7 +9,7 @@ Every rule of the grammar (`transferability/rules.py`) with all layers copied bu
 per class also at one cut, n = 13, paired with fine-tuning at a tenth on the same images; two studies, of 5 and of 40
 flowers per class; three seeds; 16 images per step. Weights as in `flowers17.py`.
 
-Cost: 52 and 28 networks, about 5 minutes on two cores of a server, a quarter of an hour on two of a small machine.
+Cost: 52 and 28 networks, about two minutes on a GPU, a quarter of an hour on two cores.
 
 Expect: at 5 per class frozen features in front at n = 19, and hardly a rule that can be told from fine-tuning at a
 tenth; at 40 gradual thawing first, probing first last: it then trains all layers at the full rate.
