@@ -93,7 +93,10 @@ def word(call: list[str], option: str) -> str | None:
 def finish(study: Study, name: str, diverged_at: int | None = None) -> None:
     checksum = open_packed(data_root() / study.data).checksum
     now = record(study, study.by_name[name], {study.data: checksum})
-    write_result(study_folder(study.name).result(name), result_of(study, name, diverged_at=diverged_at, record=now))
+    folder = study_folder(study.name)
+    write_result(folder.result(name), result_of(study, name, diverged_at=diverged_at, record=now))
+    if diverged_at is None:
+        folder.weights(name).touch()
 
 
 def squeue(tmp_path: Path, *elements: str, name: str = "s-1") -> None:

@@ -43,6 +43,8 @@ def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Networ
         source = network.source_name
         if source is None or is_done(folder, network.name) or not is_done(folder, source):
             continue
+        if read_result(folder.result(source)).diverged_at is not None:  # said by `refuse_diverged`
+            continue
         if not (weights := folder.weights(source)).exists():
             raise Refused(
                 f"{weights} is missing, from which {network.name} copies; move {weights.parent} away to train {source} "
