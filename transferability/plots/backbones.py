@@ -124,10 +124,10 @@ def draw_times(axes: Axes, found: Sequence[Transferred], times: dict[str, float]
         of_study = [each for each in found if each.study == study]
         if of_study and network_of(study) in times:
             best = max(each.mean.value for each in of_study)
-            axes.plot(times[network_of(study)], best, marker="o", color=shade, ls="none")
-            axes.annotate(network_of(study), (times[network_of(study)], best), fontsize=6, xytext=(3, 3),
-                          textcoords="offset points")  # fmt: skip
-    axes.set_xlim(0, 1.4 * max(times.values()))
+            name = network_of(study)
+            axes.plot(times[name], best, marker="o", color=shade, ls="none", label=name)
+    axes.legend(fontsize=6)  # names beside the points would lie on each other: times are close
+    axes.set_xlim(0, 1.2 * max(times.values()))
     axes.margins(y=0.2)
     axes.set_xlabel("ms per image")
     axes.set_ylabel("Accuracy of the best way")
