@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from transferability.files import Refused
-from transferability.recipe import Recipe
+from transferability.recipe import Recipe, refuse_negative
 from transferability.treatment import LayerPlan, Treatment
 
 STARTS = ("base", "body", "fresh")
@@ -39,9 +39,7 @@ class Adversarial(Recipe):
         super().__post_init__()
         if self.start not in STARTS:
             raise Refused(f"recipe {self.name!r}: start is {self.start!r}, not {', '.join(STARTS)}")
-        for field in ("strength", "gamma"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
+        refuse_negative(self, "strength", "gamma")
         object.__setattr__(self, "hidden", hidden_units(self, "hidden"))
         refuse_choice_by_labels(self)
 

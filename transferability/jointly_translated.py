@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from transferability.adversarial import Adversarial
 from transferability.files import Refused
+from transferability.recipe import refuse_negative
 
 WEIGHTS = ("rebuilding", "cycle", "misleading", "translated_labels")
 
@@ -51,9 +52,7 @@ class JointlyTranslated(Adversarial):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in WEIGHTS:
-            if not 0 <= getattr(self, field) < math.inf:
-                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
+        refuse_negative(self, *WEIGHTS)
         if type(self.width) is not int or self.width < 1:
             raise Refused(f"recipe {self.name!r}: width is {self.width!r}; write a whole number")
         if self.crop % 2 or self.crops != "square" or self.colour:

@@ -12,6 +12,13 @@ BEST_NEEDS = 100
 LOSSES = ("softmax", "sigmoid", "hinge", "ranking")
 
 
+def refuse_negative(recipe: "Recipe", *fields: str) -> None:
+    """Refused: a field that is no finite number from 0 up."""
+    for field in fields:
+        if not 0 <= getattr(recipe, field) < math.inf:
+            raise Refused(f"recipe {recipe.name!r}: {field} is {getattr(recipe, field)!r}; write a number from 0 up")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained. docs/study.md has these fields as a table (`tools/doc_tables.py`).
@@ -118,9 +125,7 @@ class Recipe:
         for field in ("steps", "batch", "crop", "validate_every", "drop_every", "warmup", "shrink", "patience"):
             if type(getattr(self, field)) is not int or getattr(self, field) < 0:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number")
-        for field in ("rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
+        refuse_negative(self, "rate", "momentum", "decay", "bias_rate", "scale", "clip", "pull")
         for field in ("beta2", "label_smoothing", "colour", "chain", "chain_new"):
             if not 0 <= getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write 0 or more, below 1")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from transferability.adversarial import refuse_choice_by_labels
 from transferability.files import Refused
-from transferability.recipe import Recipe
+from transferability.recipe import Recipe, refuse_negative
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ class Translated(Recipe):
         refuse_choice_by_labels(self)
         if not 0 <= self.translation < 1:
             raise Refused(f"recipe {self.name!r}: translation is {self.translation!r}; write a share below 1")
-        for field in ("translator_rate", "cycle", "identity"):
-            if not 0 <= getattr(self, field) < float("inf"):
-                raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a number from 0 up")
+        refuse_negative(self, "translator_rate", "cycle", "identity")
         for field in ("width", "blocks"):
             if type(getattr(self, field)) is not int or getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number")

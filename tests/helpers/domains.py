@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tiny import RECIPE, TINY
 
 from transferability.adda import Adda
@@ -58,6 +59,13 @@ def write_domains(
 
     table = [ImageClass(c, f"c{c}", f"class {c}", "") for c in range(CLASSES)]
     return write_packed(folder, "tiny", table, images(train, order), images(val, ()), DOMAINS)
+
+
+def scramble_sketches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on packed sets and runs lie in `folder`; training sketches are dealt to the classes at random."""
+    write_domains(folder / "data" / "tiny", order=np.random.default_rng(1).permutation(4 * 8).tolist())
+    monkeypatch.setenv("TRANSFERABILITY_DATA", str(folder / "data"))
+    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(folder / "runs"))
 
 
 def domain_study(

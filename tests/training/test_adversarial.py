@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from comparing import outcome
 from disturbed import killed_at
-from domains import METHODS, SPLIT, domain_study, method_study, named, write_domains
+from domains import METHODS, SPLIT, domain_study, method_study, named, scramble_sketches, write_domains
 from residual import residual
 from test_train import train_again_in_processes
 from tiny import RECIPE, TINY
@@ -221,10 +221,7 @@ def test_without_strength_a_network_is_trained_on_the_labelled_domain_alone(
 
 def test_labels_of_the_other_domain_are_not_seen(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training sketches dealt to the classes at random, in another order: equal bits."""
-    order = np.random.default_rng(1).permutation(4 * 8).tolist()
-    write_domains(tmp_path / "data" / "tiny", order=order)
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    scramble_sketches(tmp_path, monkeypatch)
     train(method_study(*NAMES))
     scrambled = {name: outcome("tiny", named(name)) for name in NAMES}
     for name in NAMES:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from comparing import outcome
 from disturbed import killed_at
-from domains import FIELDS, domain_study, named, write_domains
+from domains import FIELDS, domain_study, named, scramble_sketches, write_domains
 from test_train import train_again_in_processes
 from tiny import RECIPE, TINY
 from torch import Tensor
@@ -143,9 +143,7 @@ def test_alone_and_after_a_kill(shared: Path, tmp_path: Path, monkeypatch: pytes
 
 def test_labels_of_the_target_are_not_seen(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training sketches dealt to the classes at random, in another order: equal bits."""
-    write_domains(tmp_path / "data" / "tiny", order=np.random.default_rng(1).permutation(4 * 8).tolist())
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    scramble_sketches(tmp_path, monkeypatch)
     train(joint_study(*NAMES))
     for name in NAMES:
         scrambled, seen = outcome("tiny", named(name)), outcome("tiny", named(name), shared / "runs")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from comparing import outcome
 from disturbed import killed_at
-from domains import DOMAINS, SPLIT, named, write_domains
+from domains import DOMAINS, SPLIT, named, scramble_sketches, write_domains
 from tiny import RECIPE, TINY, tiny_study
 from trained import PLAIN, train
 
@@ -121,9 +121,7 @@ def test_each_alone_and_after_a_kill(shared: Path, tmp_path: Path, monkeypatch: 
 
 def test_no_label_is_seen(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training sketches dealt to the classes at random, in another order: equal bits without labels, others with."""
-    write_domains(tmp_path / "data" / "tiny", order=np.random.default_rng(1).permutation(4 * 8).tolist())
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    scramble_sketches(tmp_path, monkeypatch)
     names = ("baseB@rotation", "baseB@exemplar", "baseB")
     train(pretext_study(*names), groups=[[named(name)] for name in names])
     for name in names:

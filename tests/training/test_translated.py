@@ -8,7 +8,7 @@ import pytest
 import torch
 from comparing import outcome
 from disturbed import killed_at
-from domains import SPLIT, domain_study, named, write_domains
+from domains import SPLIT, domain_study, named, scramble_sketches, write_domains
 from test_train import train_again_in_processes
 from tiny import RECIPE, TINY
 from trained import PLAIN, train
@@ -125,9 +125,7 @@ def test_it_is_judged_on_the_targets_images_as_they_are(shared: Path) -> None:
 
 def test_labels_of_the_target_are_not_seen(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Training sketches dealt to the classes at random, in another order: equal bits."""
-    write_domains(tmp_path / "data" / "tiny", order=np.random.default_rng(1).permutation(4 * 8).tolist())
-    monkeypatch.setenv("TRANSFERABILITY_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TRANSFERABILITY_RUNS", str(tmp_path / "runs"))
+    scramble_sketches(tmp_path, monkeypatch)
     train(translated_study(*NAMES))
     for name in NAMES:
         scrambled, seen = outcome("tiny", named(name)), outcome("tiny", named(name), shared / "runs")
