@@ -16,7 +16,7 @@ from transferability.readout import SEVERAL, Readout
 from transferability.recipe import Recipe
 from transferability.runs.ledger import is_done, refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
-from transferability.runs.result import read_result
+from transferability.runs.result import Result, read_result
 from transferability.splits import have_same_classes, split_tasks
 from transferability.study import Network, Study, record
 from transferability.zero_shot import ZeroShot
@@ -28,11 +28,13 @@ def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Networ
     Looks at the results of `chosen` and of what they copy from, and at the fleets that were started.
     """
     refuse_unfit(study, chosen, tasks)
-    recorded: dict[str, tuple[object, Mapping[str, Any]]] = {}
+    results: dict[str, Result] = {}
     for network in with_sources(study, chosen):
-        file = folder.result(network.name)
-        if file.exists():
-            recorded[network.name] = file, read_result(file).record
+        if is_done(folder, network.name):
+            results[network.name] = read_result(folder.result(network.name))
+    recorded: dict[str, tuple[object, Mapping[str, Any]]] = {
+        name: (folder.result(name), result.record) for name, result in results.items()
+    }
     for fleet, start in started(folder).items():
         for name, then in start.records.items():
             recorded.setdefault(name, (folder.fleet(fleet).start, then))
@@ -41,10 +43,8 @@ def refuse_mismatches(study: Study, folder: StudyFolder, chosen: Sequence[Networ
             refuse_difference(name, place, then, record(study, study.by_name[name], tasks.checksums))
     for network in chosen:
         source = network.source_name
-        if source is None or is_done(folder, network.name) or not is_done(folder, source):
-            continue
-        if read_result(folder.result(source)).diverged_at is not None:  # said by `refuse_diverged`
-            continue
+        if network.name in results or source not in results or results[source].diverged_at is not None:
+            continue  # trained already; not copied from yet; said by `refuse_diverged`
         if not (weights := folder.weights(source)).exists():
             raise Refused(
                 f"{weights} is missing, from which {network.name} copies; move {weights.parent} away to train {source} "
