@@ -17,15 +17,17 @@ from typing import Any
 import pytest
 from forked import start, start_together
 from project import EXPERIMENTS, HELPERS
-from tiny import RECIPE, tiny_study
+from tiny import RECIPE, full_name, tiny_study
 from typer.testing import CliRunner
 from waiting import LIMIT, wait_for
 
 from transferability.cli import app
 from transferability.data.packed import PackedImages
 from transferability.files import Refused, read_json
+from transferability.readout import Readout
 from transferability.runs.paths import study_folder
 from transferability.study import Study, fleets
+from transferability.study import network as named
 from transferability.training import tracking
 from transferability.training.tracking import fragments, history, in_short, last_logged, ready, run_id, track
 
@@ -623,6 +625,25 @@ def test_what_is_not_a_number_can_be_logged(packed: PackedImages) -> None:
     assert result["diverged_at"] is not None and None in result["series"]["val_loss"]
     assert track(study, study.networks, study_folder("tiny"), "offline").startswith("1 networks logged")
     assert [row["diverged"] for row in logged(study)["R1A"].values()] == [1.0] * len(result["series"]["step"])
+
+
+def test_a_readout_is_a_run_with_its_summary(packed: PackedImages, roots: Path) -> None:
+    """One while it runs, one from its result. Retrieval has no loss, which is logged as not a number."""
+    svm = Readout("svm", RECIPE.crop, penalties=(0.1, 1.0), folds=2)
+    kinds = {"R2A@svm": svm, "R2A@retrieval": replace(svm, classifier="retrieval")}
+    networks = tuple(named(full_name(name), kind) for name, kind in kinds.items())
+    study, folder = replace(tiny_study(NAMES), networks=networks), study_folder("tiny")
+    train_all(replace(study, networks=networks[:1]), wandb="offline")
+    train_all(study)
+    assert track(study, networks, folder, "offline").startswith("1 networks logged from their results, 1 had a whole")
+    for member in networks:
+        (file,) = fragments(folder.network(member.name))
+        ((step, row),) = history(file)
+        result = read_json(folder.result(member.name))
+        assert step == 0 and row["val_top1"] == result["val_top1"]
+        summaries = (record.summary for record in tracking.records(file) if record.HasField("summary"))
+        summary = {item.key: json.loads(item.value_json) for part in summaries for item in part.update}
+        assert summary["val_top1"] == result["val_top1"] and summary["steps"] == 0
 
 
 def test_results_are_uploaded(server: str, packed: PackedImages, monkeypatch: pytest.MonkeyPatch) -> None:
