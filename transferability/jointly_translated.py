@@ -55,10 +55,10 @@ class JointlyTranslated(Adversarial):
         refuse_negative(self, *WEIGHTS)
         if type(self.width) is not int or self.width < 1:
             raise Refused(f"recipe {self.name!r}: width is {self.width!r}; write a whole number")
-        if self.crop % 2 or self.crops != "square" or self.colour:
+        if self.crop % 2 or self.crop < 8 or self.crops != "square" or self.colour:
             raise Refused(
-                f"recipe {self.name!r}: decoders double images and give back what was packed: write an even crop, "
-                "crops='square' and no colour"
+                f"recipe {self.name!r}: decoders double images and give back what was packed: write an even crop of at "
+                "least 8, crops='square' and no colour"
             )
 
     def decoder_operations(self, shape: Sequence[int]) -> float:

@@ -53,10 +53,10 @@ class Translated(Recipe):
         for field in ("width", "blocks"):
             if type(getattr(self, field)) is not int or getattr(self, field) < 1:
                 raise Refused(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number")
-        if self.crop % 2 or self.crops != "square":
+        if self.crop % 2 or self.crop < 8 or self.crops != "square":
             raise Refused(
-                f"recipe {self.name!r}: translators halve images and double them again: write an even crop, and "
-                "crops='square'"
+                f"recipe {self.name!r}: translators halve images and double them again, critics halve them twice: "
+                "write an even crop of at least 8, and crops='square'"
             )
 
     @property

@@ -180,7 +180,8 @@ def test_what_has_no_meaning_is_refused() -> None:
     for field, value, why in (
         ("cycle", -1.0, "cycle is -1.0"),
         ("width", 0, "width is 0"),
-        ("crop", 13, "write an even crop"),
+        ("crop", 13, "write an even crop of at least 8"),
+        ("crop", 6, "write an even crop of at least 8"),
         ("colour", 0.1, "no colour"),
     ):
         with pytest.raises(Refused, match=why):

@@ -179,7 +179,8 @@ def test_what_has_no_meaning_is_refused() -> None:
         ("translation", 1.0): "translation is 1.0; write a share below 1",
         ("width", 0): "width is 0",
         ("cycle", -1.0): "cycle is -1.0",
-        ("crop", 13): "write an even crop",
+        ("crop", 13): "write an even crop of at least 8",
+        ("crop", 6): "write an even crop of at least 8",
         ("stop", "inner"): "for networks that see their target's labels",
     }.items():
         with pytest.raises(Refused, match=why):
