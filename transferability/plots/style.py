@@ -27,7 +27,7 @@ from transferability.results.show import points as in_percent
 from transferability.splits import GROUP_TITLES, group_title
 
 # Type 42 embeds the fonts as TrueType, which publishers ask for.
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same figure on every machine
     "font.size": 8,
@@ -292,14 +292,14 @@ def legend(figure: FigureBase, width: float, entries: Sequence[Entry], title: st
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
     """In how many columns the labels of a legend fit into `width` inches; matplotlib fills the first columns first."""
+    size = SETTINGS["legend.fontsize"]
+    lengths = [_text_width(label, size) for label in labels]
     for columns in range(len(labels), 1, -1):
         rows, longer = divmod(len(labels), columns)
         starts = [column * rows + min(column, longer) for column in range(columns + 1)]
-        # An @ is twice as wide as a letter.
-        lengths = [len(label) + label.count("@") for label in labels]
-        characters = sum(max(lengths[start:end]) for start, end in itertools.pairwise(starts))
-        # In inches, at 7.5 points: a character, and an entry's handle with the space around it.
-        if 0.46 * columns + 0.066 * characters <= width:
+        text = sum(max(lengths[start:end]) for start, end in itertools.pairwise(starts))
+        # An entry's handle with the space around it, and the legend's borders, in ems.
+        if text + (3.5 * columns + 0.6) * size <= 72 * width:
             return columns
     return 1
 
