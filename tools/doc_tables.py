@@ -52,6 +52,7 @@ from transferability.results.claims import CLAIMS, Claim, claim_value, judge
 from transferability.results.paper import paper_results
 from transferability.results.sources import network_of, published_accuracies, transferred
 from transferability.results.statistics import (
+    MARGIN,
     NO_MEAN,
     NOT_ENOUGH,
     Mean,
@@ -173,12 +174,16 @@ EFFECTS = (
 
 
 def confirmed(effect: Effect, mean: Mean) -> str:
-    """Whether a mean shows what the paper claims, by the rules of `statistics.verdict`."""
+    """Whether a mean shows what the paper claims, by the rules of `statistics.verdict`.
+
+    What excludes 0 but may lie within the margin does not refute "the same": `claims` says so too.
+    """
     if not mean.networks:
         return "–"
     outcome = verdict(mean)
-    if outcome == NOT_ENOUGH:
-        return outcome
+    may_be_same = mean.low <= MARGIN and mean.high >= -MARGIN
+    if outcome == NOT_ENOUGH or (effect.expected == "same" != outcome and may_be_same):
+        return NOT_ENOUGH
     return "yes" if outcome == effect.expected else f"no: {outcome}"
 
 
