@@ -3,7 +3,8 @@
     transferability pack demo data/demo
     transferability run experiments/demo_seeds.py
 
-Cost: 444 networks, about a quarter of an hour on two cores. Expect the numbers of docs/results.md, within their intervals.
+Cost: 444 networks, about a quarter of an hour on two cores. Expect the numbers of docs/results.md, within their
+intervals.
 """
 
 from demo import architecture, demo

@@ -19,6 +19,7 @@ from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.data.stream import task_images
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused, read_json
+from transferability.launch.local import share_read
 from transferability.plots.features import read_export
 from transferability.readout import VIEWS, Readout
 from transferability.recipe import Recipe
@@ -166,11 +167,13 @@ def test_a_kill_costs_what_was_not_written(trained_study: Study, monkeypatch: py
     shutil.copytree(
         study_folder("readouts").network("random-0/baseA"), study_folder("killed").network("random-0/baseA")
     )
+    (fleet,) = pending(study)
+    assert share_read(study_folder("killed"), fleet) == 0
     written: list[Path] = []
     original = features.write_block
 
     def write(file: Path, *content: Any) -> None:
-        if len(written) == 1:
+        if len(written) == 3:  # of four: two layers of the training images, two of those to validate
             raise Killed
         original(file, *content)
         written.append(file)
@@ -179,8 +182,10 @@ def test_a_kill_costs_what_was_not_written(trained_study: Study, monkeypatch: py
         patch.setattr(features, "write_block", write)
         with pytest.raises(Killed):
             train(study)
+    assert share_read(study_folder("killed"), fleet) == 1 / 4  # one of two blocks
     before = written[0].stat().st_mtime_ns
     train(study)
+    assert share_read(study_folder("killed"), fleet) == 1
     assert written[0].stat().st_mtime_ns == before
     assert result(study, "A3B@svm")["val_top1"] == result(trained_study, "A3B@svm")["val_top1"]
     assert not pending(study)
