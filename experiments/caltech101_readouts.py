@@ -41,8 +41,8 @@ from transferability.treatment import parse
 SPLIT = "imagenet-caltech101"
 SEEDS = (0, 1, 2, 3, 4)
 FEW = (1, 5, 10)  # images per class
-svm = Readout("svm", crop=224, classifier="svm", penalties=(0.01, 0.1, 1, 10), folds=3, pooling=1)
-softmax = replace(svm, name="softmax", classifier="softmax", penalties=(0.1, 1, 10, 100))
+svm = Readout("svm", crop=224, classifier="svm", penalties=(0.1, 1, 10, 100, 1000), folds=3, pooling=1)
+softmax = replace(svm, name="softmax", classifier="softmax", penalties=(1, 10, 100, 1000, 10_000))
 nearest = replace(svm, name="nearest", classifier="nearest")
 one = replace(svm, penalties=(1,))
 square = replace(svm, name="square", pooling="square")
