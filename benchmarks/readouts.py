@@ -27,7 +27,7 @@ from transferability.readout import Readout
 from transferability.training.classifiers import Choice, Shared, fit_classifier, folds_of
 from transferability.training.vectors import transformed
 
-RECIPE = Readout("svm", crop=1, penalties=(0.01, 0.1, 1, 10), folds=3)
+RECIPE = Readout("svm", crop=1, penalties=(0.1, 1, 10, 100, 1000), folds=3)
 
 
 def invented(images: int, classes: int, numbers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

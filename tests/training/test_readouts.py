@@ -1,6 +1,7 @@
 """Readouts end to end: features once, classifiers fitted to training images alone, results like any network's."""
 
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from several import write_several
 from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 from tiny import RECIPE, TINY, full_name, write_tiny
-from trained import pending, statuses, train
+from trained import pending, statuses, train, train_fleet
 
 from transferability.data.packed import ImageSet, open_packed, write_packed
 from transferability.data.stream import task_images
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused, read_json
+from transferability.launch.local import share_read
 from transferability.plots.features import read_export
 from transferability.readout import VIEWS, Readout
 from transferability.recipe import Recipe
@@ -30,7 +32,8 @@ from transferability.runs.paths import data_root, study_folder
 from transferability.splits import domains
 from transferability.study import Study, network
 from transferability.trained.network import load_network
-from transferability.training import classifiers, features
+from transferability.training import classifiers, features, solvers
+from transferability.training.checkpoint import Preempted
 from transferability.training.fitted import load_readout
 from transferability.training.handmade import bags_of, bags_of_words
 from transferability.training.precision import average_precision, mean_average_precision, retrieved
@@ -166,11 +169,13 @@ def test_a_kill_costs_what_was_not_written(trained_study: Study, monkeypatch: py
     shutil.copytree(
         study_folder("readouts").network("random-0/baseA"), study_folder("killed").network("random-0/baseA")
     )
+    (fleet,) = pending(study)
+    assert share_read(study_folder("killed"), fleet) == 0
     written: list[Path] = []
     original = features.write_block
 
     def write(file: Path, *content: Any) -> None:
-        if len(written) == 1:
+        if len(written) == 3:  # of four: two layers of the training images, two of those to validate
             raise Killed
         original(file, *content)
         written.append(file)
@@ -179,11 +184,36 @@ def test_a_kill_costs_what_was_not_written(trained_study: Study, monkeypatch: py
         patch.setattr(features, "write_block", write)
         with pytest.raises(Killed):
             train(study)
+    assert share_read(study_folder("killed"), fleet) == 1 / 4  # one of two blocks
     before = written[0].stat().st_mtime_ns
     train(study)
+    assert share_read(study_folder("killed"), fleet) == 1
     assert written[0].stat().st_mtime_ns == before
     assert result(study, "A3B@svm")["val_top1"] == result(trained_study, "A3B@svm")["val_top1"]
     assert not pending(study)
+
+
+def test_a_fit_ends_where_it_is_preempted(trained_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of many images take minutes: Ctrl-C does not wait for them. Features stay."""
+    study = study_of({"baseA": RECIPE, "A3B@svm": SVM}, "preempted")
+    base = study_folder("readouts").network("random-0/baseA")
+    shutil.copytree(base, study_folder("preempted").network("random-0/baseA"))
+    (fleet,), warning, steps, original = pending(study), threading.Event(), [], solvers._newton_step
+
+    def newton_step(*arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 2:
+            warning.set()
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(solvers, "_newton_step", newton_step)
+        with pytest.raises(Preempted, match="no classifier is lost but the one"):
+            train_fleet(study, fleet, preempted=warning)
+    assert len(steps) == 2
+    monkeypatch.setattr(features, "write_block", None)
+    train(study)
+    assert result(study, "A3B@svm")["val_top1"] == result(trained_study, "A3B@svm")["val_top1"]
 
 
 def test_nothing_of_the_validation_images_reaches_a_fit(trained_study: Study, module_roots: Path) -> None:

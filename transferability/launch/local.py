@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from transferability.data.tasks import Tasks
-from transferability.files import Refused, in_words
+from transferability.files import Refused, in_words, read_json
 from transferability.interrupts import sigterm_as_ctrl_c, without_ctrl_c
 from transferability.names import span
 from transferability.runs.features import reading_operations
@@ -483,17 +483,28 @@ class Bar:
         for name, step in self.steps.items():
             fleet = self.fleets[name]
             share = step / max(1, fleet.recipe.steps) if name in working else 1.0
-            if fleet.is_readout:  # its steps are blocks of features, of which there may be none left to compute
-                share = sum(network.name in finished for network in fleet.networks) / len(fleet.networks)
+            if fleet.is_readout:
+                share = share_read(self.job.folder, fleet)
             done += self.cost[name] * share
             images += share * fleet.recipe.steps * fleet.recipe.batch * len(fleet.networks)
         now = time.monotonic()
         self.images = [*self.images[-60:], (now, images)]
         (then, first_images), (_, last_images) = self.images[0], self.images[-1]
         rate = (last_images - first_images) / (now - then) if now > then else 0.0
-        networks, speed = f"{len(finished)}/{len(self.chosen)} networks", f"{rate:,.0f} images/s"
+        networks, speed = f"{len(finished)}/{len(self.chosen)} networks", f"{rate:,.0f} images/s" if rate else ""
         self.progress.update(self.task, completed=done, networks=networks, rate=speed)
         if not self.console.is_terminal and now - self.printed > SAID_EVERY:
             self.printed = now
             share = done / max(1.0, sum(self.cost.values()))
-            self.console.print(f"{self.job.study.name}: {share:.0%}, {networks}, {speed}", highlight=False)
+            line = f"{self.job.study.name}: {share:.0%}, {networks}"
+            self.console.print(line + (f", {speed}" if speed else ""), highlight=False)
+
+
+def share_read(folder: StudyFolder, fleet: Fleet) -> float:
+    """How far a fleet of readouts is, which takes no steps: half of it is its features, half its classifiers."""
+    fitted = sum(is_done(folder, network.name) for network in fleet.networks) / len(fleet.networks)
+    progress, made = folder.fleet(fleet.name).progress, float(fitted > 0)
+    if not fitted and progress.exists():
+        blocks = read_json(progress)
+        made = blocks["step"] / blocks["steps"]
+    return (made + fitted) / 2

@@ -1,6 +1,6 @@
 """Classifiers on vectors: what is chosen on inner folds of the training images, and the scores of other images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,13 +31,14 @@ class Shared:
     """Training vectors of one layer, and what all classifiers on them share.
 
     vectors: (n, d) float32. labels: (n,) int64, or (n, classes) int8 of several. folds: (n,) int64, from 0. classes:
-    how many there are.
+    how many there are. between: called before each step of a linear classifier's fit; what it raises ends the fit.
     """
 
     vectors: Tensor
     labels: Tensor
     folds: np.ndarray
     classes: int
+    between: Callable[[], None] = lambda: None
     _basis: list[Basis] = field(default_factory=list)
 
     @property
@@ -140,7 +141,7 @@ def _linear(recipe: Readout, shared: Shared, others: Tensor) -> Fit:
         weights: Tensor | None = None
         best = -1.0
         for penalty in recipe.penalties:
-            weights = fit(basis, problems, penalty * unit, weights, ROUGH)
+            weights = fit(basis, problems, penalty * unit, weights, ROUGH, shared.between)
             scores = (basis.images @ weights.flatten(1)).view(len(held), count, shared.classes)
             own = (scores * held[:, :, None]).sum(1)  # of each image by the classifiers that were fitted without it
             inner[penalty] = value_of(own, shared.labels)
@@ -154,7 +155,7 @@ def _linear(recipe: Readout, shared: Shared, others: Tensor) -> Fit:
     problems = _problems(recipe.classifier, shared, everything)
     if start is not None:
         start = start[:, None, :] if recipe.classifier == "softmax" else start[:, :, None]
-    weights = fit(basis, problems, choice.candidate * unit, start).view(-1, shared.classes)
+    weights = fit(basis, problems, choice.candidate * unit, start, between=shared.between).view(-1, shared.classes)
     own = basis.images @ weights
     tensors = {"weight": (basis.directions @ weights[:-1]).T, "offset": weights[-1]}
     return Fit(scores_of(tensors, others), own, choice, tensors)

@@ -80,6 +80,9 @@ def read_out(
         progress |= {"images_per_second": 0.0, "updated": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         write_json(folder.fleet(fleet.name).progress, progress)
 
+    def fitting() -> None:
+        _go_on(listeners, "no classifier is lost but the one that was being fitted")
+
     place = make_features(study, fleet.networks[0], folder, tasks, device, report)
     reasons = []
     known: tuple[Any, Sets, Shared] | None = None
@@ -92,7 +95,8 @@ def read_out(
             if known is None or known[0] != _vectors_key(network):
                 known = None  # its memory is needed
                 sets = _sets(study, network, place, tasks)
-                known = _vectors_key(network), sets, _shared(readout_of(network), sets, len(task.classes), device)
+                shared = _shared(readout_of(network), sets, len(task.classes), device)
+                known = _vectors_key(network), sets, replace(shared, between=fitting)
             with gpu_arithmetic():
                 result = _result(study, network, folder, known[1:], machine)
         except Refused as error:

@@ -19,6 +19,7 @@ are fewer images than numbers, the basis has as many dimensions as images: the s
 Scikit-learn's LinearSVC and LogisticRegression are the reference: tests compare objectives and predictions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -117,9 +118,17 @@ class Problems:
 
 
 def fit(
-    basis: Basis, problems: Problems, penalty: float, start: Tensor | None = None, tolerance: float = TOLERANCE
+    basis: Basis,
+    problems: Problems,
+    penalty: float,
+    start: Tensor | None = None,
+    tolerance: float = TOLERANCE,
+    between: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """(r + 1, P, K): the weights of each problem; the last row is b. penalty: C. start: weights to begin with."""
+    """(r + 1, P, K): the weights of each problem; the last row is b.
+
+    penalty: C. start: weights to begin with. between: called before each Newton step; what it raises ends the fit.
+    """
     count, outputs = problems.targets.shape[1:]
     shape = (basis.images.shape[1], count, outputs)
     weights = basis.images.new_zeros(shape) if start is None else start.clone()
@@ -129,6 +138,7 @@ def fit(
     left = torch.arange(count, device=weights.device)  # problems that are not at their minimum yet
     scores = _product(basis.images, weights)
     for _ in range(NEWTON_STEPS):
+        between()
         part = problems if len(left) == count else problems.some(left)
         w, s = weights[:, left], scores[:, left]
         gradients, curvatures = part.gradients(s)
