@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from importlib import resources
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,6 +34,8 @@ MEASURES = {
     "val_map_eleven": "Mean average precision (VOC 2007)",
     "val_precision_ten": "Precision of the ten nearest",
 }
+ACCURACIES = ("val_class_top1", "val_top1")  # of these, chance is drawn
+CHANCE: dict[str, Any] = {"color": "#888888", "ls": ":", "lw": 0.9}
 
 
 def published() -> pd.DataFrame:
@@ -77,8 +80,8 @@ def panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], measure:
         if level == level:
             axes.axhline(level, color=look.line, ls="--", lw=0.9, zorder=1, gid=f"{title} {treatment}")
     chance = 1 / rows["classes"].max() if measure == "val_class_top1" else rows["chance"].max()
-    if chance == chance and measure in ("val_class_top1", "val_top1"):
-        axes.axhline(chance, color="#888888", ls=":", lw=0.9, zorder=1, gid=f"{title} chance")
+    if chance == chance and measure in ACCURACIES:
+        axes.axhline(chance, **CHANCE, zorder=1, gid=f"{title} chance")
     ns = sorted(layers["n"].unique())
     axes.set_xlim(min(ns) - 0.6, max(ns) + 0.6)
     axes.set_ylim(0, 1)
@@ -161,6 +164,8 @@ def draw_several(
             else (Line2D([], [], color=look.line, ls="--", lw=0.9), treatment.rpartition("@")[2])
             for treatment, look in looks.items()
         ]
+        if of in ACCURACIES:
+            entries.append((Line2D([], [], **CHANCE), "chance"))
         style.legend(figure, figure.get_figwidth(), entries, str(group))
         style.caption(figure, page, studies, [style.INTERVALS_NOTE])
         lines = [line for name in studies for line in (name, *lines_of(shown[shown["study"] == name], of))]
