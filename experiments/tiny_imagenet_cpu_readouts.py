@@ -14,8 +14,8 @@ reads layer n of the fine-tuned A4B+ of random-0, whose weights have to be kept.
 Cost: beside that of experiments/tiny_imagenet_cpu.py, a quarter of an hour for 49 readouts and 6 networks on two cores;
 features take 1.2 GB.
 
-Expect: of layer 1 a linear classifier makes three points less than the trained rest; from layer 2 on the difference is a
-point and a half or less.
+Expect: of layer 1 a linear classifier makes three points less than the trained rest; from layer 2 on the difference is
+a point and a half or less.
 """
 
 from dataclasses import replace
