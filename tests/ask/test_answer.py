@@ -23,7 +23,7 @@ def candidate(rule: str, n: int, inner: Mapping[int, float], judged: Mapping[int
     results = {
         seed: result_of(STUDY, f"random-0/A1B/seed-{seed}", val_top1=value, **changes) for seed, value in judged.items()
     }
-    return Candidate("asked", "torchvision:alexnet", 8, rule, n, inner, results)
+    return Candidate("asked", "torchvision:alexnet", 224, 8, rule, n, inner, results)
 
 
 def seeds(*values: float) -> dict[int, float]:

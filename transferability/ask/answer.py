@@ -44,10 +44,12 @@ _OF_PLUS = {"": "frozen", "1": "tuned", "0.1": "tenth"}  # as results say it
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way, in all seeds that are done. inner, judged: accuracies by seed. results: by seed."""
+    """One way, in all seeds that are done. crop: side in pixels of what the network sees. inner, judged: accuracies by
+    seed. results: by seed."""
 
     study: str
     network: str
+    crop: int
     depth: int
     rule: str
     n: int
@@ -139,11 +141,11 @@ def candidates(study: Study, folder: StudyFolder) -> tuple[list[Candidate], dict
             key = (network.images_per_class or 0, rule, result.n)
             found.setdefault(key, {})[network.seed] = result
     name = str(getattr(study.architecture, "network", study.architecture.name))
-    depth = study.architecture.depth
+    crop, depth = study.architecture.crop, study.architecture.depth
     every: dict[int, list[Candidate]] = {}
     for (images, rule, n), results in found.items():
         inner = {seed: inner_accuracy(result) for seed, result in results.items()}
-        every.setdefault(images, []).append(Candidate(study.name, name, depth, rule, n, inner, results))
+        every.setdefault(images, []).append(Candidate(study.name, name, crop, depth, rule, n, inner, results))
     return every.pop(0, []), every
 
 

@@ -162,8 +162,9 @@ def _read_notes(question: Question) -> Mapping[str, Any]:
     return {}
 
 
-def _study_name(question: Question, network: str) -> str:
-    return f"{question.name}-{slug(network.rpartition(':')[2])}"
+def _study_name(question: Question, network: str, crop: int = 0) -> str:
+    """crop: of the study on larger pictures."""
+    return f"{question.name}-{slug(network.rpartition(':')[2])}" + (f"-{crop}" if crop else "")
 
 
 def _refuse_other(question: Question, asked: Asked) -> None:
@@ -179,8 +180,12 @@ def _refuse_other(question: Question, asked: Asked) -> None:
         )
 
 
-def _sources(question: Question, **names: Any) -> tuple[Source, ...]:
-    return tuple(Source(_study_name(question, n), n, published, **names) for n, published in question.networks)
+def _sources(question: Question, crop: int, larger: int = 0) -> tuple[Source, ...]:
+    """Each network at the side that it is trained at; and each where it sees larger pictures, if it does."""
+    sources = [Source(_study_name(question, n), n, published, crop) for n, published in question.networks]
+    if larger:
+        sources += [Source(_study_name(question, n, larger), n, p, larger) for n, p in question.networks]
+    return tuple(sources)
 
 
 def _measured(question: Question, pictures: Pictures) -> float:
@@ -189,11 +194,11 @@ def _measured(question: Question, pictures: Pictures) -> float:
     device, batch = torch.device("cuda", 0) if gpu else torch.device("cpu"), plan.BATCH if gpu else MEASURED_BATCH
     speeds = []
     with tempfile.TemporaryDirectory() as place:
-        for source in _sources(question):
-            crop = question.crop or MEASURED_CROP
+        crop = question.crop or MEASURED_CROP
+        for source in _sources(question, crop):
             top = chain(source.network, crop).depth - 1
             source = source.more(trained={f"A{top}B+": 1})
-            asked = Asked(question.pictures, "none", crop, plan.STEPS, plan.BATCH, 2, None, (source,))
+            asked = Asked(question.pictures, {crop: "none"}, crop, plan.STEPS, plan.BATCH, 2, None, (source,))
             (study,) = experiments.write(Path(place) / "measured.py", asked)
             fleet = fleets([study.by_name[f"{SPLIT}/A{top}B+/seed-0"]])[0]
             probe = Probe(study, FleetKind((fleet,), len(pictures.counts)), "float32", batch)
@@ -220,12 +225,25 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
         seconds = per_step * (crop / side) ** 2 * steps * plan.BATCH * plan.SEEDS / speed.operations / speed.workers
         if seconds <= 60 * plan.SHARE * question.minutes:
             break
-    data = f"{question.name}-{math.ceil(crop * 8 / 7)}"
+    larger = _larger(question, pictures, speed, [each for each in crops if each > crop])
+    data = {each: f"{question.name}-{math.ceil(each * 8 / 7)}" for each in (crop, larger) if each}
     validation = experiments.VALIDATION if pictures.pool else None
     folds = min(plan.FOLDS, min(trained))
     return Asked(
-        question.pictures, data, crop, steps, batch, folds, validation, _sources(question), question.first_seed
-    )
+        question.pictures, data, crop, steps, batch, folds, validation, _sources(question, crop, larger),
+        question.first_seed,
+    )  # fmt: skip
+
+
+def _larger(question: Question, pictures: Pictures, speed: plan.Speed, crops: Sequence[int]) -> int:
+    """The largest of these sides at which the networks can read all pictures once; 0: none. Features cost no training,
+    and those of a published network are best at the size that it was trained on."""
+    for crop in crops:
+        operations = sum(fact.operations for n, _ in question.networks for fact in layer_facts(chain(n, crop), 100))
+        seconds = operations * sum(pictures.counts.values()) / speed.operations / speed.workers
+        if seconds <= 60 * plan.LARGER_SHARE * question.minutes:
+            return crop
+    return 0
 
 
 def _fits_any_size(network: str) -> bool:
@@ -251,20 +269,22 @@ def _operations_per_step(question: Question, crop: int) -> float:
 
 def _pack(asking: Asking) -> None:
     asked, question = asking.asked, asking.question
-    if not (question.data / asked.data / "manifest.json").exists():
-        resampling = "bicubic"
-        with suppress(Refused):
-            resampling = images_for(asked.sources[0].published.weights).resampling
-        side = math.ceil(asked.crop * 8 / 7)
-        options = Options(side, squash=False, skip_unreadable=True, resampling=resampling)
-        pack(question.pictures, question.data / asked.data, options)
-    packed, now = open_packed(question.data / asked.data), sum(asking.pictures.counts.values())
-    if len(packed.train.labels) != now:
-        raise Refused(
-            f"{packed.folder} holds {len(packed.train.labels):,} pictures, and {question.pictures} has {now:,} now: "
-            "give --name NAME to ask about these, or put back what was there to go on"
-        )
+    for crop, name in asked.data.items():
+        if not (question.data / name / "manifest.json").exists():
+            resampling = "bicubic"
+            with suppress(Refused):
+                resampling = images_for(asked.sources[0].published.weights).resampling
+            options = Options(math.ceil(crop * 8 / 7), squash=False, skip_unreadable=True, resampling=resampling)
+            pack(question.pictures, question.data / name, options)
+        packed, now = open_packed(question.data / name), sum(asking.pictures.counts.values())
+        if len(packed.train.labels) != now:
+            raise Refused(
+                f"{packed.folder} holds {len(packed.train.labels):,} pictures, and {question.pictures} has {now:,} "
+                "now: give --name NAME to ask about these, or put back what was there to go on"
+            )
     asking.say(f"the networks see {asked.crop} x {asked.crop} pixels and train for up to {asked.steps} steps")
+    if larger := max(asked.data) if len(asked.data) > 1 else 0:
+        asking.say(f"linear classifiers are tried at {larger} x {larger} pixels, too")
 
 
 # ------------------------------------------------------------------------------------------ piece by piece
@@ -275,14 +295,15 @@ def _work(asking: Asking) -> None:
     names = [source.study for source in asking.asked.sources]
     for name in names:
         _read_layers(asking, name)
-    depths = {source.study: chain(source.network, asking.asked.crop).depth for source in asking.asked.sources}
+    depths = {source.study: chain(source.network, source.crop).depth for source in asking.asked.sources}
     best = {name: likeliest_layers(asking.linear(name))[0] for name in names}
     per_class, pool = min(_training(asking.pictures)), asking.pictures.pool
     for name in names:
         _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
-    courses = [plan.training(depths[name], best[name]) for name in names]
+    trained = [source.study for source in asking.asked.sources if source.crop == asking.asked.crop]
+    courses = [plan.training(depths[name], best[name]) for name in trained]
     while pieces := [
-        (name, piece) for name, course in zip(names, courses, strict=True) if (piece := next(course, None))
+        (name, piece) for name, course in zip(trained, courses, strict=True) if (piece := next(course, None))
     ]:
         for name, piece in pieces:
             _try(asking, name, piece)
@@ -300,7 +321,7 @@ def _read_layers(asking: Asking, name: str) -> None:
     Whatever the time: without these there is no answer.
     """
     source = asking.source(name)
-    layers = range(1, chain(source.network, asking.asked.crop).depth)
+    layers = range(1, chain(source.network, source.crop).depth)
     _train_what_is_left(asking, name, plan.reading(layers, 1))
     if not asking.pictures.pool:  # every seed would give the same
         return
@@ -406,9 +427,12 @@ def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: Expected
 
 def _progress(asking: Asking, name: str, piece: plan.Piece, expected: float) -> str:
     """What is being tried, the best so far, the time left."""
-    network = "" if len(asking.asked.sources) == 1 else f"{asking.source(name).network}: "
+    source, sources = asking.source(name), asking.asked.sources
+    which = [source.network] * (len({each.network for each in sources}) > 1)
+    which += [f"{source.crop} pixels"] * (len({each.crop for each in sources}) > 1)
+    network = f"{', '.join(which)}: " if which else ""
     left = f"[{max(0, round(asking.left / 60))} min left] "
-    found = [one for source in asking.asked.sources for one in asking.candidates(source)[0]]
+    found = [one for each in sources for one in asking.candidates(each)[0]]
     best = ""
     if found:
         one = max(found, key=lambda one: sum(one.inner.values()) / len(one.inner))

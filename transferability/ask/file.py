@@ -38,8 +38,8 @@ from transferability.study import Network, Study, network
 from transferability.treatment import parse
 
 PICTURES = {pictures!r}
-DATA = {data!r}  # what `transferability pack` made of them
-CROP = {crop}  # side in pixels of what the networks see
+DATA = {data!r}  # side in pixels of what the networks see: what `transferability pack` made of the pictures
+CROP = {crop}  # of networks that are trained
 STEPS, BATCH, FOLDS = {steps}, {batch}, {folds}
 VALIDATION = {validation!r}
 FIRST_SEED = {first_seed}
@@ -50,9 +50,8 @@ recipe = Recipe(
     "asked", STEPS, BATCH, rate=0.001, optimiser="adamw", decay=0.01, warmup=STEPS // 10, crop=CROP, stop="inner",
     patience=4, held_out={held_out}, validate_every=max(1, STEPS // 8),
 )  # fmt: skip
-linear = Readout("asked-linear", CROP, "softmax", folds=FOLDS)
 
-# Of each study: the network, where its weights are, and name → seeds of what is trained.
+# Of each study: the network, where its weights are, the side in pixels, and name → seeds of what is trained.
 ASKED = {{
 {entries}}}
 
@@ -61,14 +60,15 @@ def drawn(seeds):
     return range(FIRST_SEED, FIRST_SEED + seeds)
 
 
-def asked(name, network_name, published, readouts, trained):
+def asked(name, network_name, published, crop, readouts, trained):
     networks = [Network(SPLIT, parse("baseA"), published)]
+    linear = Readout("asked-linear", crop, "softmax", folds=FOLDS)
     for short, seeds in readouts.items():
         networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", linear, {linear!r}) for seed in drawn(seeds)]
     for short, seeds in trained.items():
         networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", recipe) for seed in drawn(seeds)]
-    splits = {{SPLIT: pair("published", DATA)}}
-    return Study(name, DATA, chain(network_name, CROP), tuple(networks), splits, validation=VALIDATION)
+    splits = {{SPLIT: pair("published", DATA[crop])}}
+    return Study(name, DATA[crop], chain(network_name, crop), tuple(networks), splits, validation=VALIDATION)
 
 
 studies = [asked(name, *what) for name, what in ASKED.items()]
@@ -77,6 +77,7 @@ studies = [asked(name, *what) for name, what in ASKED.items()]
 ENTRY = """    {name!r}: (
         {network!r},
         {published},
+        {crop},
         {{{readouts}}},
         {{{trained}}},
     ),
@@ -85,11 +86,13 @@ ENTRY = """    {name!r}: (
 
 @dataclass(frozen=True)
 class Source:
-    """A network whose layers are asked about. readouts, trained: short name → seeds, as in the file."""
+    """A network whose layers are asked about. crop: side in pixels of what it sees. readouts, trained: short name →
+    seeds, as in the file."""
 
     study: str
     network: str
     published: Published
+    crop: int
     readouts: Mapping[str, int] = field(default_factory=dict)
     trained: Mapping[str, int] = field(default_factory=dict)
 
@@ -104,11 +107,12 @@ def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the file says. pictures: the source, as it was given. data: name of the packed set. validation: None where
-    the pictures have a part of their own that judges."""
+    """What the file says. pictures: the source, as it was given. data: side of what the networks see → name of the
+    packed set. crop: of networks that are trained; on larger pictures there are linear classifiers alone. validation:
+    None where the pictures have a part of their own that judges."""
 
     pictures: str
-    data: str
+    data: Mapping[int, str]
     crop: int
     steps: int
     batch: int
@@ -127,6 +131,7 @@ class Asked:
                 name=source.study,
                 network=source.network,
                 published=_published(source.published),
+                crop=source.crop,
                 readouts=_counts(source.readouts),
                 trained=_counts(source.trained),
             )
@@ -134,11 +139,11 @@ class Asked:
         )
         count = sum(1 + sum(s.readouts.values()) + sum(s.trained.values()) for s in self.sources)
         return TEMPLATE.format(
-            names=" and ".join(source.network for source in self.sources),
+            names=" and ".join(dict.fromkeys(source.network for source in self.sources)),
             pictures=self.pictures,
             file=file,
             count=count,
-            data=self.data,
+            data=dict(self.data),
             crop=self.crop,
             steps=self.steps,
             batch=self.batch,

@@ -16,6 +16,7 @@ PASSES = 30  # over the training pictures
 BATCH = 32
 # Of the minutes: what the usual pieces may take when the side of the pictures is chosen.
 SHARE = 0.6
+LARGER_SHARE = 0.1  # of the minutes: what features of larger pictures than those that are trained on may take
 START = 8.0  # seconds until workers can train
 FOLDS = 5
 READING = 1 / 3  # of the seconds left: what more seeds of the classifiers on all layers may take

@@ -47,7 +47,7 @@ def seconds_of(candidate: Candidate) -> float:
 
 def sentence(answer: Answer) -> str:
     """The answer in one sentence."""
-    best, several = answer.best, len({rule.candidate.study for rule in answer.rules}) > 1
+    best = answer.best
     if not answer.beats_chance:
         why = (
             "it cannot be told from chance"
@@ -55,17 +55,25 @@ def sentence(answer: Answer) -> str:
             else (f"{best.estimate.seeds} of at least {MIN_UNITS} seeds are done, so there is no interval")
         )
         return (
-            f"Cannot tell: the best by its inner pictures is to {_words(best, several)}, {best.estimate.text} %, and "
+            f"Cannot tell: the best by its inner pictures is to {_words(best, answer)}, {best.estimate.text} %, and "
             f"{why} ({100 * answer.chance:.1f} %, always naming the same class)."
         )
-    first = _words(best, several)
+    first = _words(best, answer)
     parts = [f"{first[0].upper()}{first[1:]}: {best.estimate.text} %"]
-    parts += [f"{_words(rule, several)}: {rule.estimate.text}{_standing(rule)}" for rule in answer.rules[1:]]
+    parts += [f"{_words(rule, answer)}: {rule.estimate.text}{_standing(rule)}" for rule in answer.rules[1:]]
     return "; ".join(parts) + "."
 
 
-def _words(rule: Rule, several: bool) -> str:
-    return rule.candidate.words + (f" ({rule.candidate.network})" if several else "")
+def _words(rule: Rule, answer: Answer) -> str:
+    """What is done, with the network and the size of the pictures where there are several."""
+    which = which_of(rule.candidate, answer)
+    return rule.candidate.words + (f" ({which})" if which else "")
+
+
+def which_of(one: Candidate, answer: Answer) -> str:
+    """The network and the side in pixels of what it sees, each where others are compared with it."""
+    networks, crops = ({getattr(other, what) for other, _ in answer.over_n} for what in ("network", "crop"))
+    return ", ".join([one.network] * (len(networks) > 1) + [f"{one.crop} pixels"] * (len(crops) > 1))
 
 
 def _standing(rule: Rule) -> str:
@@ -116,7 +124,7 @@ def learning_lines(answer: Answer) -> list[str]:
 
 def rule_rows(answer: Answer, costs: Sequence[Cost]) -> list[tuple[str, ...]]:
     """One row per rule, below a head."""
-    head = ("", "network", "n", "top-1 %", "seeds", "minus best", "verdict", "train s", "MB", "ms")
+    head = ("", "of", "n", "top-1 %", "seeds", "minus best", "verdict", "train s", "MB", "ms")
     rows: list[tuple[str, ...]] = [head]
     for rule, cost in zip(answer.rules, costs, strict=True):
         one, gap = rule.candidate, rule.gap
@@ -127,7 +135,7 @@ def rule_rows(answer: Answer, costs: Sequence[Cost]) -> list[tuple[str, ...]]:
         )
         rows.append((
             SHORT[one.rule],
-            one.network.rpartition(":")[2],
+            which_of(one, answer).rpartition(":")[2],
             str(one.n or ""),
             rule.estimate.text,
             str(rule.estimate.seeds),
