@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,6 +37,19 @@ def test_each_seed_takes_the_layer_that_its_own_inner_pictures_say() -> None:
     answer = answer_of([low, high], {}, True)
     assert answer is not None and answer.best.values == seeds(0.4, 0.2, 0.6)
     assert answer.best.candidate is high
+
+
+def test_the_same_network_on_larger_pictures_is_told_apart() -> None:
+    small = candidate("linear", 2, seeds(0.6, 0.6, 0.6), seeds(0.60, 0.61, 0.62))
+    large = replace(candidate("linear", 3, seeds(0.9, 0.9, 0.9), seeds(0.90, 0.91, 0.92)), study="large", crop=448)
+    fewer = {k: [replace(candidate("linear", 3, {0: 0.5}, {0: 0.5}, k), study="large", crop=448)] for k in (5, 8)}
+    answer = answer_of([small, large], {"asked": {}, "large": fewer}, True)
+    assert answer is not None and answer.learning is not None
+    assert sentence(answer) == (
+        "Put a linear classifier on layer 3 of 8 (448 pixels): 91.0 ± 3.5 %; put a linear classifier on layer 2 of 8 "
+        "(224 pixels): 61.0 ± 3.5."
+    )
+    assert learning_lines(answer)[0].startswith("a linear classifier on layer 3 (448 pixels), by pictures per class")
 
 
 def test_intervals_allow_for_draws_that_overlap_and_need_three_seeds() -> None:

@@ -1,5 +1,6 @@
 """`ask` and `predict`: pictures and minutes to an answer, about a tiny network."""
 
+import math
 import os
 import re
 import signal
@@ -59,12 +60,13 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return stored(NETWORK, network.state_dict(), tmp_path_factory.mktemp("weights"))
 
 
-def pictures(folder: Path, labels: np.ndarray) -> Path:
-    """The demo's pictures of four classes, as many of each, in class folders. labels: (n,), the class that is said."""
+def pictures(folder: Path, labels: np.ndarray, side: int = 32) -> Path:
+    """The demo's pictures of four classes, as many of each, in class folders. labels: (n,), the class that is said.
+    side: in pixels."""
     for number, label in enumerate(labels):
         file = folder / f"class-{label}" / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(demo.paint(SHOWN[number % len(SHOWN)], number)).save(file)
+        Image.fromarray(demo.paint(SHOWN[number % len(SHOWN)], number)).resize((side, side)).save(file)
     return folder
 
 
@@ -158,6 +160,29 @@ def test_with_random_labels_it_reports_chance(here: Path, weights: Path, command
 def test_of_twelve_pictures_it_cannot_tell(here: Path, weights: Path, command: Command) -> None:
     code, out, err = command(*arguments(pictures(here / "twelve", LABELS[:12] % 2), weights, 0.1))
     assert code == 0 and out.startswith("Cannot tell") and "12 pictures in 2 classes, 6 each" in err
+
+
+def test_where_training_has_to_see_small_pictures_classifiers_see_larger_ones(
+    here: Path, weights: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "SHARE", 0)
+    monkeypatch.setattr(plan, "LARGER_SHARE", 1e6)
+    source = pictures(here / "larger", LABELS[:32], side=112)
+    usual = ("--network", NETWORK, "--weights", weights, *NORMALISED, "--workers", 1)
+    code, out, err = command("ask", source, *usual, "--minutes", 0.1)
+    assert code == 0 and "see 64 x 64 pixels" in err and "tried at 96 x 96 pixels, too" in err
+    assert "64 pixels: linear classifiers on layers" in err and "96 pixels: linear classifiers on layers" in err
+    assert re.search(r"linear +64 pixels +\d", out) and re.search(r"linear +96 pixels +\d", out)
+    assert "64 pixels: freeze" in " ".join(out.split()) and "96 pixels: freeze" not in " ".join(out.split())
+    for crop, folder in ((64, written(here, "larger")), (96, here / "runs" / "larger-test-resnet-96")):
+        study = load_study(f"experiments/asked/larger.py:{folder.name}")
+        assert study.architecture.crop == crop and study.data == f"larger-{math.ceil(crop * 8 / 7)}"
+        if (file := folder / "best.safetensors").exists():
+            assert load(file).preprocessing.crop == crop
+    # Both judge the same pictures, so that they can be paired.
+    judged = [np.load(file)["rows"].tolist() for file in sorted(here.glob("runs/larger-*/*/A1B@linear/seed-0/*.npz"))]
+    assert len(judged) == 2 and judged[0] == judged[1]
+    assert "larger" in command(*("ask", source, *usual, "--minutes", 0.1))[1]
 
 
 def test_what_it_wrote_is_a_study_a_page_and_a_network(

@@ -157,12 +157,17 @@ def inner_accuracy(result: Result) -> float:
     return float(max((value for step, value in rows if step), default=0.0))
 
 
+def mean_inner(one: Candidate) -> float:
+    """The accuracy on inner pictures, mean over seeds."""
+    return statistics.fmean(one.inner.values())
+
+
 def likeliest_layers(linear: Iterable[Candidate]) -> list[int]:
     """Layers by the mean inner accuracy of their classifiers, the highest first; those with most seeds before others.
 
     linear: of one network, not empty.
     """
-    order = sorted(linear, key=lambda one: (len(one.inner), statistics.fmean(one.inner.values())), reverse=True)
+    order = sorted(linear, key=lambda one: (len(one.inner), mean_inner(one)), reverse=True)
     return [one.n for one in order]
 
 
@@ -230,7 +235,9 @@ def answer_of(
     # Those that have an interval first: without one, nothing can be told.
     rules.sort(key=lambda rule: (math.isnan(rule.estimate.half), -rule.inner))
     best, others = rules[0], _compared(rules[0], rules[1:], judges)
-    curve = learning_of(fewer.get(best.candidate.study, {}), found, best.candidate.study, judges)
+    measured = [study for study, by_count in fewer.items() if by_count]
+    study = best.candidate.study if best.candidate.study in measured else next(iter(measured), "")
+    curve = learning_of(fewer.get(study, {}), found, study, judges)
     chance = float(any_result.chance or 0.0)
     return Answer((best, *others), over_n, chance, judges.ratio, judging, trained, curve)
 
@@ -254,7 +261,7 @@ def _rule(members: Sequence[Candidate], judges: Judges) -> Rule:
         having = [one for one in full if seed in one.inner]
         taken[seed] = max(having, key=lambda one: one.inner[seed])
     counts = {one.n: sum(other is one for other in taken.values()) for one in full}
-    liked = max(full, key=lambda one: (counts[one.n], statistics.fmean(one.inner.values())))
+    liked = max(full, key=lambda one: (counts[one.n], mean_inner(one)))
     values = {seed: one.judged[seed] for seed, one in taken.items()}
     inner = statistics.fmean(one.inner[seed] for seed, one in taken.items())
     return Rule(liked, inner, values, _judged(liked.rule, values, judges))
@@ -313,10 +320,10 @@ def pictures_factor(gap: Estimate, ratio: float, seeds: int = 10) -> float:
 
 @dataclass(frozen=True)
 class Learning:
-    """The learning curve of the linear classifier. points: pictures per class → accuracy; ahead: at twice and four
-    times as many, extrapolated; without interval where it cannot be told."""
+    """The learning curve of a linear classifier, `of` on all pictures. points: pictures per class → accuracy; ahead: at
+    twice and four times as many, extrapolated; without interval where it cannot be told."""
 
-    n: int
+    of: Candidate
     points: Mapping[int, Estimate]
     ahead: Mapping[int, Estimate]
 
@@ -347,7 +354,7 @@ def learning_of(
         for k in (2 * most, 4 * most):
             values = [_extrapolated([(x, curves[x][seed]) for x in curves], k) for seed in sorted(seeds)]
             ahead[k] = estimate(values, judges)
-    return Learning(n, points, ahead)
+    return Learning(full, points, ahead)
 
 
 def _extrapolated(curve: Sequence[tuple[int, float]], k: int) -> float:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from transferability.ask import file as experiments
 from transferability.ask import plan
-from transferability.ask.answer import Answer, Candidate, answer_of, candidates, likeliest_layers
+from transferability.ask.answer import Answer, Candidate, answer_of, candidates, likeliest_layers, mean_inner
 from transferability.ask.file import LINEAR, SPLIT, Asked, Source
 from transferability.ask.look import Pictures, look
 from transferability.ask.words import SHORT
@@ -298,8 +298,8 @@ def _work(asking: Asking) -> None:
     depths = {source.study: chain(source.network, source.crop).depth for source in asking.asked.sources}
     best = {name: likeliest_layers(asking.linear(name))[0] for name in names}
     per_class, pool = min(_training(asking.pictures)), asking.pictures.pool
-    for name in names:
-        _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
+    name = max(names, key=lambda name: max(map(mean_inner, asking.linear(name))))
+    _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
     trained = [source.study for source in asking.asked.sources if source.crop == asking.asked.crop]
     courses = [plan.training(depths[name], best[name]) for name in trained]
     while pieces := [
@@ -328,7 +328,7 @@ def _read_layers(asking: Asking, name: str) -> None:
     piece = plan.reading(layers, plan.SEEDS)
     expected = _expected(asking, name, piece)
     if expected and expected.seconds > plan.READING * asking.left:
-        asking.left_out.append(f"{piece.what} ({_minutes(expected.seconds)})")
+        asking.left_out.append(f"{_what(asking, name, piece)} ({_minutes(expected.seconds)})")
         piece = plan.reading(sorted(likeliest_layers(asking.linear(name))[: plan.LIKELIEST]), plan.SEEDS)
     _train_what_is_left(asking, name, piece)
 
@@ -346,13 +346,13 @@ def _try(asking: Asking, name: str, piece: plan.Piece) -> bool:
     if expected.seconds <= asking.left:
         train_piece(asking, name, piece, expected)
         return True
-    asking.left_out.append(f"{piece.what} ({_minutes(expected.seconds)})")
+    asking.left_out.append(f"{_what(asking, name, piece)} ({_minutes(expected.seconds)})")
     if max((*piece.readouts.values(), *piece.trained.values())) <= plan.SEEDS:
         one = replace(piece, readouts=dict.fromkeys(piece.readouts, 1), trained=dict.fromkeys(piece.trained, 1))
         first = _expected(asking, name, one)
         if first and first.seconds <= asking.left:
             rest = _minutes(expected.seconds - first.seconds)
-            asking.left_out[-1] = f"all seeds but one of: {piece.what} ({rest})"
+            asking.left_out[-1] = f"all seeds but one of: {_what(asking, name, piece)} ({rest})"
             train_piece(asking, name, one, first)
     return False
 
@@ -427,16 +427,21 @@ def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: Expected
 
 def _progress(asking: Asking, name: str, piece: plan.Piece, expected: float) -> str:
     """What is being tried, the best so far, the time left."""
+    left = f"[{max(0, round(asking.left / 60))} min left] "
+    found = [one for source in asking.asked.sources for one in asking.candidates(source)[0]]
+    best = ""
+    if found:
+        one = max(found, key=mean_inner)
+        best = (
+            f"; best so far: {SHORT[one.rule]}{f', n = {one.n}' * (one.n > 0)}, {100 * mean_inner(one):.1f} % (inner)"
+        )
+    took = f", {_minutes(expected)}" if piece.trained or asking.speed.readout else ""
+    return f"{left}{_what(asking, name, piece)}{took}{best}"
+
+
+def _what(asking: Asking, name: str, piece: plan.Piece) -> str:
+    """What is tried, of which network and at which side where there are several."""
     source, sources = asking.source(name), asking.asked.sources
     which = [source.network] * (len({each.network for each in sources}) > 1)
     which += [f"{source.crop} pixels"] * (len({each.crop for each in sources}) > 1)
-    network = f"{', '.join(which)}: " if which else ""
-    left = f"[{max(0, round(asking.left / 60))} min left] "
-    found = [one for each in sources for one in asking.candidates(each)[0]]
-    best = ""
-    if found:
-        one = max(found, key=lambda one: sum(one.inner.values()) / len(one.inner))
-        inner = sum(one.inner.values()) / len(one.inner)
-        best = f"; best so far: {SHORT[one.rule]}{f', n = {one.n}' * (one.n > 0)}, {100 * inner:.1f} % (inner)"
-    took = f", {_minutes(expected)}" if piece.trained or asking.speed.readout else ""
-    return f"{left}{network}{piece.what}{took}{best}"
+    return f"{', '.join(which)}: {piece.what}" if which else piece.what

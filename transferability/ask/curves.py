@@ -63,7 +63,7 @@ def over_pictures(axes: Axes, learning: Learning) -> None:
     axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=style.SMALL)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("Pictures per class that train")
-    axes.set_title(f"Linear classifier on layer {learning.n}; dashed: extrapolated", loc="left", fontsize=8)
+    axes.set_title(f"Linear classifier on layer {learning.of.n}; dashed: extrapolated", loc="left", fontsize=8)
 
 
 def _line(axes: Axes, x: Sequence[float], values: Sequence[Estimate], ls: str = "-", **look: object) -> None:

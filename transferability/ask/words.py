@@ -112,7 +112,9 @@ def learning_lines(answer: Answer) -> list[str]:
     if curve is None:
         return []
     text = ", ".join(f"{k}: {estimate.text}" for k, estimate in sorted(curve.points.items()))
-    lines = [f"a linear classifier on layer {curve.n}, by pictures per class: {text}"]
+    which = which_of(curve.of, answer)
+    layer = f"layer {curve.of.n}" + (f" ({which})" if which else "")
+    lines = [f"a linear classifier on {layer}, by pictures per class: {text}"]
     if not curve.ahead:
         return [*lines, "too few numbers of pictures per class to say what more would bring"]
     text = ", ".join(f"{k}: {estimate.text}" for k, estimate in curve.ahead.items())
