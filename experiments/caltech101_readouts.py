@@ -21,10 +21,10 @@ mean) on k = 1, 5 and 10 images per class, at three layers of each network. From
 chosen: A14B@1@svm has C = 1.
 
 Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 534
-readouts, most of five seeds: about a quarter of an hour on two cores, calculated.
+readouts, most of five seeds: half an hour on two cores.
 
-Expect: accuracy grows with n nearly to the top, and lies far above handmade features from the middle on; softmax and
-SVM within a few points; the classes' scores (n = depth) a little below the layer before them.
+Expect: accuracy grows with n nearly to the top, and from the middle on lies above handmade features; softmax and SVM
+within five points; the classes' scores (n = depth) within two points of the layer before them.
 """
 
 from collections.abc import Iterable, Sequence

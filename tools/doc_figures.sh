@@ -51,20 +51,14 @@ draw readouts readout_by_layer.py "experiments/results/several_labels.csv --meas
 draw regimes regimes.py "experiments/results/regimes.csv experiments/results/regimes-flowers17.csv" regimes
 bases="$(echo experiments/results/better_bases-*.csv) --curves experiments/results/better_bases_curves.csv"
 draw better-bases backbones.py "$bases" backbones
-if [ -f experiments/results/backbones_curves.csv ]; then
-    published="$(echo experiments/results/backbones-*.csv) --curves experiments/results/backbones_curves.csv"
-    layers="$(echo experiments/results/layers_squeezenet1_0.csv experiments/results/layers_tf_efficientnet_lite*.csv)"
-    draw published backbones.py "$published --layers $layers" backbones
-fi
+published="$(echo experiments/results/backbones-*.csv) --curves experiments/results/backbones_curves.csv"
+layers="$(echo experiments/results/layers_squeezenet1_0.csv experiments/results/layers_tf_efficientnet_lite*.csv)"
+draw published backbones.py "$published --layers $layers" backbones
 draw rules-few rules.py experiments/results/rules_flowers17-5.csv rules-imagenet-flowers17
 caltech="experiments/results/caltech101-lite0.csv experiments/results/caltech101-squeezenet.csv"
-if [ -f "${caltech%% *}" ]; then
-    draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
-    draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
-fi
-if [ -f experiments/results/tiny_imagenet_cpu_readouts.csv ]; then
-    draw readouts readout_against_retraining.py experiments/results/tiny_imagenet_cpu_readouts.csv readout_against_retraining
-fi
+draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
+draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
+draw readouts readout_against_retraining.py experiments/results/tiny_imagenet_cpu_readouts.csv readout_against_retraining
 in_256_colours() { # IMAGE: a third of the bytes
     "$python" -c "
 from PIL import Image
