@@ -207,6 +207,13 @@ def test_an_embedding_shows_both_domains_before_and_after() -> None:
     assert "domain" not in alone.lines[0]
 
 
+def test_features_that_are_the_same_for_every_image_are_not_embedded() -> None:
+    same = features(0.0, ("", ""))
+    same = replace(same, val=replace(same.val, vectors=np.zeros_like(same.val.vectors)))
+    with style.settings(), pytest.raises(Refused, match=r"A3B@svm.* needs three images or more, and features"):
+        embedding.draw([same])
+
+
 def test_the_same_classes_lie_together_in_the_plane() -> None:
     points = embedding.in_the_plane(features(0.0).val.vectors, 5)
     centres = np.stack([points[10 * k : 10 * k + 10].mean(0) for k in range(3)])
