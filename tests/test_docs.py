@@ -84,7 +84,7 @@ def wrong_options(words: list[str]) -> str:
 
 def wrong_paths(line: str) -> list[str]:
     """The words of a line that name a file or folder of the project which is not there."""
-    words = [word.strip("'\"`.,;:()") for word in re.split(r"[\s=]", line)]
+    words = [re.sub(r"\.py:.*", ".py", word.strip("'\"`.,;:()")) for word in re.split(r"[\s=]", line)]  # FILE:STUDY
     paths = [word for word in words if "/" in word and not re.search(r"[*…{<$]", word)]
     named = {word: PROJECT / word for word in paths if word.partition("/")[0] in FOLDERS}
     named |= {word: PACKAGE / word for word in paths if MODULES.fullmatch(word)}

@@ -9,6 +9,7 @@ from tiny import RECIPE, TINY, full_name
 from transferability.files import Refused
 from transferability.readout import VIEWS, Readout
 from transferability.recipe import Recipe
+from transferability.runs.features import read_network
 from transferability.splits import domains, pair
 from transferability.study import Network, Study, fleets, network, record
 
@@ -73,6 +74,24 @@ def test_a_readout_sees_what_its_base_saw() -> None:
         readout_study(BASES | {"A1B@svm": replace(SVM, crop=12)})
 
 
+def test_random_layers_that_are_drawn_in_another_way_are_another_network() -> None:
+    """Readouts of a fleet read the same features."""
+    paper = replace(SVM, initialisation="paper")
+    study = readout_study(
+        {"R1B@svm": SVM, "R2B@softmax": replace(SVM, classifier="softmax"), "R1B@paper": paper}
+        | {"R0B@pixels": SVM, "R0B@small": replace(SVM, shrink=2)}
+    )
+    grouped = [{member.short_name for member in fleet.networks} for fleet in fleets(study.networks)]
+    assert sorted(map(sorted, grouped)) == [["R0B@pixels"], ["R0B@small"], ["R1B@paper"], ["R1B@svm", "R2B@softmax"]]
+    names = [read_network(study, member) for member in study.networks]
+    assert names[0] == names[1] == "random-0/R-B/seed-0" and len(set(names)) == 4
+
+
+def test_handmade_features_are_no_layer() -> None:
+    with pytest.raises(Refused, match=r"A1B@hog.* reads layer 1, and handmade='hog' is for n = 0"):
+        readout_study(BASES | {"A1B@hog": replace(SVM, handmade="hog")})
+
+
 def test_the_record_holds_what_differs_from_the_defaults() -> None:
     study = readout_study(BASES | {"A1B@svm": SVM, "A1B@l": replace(SVM, name="other", transforms=["l2"])})  # type: ignore[arg-type]
     recipes = [record(study, member, {"tiny": "sum"})["recipe"] for member in study.networks[2:]]
@@ -128,6 +147,8 @@ def test_a_map_becomes_a_vector(shape: tuple[int, ...], options: dict[str, Any],
         {"train_views": "five"},
         {"trained_on": "A"},
         {"handmade": "sift"},
+        {"scale": -1.0},
+        {"initialisation": "he"},
     ],
 )
 def test_what_is_no_readout_is_refused_by_the_field(wrong: dict[str, Any]) -> None:

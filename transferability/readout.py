@@ -42,12 +42,13 @@ class Readout:
     neighbours: numbers of neighbours; the best on inner folds is taken.
     folds: inner folds. Which image is in which fold depends on no seed.
     pooling: from a layer's map to numbers: "square", averages over the largest square of places that leaves at most
-        4,096 numbers; a whole number, over a square of that side; or "flat", the map as it is.
-    tokens: of a map of tokens (ViT): the "class" token, their "mean", or "both".
+        4,096 numbers; a whole number, over a square of that side, or of the map's where that is smaller; or "flat", the
+        map as it is.
+    tokens: of a map of tokens (ViT): the "class" token, which is the first, the "mean" of the others, or "both".
     transforms: of the vectors, in this order: "l2" (length 1), "root" (signed square root), "standardise" (mean 0,
         standard deviation 1), "whiten" (principal components of variance 1). Fitted on training images alone.
-    components: how many principal components "whiten" keeps, the largest ones; None: all. With all of them, one less
-        than images, any two training images are equally far from each other.
+    components: how many principal components "whiten" keeps at most, the largest ones; None: all. With all of them, one
+        less than images, any two training images are equally far from each other.
     train_views, test_views: how many views of each training and validation image there are: "centre", "mirror" (with
         the mirrored one), "ten" (four corners and centre, mirrored), "sixteen" (centre, five smaller crops, two turned
         ones, mirrored). Training views are rows of their own.
@@ -126,6 +127,7 @@ class Readout:
                 raise Refused(
                     f"readout {self.name!r}: {field} is {getattr(self, field)!r}; write a whole number, {least} or more"
                 )
+        _ = self.inputs  # refuses a scale and an initialisation that there are not
 
     @property
     def candidates(self) -> tuple[float, ...]:

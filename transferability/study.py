@@ -341,6 +341,8 @@ class Study:
         """Why a readout cannot be: what it reads is another network than its name says, or sees other images; or ""."""
         treatment = network.treatment
         source = self.by_name.get(network.source_name or "")
+        if treatment.n and recipe.handmade != Readout.handmade:
+            return f"it reads layer {treatment.n}, and handmade={recipe.handmade!r} is for n = 0; write R0B"
         if recipe.of and (source is None or source.treatment.target != treatment.source):
             return f"it reads {recipe.of}, so its source is that network's target; write that letter"
         if source is not None and source.is_classifier:
@@ -562,8 +564,9 @@ def fleets(networks: Iterable[Network], size: int | None = None) -> list[Fleet]:
         raise Refused(f"a fleet of {size} networks: write 1 or more")
     groups: dict[tuple[Any, ...], list[Network]] = {}
     for network in sorted(networks, key=lambda network: network.order):
-        # Readouts of one network share its features, whatever is fitted to them.
-        how = (network.source_name, network.treatment.n > 0) if isinstance(network.recipe, Readout) else network.recipe
+        how: Any = network.recipe
+        if isinstance(how, Readout):  # those of one network share its features, whatever is fitted to them
+            how = (network.source_name, network.treatment.n > 0, how.shrink, how.scale, how.initialisation)
         stream = network.stream_of("") if network.shares_layers else network.stream  # both tasks are trained together
         key = (
             *(network.stage, network.split, stream, network.source_variant),

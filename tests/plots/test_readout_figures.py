@@ -1,6 +1,7 @@
 """Figures of readouts: what they draw of a table and of predictions."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def test_readouts_over_n_with_handmade_features_chance_and_published_values() ->
     assert "AnB@30@softmax  2" in " ".join(figure.lines) and "@5@" not in " ".join([*named, *figure.lines])
 
 
+def test_each_variant_is_shown_on_its_most_images() -> None:
+    """As in DeCAF's Office table: 20 images per class of A, with or without three of B; or these three alone."""
+    words = {"5@svm": 0.2, "20@source": 0.3, "20@svm": 0.4, "3@target": 0.5}
+    rows = [readout(f"amazon-webcam/A{n}B@{word}/seed-0", level) for word, level in words.items() for n in (1, 2)]
+    with style.settings():
+        named = lines(drawn(readout_by_layer.draw(table_of(frame(*rows)))))
+        with pytest.raises(Refused, match="no split webcam-dslr, only amazon-webcam"):
+            readout_by_layer.draw(table_of(frame(*rows)), split="webcam-dslr")
+    shown = {name.rpartition(" ")[2]: values[0] for name, values in named.items() if "AnB" in name}
+    assert shown == pytest.approx({"AnB@20@source": 0.25, "AnB@20@svm": 0.35, "AnB@3@target": 0.45})
+
+
 def test_another_measure_and_a_table_without_readouts() -> None:
     with style.settings():
         named = lines(drawn(readout_by_layer.draw(table_of(frame(*ROWS)), measure="val_top1")))
@@ -103,6 +116,9 @@ def test_the_most_confused_pairs_are_named(tmp_path: Path) -> None:
     assert figure.lines == ("class 0 is taken for class 1: 67%", "class 1 is taken for class 2: 50%")
     with pytest.raises(Refused, match="not fitted yet"):
         confusion.draw(folder, "random-0/A2B@svm")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(Refused, match=r"predictions\.npz is damaged"):
+        confusion.draw(folder, "random-0/A3B@svm")
 
 
 def test_accuracy_over_images_per_class_by_layer() -> None:
@@ -114,7 +130,10 @@ def test_accuracy_over_images_per_class_by_layer() -> None:
         for seed in (0, 1, 2)
     ]
     alone = readout("imagenet-caltech101/A1B@30@svm/seed-0", 0.3)  # on one number of images: no line
+    random = [readout(f"imagenet-caltech101/R2B@{k}@svm/seed-0", 0.1) for k in (1, 5)]
     with style.settings():
+        both = drawn(few_pictures.draw(table_of(frame(*rows, *random)))).lines
+        assert [line.split()[-3] for line in both if line.startswith("R2@svm")] == ["5.0", "5.0"]
         figure = drawn(few_pictures.draw(table_of(frame(*rows, alone))))
         named = lines(figure)
         assert isinstance(few_pictures.draw(table_of(frame(alone)))[0], NotDrawn)
@@ -156,8 +175,8 @@ def test_average_precision_of_each_class_by_layer(tmp_path: Path) -> None:
     with style.settings():
         figure = average_precision_by_layer.draw(folder, rows, eleven=False)[0]
         named = lines(figure)
-    assert named["class 0"] == [1, 1] and named["class 1"] == pytest.approx([(1 / 2 + 2 / 3) / 2, 1])
-    assert named["mean"] == pytest.approx([(1 + (1 / 2 + 2 / 3) / 2) / 2, 1])
+    assert named["class 0"] == [1, 1] and named["class 1"] == pytest.approx([2 / 3, 1])  # equal scores
+    assert named["mean"] == pytest.approx([(1 + 2 / 3) / 2, 1])
     assert figure.lines[1].startswith("class 1 ") and "class 2" not in " ".join(figure.lines)
     with pytest.raises(Refused, match="no readout A3B@ten"):
         average_precision_by_layer.draw(folder, rows, "ten")
@@ -188,6 +207,13 @@ def test_an_embedding_shows_both_domains_before_and_after() -> None:
     assert "domain" not in alone.lines[0]
 
 
+def test_features_that_are_the_same_for_every_image_are_not_embedded() -> None:
+    same = features(0.0, ("", ""))
+    same = replace(same, val=replace(same.val, vectors=np.zeros_like(same.val.vectors)))
+    with style.settings(), pytest.raises(Refused, match=r"A3B@svm.* needs three images or more, and features"):
+        embedding.draw([same])
+
+
 def test_the_same_classes_lie_together_in_the_plane() -> None:
     points = embedding.in_the_plane(features(0.0).val.vectors, 5)
     centres = np.stack([points[10 * k : 10 * k + 10].mean(0) for k in range(3)])
@@ -204,9 +230,23 @@ def test_neighbours_are_the_nearest_training_images() -> None:
     assert found[1, 0] == np.linalg.norm(train - val[14], axis=1).argmin()
 
 
+def test_no_more_neighbours_are_shown_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    white = np.full((30, 4, 4, 3), 255, np.uint8)
+    monkeypatch.setattr(Features, "images", lambda self, folder: (white, white))
+    few = features(0.0)
+    few = replace(few, train=replace(few.train, vectors=few.train.vectors[::15], labels=few.train.labels[::15]))
+    with style.settings():
+        (figure,) = neighbours.draw([few], Path(), queries=1, nearest=8)
+    assert len([axes for axes in figure.figure.axes if axes.images]) == 1 + 2
+
+
 def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
-    with pytest.raises(Refused, match=r"other\.npz is no file that `transferability features` wrote"):
-        read_export(tmp_path / "other.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:100])
+    (tmp_path / "empty.npz").touch()
+    for name in ("other.npz", "array.npy", "cut.npz", "empty.npz"):
+        with pytest.raises(Refused, match=f"{name} is no file that `transferability features` wrote"):
+            read_export(tmp_path / name)
     with pytest.raises(Refused, match="does not exist"):
         read_export(tmp_path / "none.npz")

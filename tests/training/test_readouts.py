@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from tiny import RECIPE, TINY, full_name, write_tiny
 from trained import pending, statuses, train, train_fleet
 
-from transferability.data.packed import ImageSet, open_packed, write_packed
+from transferability.data.packed import ImageSet, first_present, open_packed, write_packed
 from transferability.data.stream import task_images
 from transferability.data.tasks import ChosenImages, Tasks
 from transferability.files import Refused, read_json
@@ -28,6 +28,7 @@ from transferability.results.collect import collect
 from transferability.results.table import read_results
 from transferability.runs.features import Place, Sheet, dependence, features_folder, read_features, wanted
 from transferability.runs.fit import _refuse_readout, refuse_unfit
+from transferability.runs.locks import hold
 from transferability.runs.paths import data_root, study_folder
 from transferability.splits import domains
 from transferability.study import Study, network
@@ -51,6 +52,7 @@ READOUTS: dict[str, Recipe | Readout] = {
     "A3B@retrieval": replace(SVM, classifier="retrieval", transforms=("whiten",), components=9),
     "A2B@views": replace(SVM, train_views="mirror", test_views="ten", pooled="max", transforms=("root", "l2")),
     "R2B@svm": SVM,
+    "R2B@paper": replace(SVM, initialisation="paper"),
     "R0B@pixels": SVM,
     "R0B@hog": replace(SVM, handmade="hog"),
     "B2B@tuned": replace(SVM, of="A2B+"),
@@ -137,6 +139,13 @@ def test_features_of_a_fine_tuned_network_are_its_own(trained_study: Study) -> N
     assert not np.allclose(read, base.flatten(1).numpy(), rtol=1e-2)
 
 
+def test_random_layers_are_drawn_as_their_readout_says(trained_study: Study) -> None:
+    rows = Tasks(trained_study, data_root()).task("random-0", "B").validation_images().rows
+    place = Place("val", "centre", Sheet(2, "square"))
+    usual, paper = (read_features(place_of(trained_study, f"R2B@{word}"), place, rows) for word in ("svm", "paper"))
+    assert abs(np.log(paper.std() / usual.std())) > 0.5
+
+
 def test_the_last_layers_features_are_what_the_original_network_says(trained_study: Study) -> None:
     chosen = Tasks(trained_study, data_root()).task("random-0", "B").validation_images()
     base = load_network(trained_study, "random-0/baseA", study_folder("readouts"), data_root())
@@ -191,6 +200,32 @@ def test_a_kill_costs_what_was_not_written(trained_study: Study, monkeypatch: py
     assert written[0].stat().st_mtime_ns == before
     assert result(study, "A3B@svm")["val_top1"] == result(trained_study, "A3B@svm")["val_top1"]
     assert not pending(study)
+
+
+def test_who_waits_for_the_blocks_of_another_process_is_told(
+    trained_study: Study, module_roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it ends where it is preempted meanwhile."""
+    study = study_of({"R1B@svm": SVM}, "waiting")
+    folder, tasks = study_folder("waiting"), Tasks(study, data_root())
+    member, told, sleeps = study.networks[0], [], []
+
+    def sleep(seconds: float) -> None:
+        sleeps.append(seconds)
+        assert len(sleeps) < 3, "nobody was told"
+
+    def report(done: int, blocks: int) -> None:
+        told.append((done, blocks))
+        if len(told) == 2:
+            raise Preempted("preempted")
+
+    monkeypatch.setattr(features, "_make_block", lambda *_: None)
+    monkeypatch.setattr(features.time, "sleep", sleep)
+    held = features_folder(study, member, folder, dependence(study, member, folder, tasks)) / "val-0.lock"
+    held.parent.mkdir(parents=True)
+    with hold([held]), pytest.raises(Preempted):
+        features.make_features(study, member, folder, tasks, torch.device("cpu"), report)
+    assert told == [(1, 2), (1, 2)]  # the block of the training images; then, once, of those that another computes
 
 
 def test_a_fit_ends_where_it_is_preempted(trained_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +340,8 @@ def test_what_is_kept_says_what_was_said(trained_study: Study) -> None:
             base = load_network(trained_study, "random-0/baseA", folder, root)
             of_images = readout.scores(base.features(chosen.images[chosen.rows], 1))
             torch.testing.assert_close(of_images, scores, rtol=1e-4, atol=1e-4)
+            with pytest.raises(Refused, match=r"A1B@svm.* reads 392 numbers per image, not 72: are they of its layer"):
+                readout.scores(base.features(chosen.images[chosen.rows], 2))
             weight, offset, mean, factors = (
                 readout.tensors[key] for key in ("weight", "offset", "0.mean", "0.factors")
             )
@@ -361,6 +398,14 @@ def test_several_labels_are_judged_by_average_precision(roots: Path) -> None:
     with pytest.raises(Refused, match="which takes one"):
         wrong = study_of({**names, "A3B@softmax": replace(SVM, classifier="softmax")}, "several", "several")
         refuse_unfit(wrong, wrong.networks, Tasks(wrong, data_root()))
+    several = packed.train.several.copy()
+    several[:, Tasks(study, data_root()).task("random-0", "B").classes[1]] = 1
+    order = np.argsort(first_present(several), kind="stable")
+    everywhere = ImageSet(packed.train.images[order], first_present(several)[order], several=several[order])
+    write_packed(roots / "data" / "everywhere", "several", packed.classes, everywhere, packed.val)
+    wrong = study_of(names, "several", "everywhere")
+    with pytest.raises(Refused, match=r"A3B@s.* no training image is known to be without class"):
+        refuse_unfit(wrong, wrong.networks[1:], Tasks(wrong, data_root()))
 
 
 def test_a_domain_split_trains_on_either_domain(roots: Path) -> None:
@@ -383,6 +428,10 @@ def test_a_domain_split_trains_on_either_domain(roots: Path) -> None:
     five = network("photo-sketch/A3B@5@source", trained_on["source"])  # of the domain that has them
     refuse_unfit(replace(study, networks=(*networks, five)), [five], Tasks(study, data_root()))
     assert result(study, "photo-sketch/A3B@source")["record"]["trained_domain"] == "photo"
+    few = replace(trained_on["both"], folds=8, target_images=2)  # five photos of the first class, and two sketches
+    seven = network("photo-sketch/A3B@few", few)
+    with pytest.raises(Refused, match="has 7 training images, fewer than the 8 folds"):
+        refuse_unfit(replace(study, networks=(*networks, seven)), [seven], Tasks(study, data_root()))
 
 
 def test_eleven_points_are_vocs() -> None:
@@ -391,6 +440,15 @@ def test_eleven_points_are_vocs() -> None:
     assert average_precision(scores, present) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
     assert average_precision(scores, present, eleven=True) == pytest.approx((4 * 1 + 7 * 0.75) / 11)
     assert mean_average_precision(scores[:, None], np.array([[1], [-1], [1], [1], [0]])) == 1
+
+
+def test_equal_scores_tell_nothing_by_their_order() -> None:
+    """A packed set lies class by class, and neighbours give most images of a class the same score, 0."""
+    scores, present = np.array([0.5, 0.5, 0.5, 0.0, 0.0, 0.0]), np.array([True, False, False, True, False, False])
+    assert average_precision(np.zeros(6), present) == pytest.approx(1 / 3)
+    assert average_precision(scores, present) == average_precision_score(present, scores) == pytest.approx(1 / 3)
+    for order in ([0, 1, 2, 3, 4, 5], [1, 0, 5, 4, 3, 2]):
+        assert average_precision(scores[order], present[order], eleven=True) == pytest.approx(1 / 3)
 
 
 def test_retrieval_by_hand() -> None:

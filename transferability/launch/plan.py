@@ -39,11 +39,8 @@ def totals(study: Study, chosen: Sequence[Network], divided: Sequence[Fleet]) ->
     """Lines on how many networks there are of each kind, and on what they cost."""
     kinds = Counter(network.treatment.kind for network in chosen)
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return [
-        f"{len(chosen)} networks ({counts}) in {len(divided)} fleets",
-        estimate(study, divided, available_cores()),
-        sizes_that_fit(study, chosen),
-    ]
+    trained = [estimate(study, divided, available_cores())] if any(fleet.trains for fleet in divided) else []
+    return [f"{len(chosen)} networks ({counts}) in {len(divided)} fleets", *trained, sizes_that_fit(study, chosen)]
 
 
 def reading(study: Study, folder: StudyFolder, data: Path, chosen: Sequence[Network]) -> list[str]:

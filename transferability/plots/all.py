@@ -42,6 +42,8 @@ OWN_RUNS = {
     "aligned_layers": "python plots/aligned_layers.py runs/STUDY/curves.csv",
     "training_curves": "python plots/training_curves.py runs/STUDY/curves.csv",
     "translated": "python plots/translated.py runs/STUDY NETWORK",
+    "confusion": "python plots/confusion.py runs/STUDY NETWORK",
+    "average_precision_by_layer": "python plots/average_precision_by_layer.py runs/STUDY",
     "filters": "python plots/filters.py runs/STUDY",
 }
 

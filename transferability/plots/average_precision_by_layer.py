@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 
 from transferability.files import Refused
 from transferability.plots import command, style
+from transferability.plots.features import DAMAGES
 from transferability.plots.readout_by_layer import readouts
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, lines_of_cells, read_table
@@ -39,6 +40,8 @@ def precisions(folder: StudyFolder, network: str, eleven: bool) -> np.ndarray:
             scores, labels = stored["scores"], stored["labels"]
     except (FileNotFoundError, KeyError):
         raise Refused(f"{file} has no scores: {network} is no readout of images with several classes") from None
+    except DAMAGES as error:
+        raise Refused(f"{file} is damaged ({error}); move {file.parent} away, and run the study again") from None
     values = [
         average_precision(scores[known, k], labels[known, k] == 1, eleven) for k, known in enumerate((labels >= 0).T)
     ]

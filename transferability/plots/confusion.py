@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from transferability.files import Refused
 from transferability.plots import command, style
+from transferability.plots.features import DAMAGES
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn
 from transferability.runs.paths import StudyFolder
@@ -42,6 +43,8 @@ def read_said(folder: StudyFolder, network: str) -> Said:
             said = Said(str(stored["part"]), stored["rows"], stored["labels"], stored["predicted"])
     except FileNotFoundError:
         raise Refused(f"{file} does not exist: {network} is no readout, or not fitted yet") from None
+    except DAMAGES as error:
+        raise Refused(f"{file} is damaged ({error}); move {file.parent} away, and run the study again") from None
     if said.labels.ndim > 1:
         raise Refused(f"{network}: its images have several labels; there is no confusion matrix")
     return said
@@ -134,6 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, metavar="SET", help="folder of the packed set: names and images")
     parser.add_argument("--pairs", type=int, default=5, help="pairs that are named and shown (5)")
     options = parser.parse_args(arguments)
+    if options.pairs < 0:
+        raise Refused("write --pairs of 0 or more")
     with style.settings(options.style):
         page = command.page_of(options)
         drawings = draw(StudyFolder(options.runs), options.network, options.data, options.pairs, page)

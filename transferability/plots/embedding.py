@@ -143,6 +143,8 @@ def draw(
     for k, features in enumerate(files):
         training, judged = shown_rows(features, most)
         vectors = np.concatenate([features.train.vectors[training], features.val.vectors[judged]])
+        if len(vectors) < 3 or (vectors == vectors[0]).all():  # t-SNE crashes
+            raise Refused(f"{features.network}: t-SNE needs three images or more, and features that tell them apart")
         labels = np.concatenate([features.train.labels[training], features.val.labels[judged]])
         of_domain = np.repeat([0, 1], [len(training), len(judged)])
         points = in_the_plane(vectors, perplexity)

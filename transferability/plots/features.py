@@ -1,5 +1,6 @@
 """Features that `transferability features` wrote, as figures read them."""
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ import numpy as np
 from transferability.data.packed import PackedImages, open_packed
 from transferability.files import Refused
 from transferability.training.vectors import transformed
+
+# What numpy raises of a file that is no .npz file, is cut off, or lacks an array.
+DAMAGES = (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def read_export(file: Path) -> Features:
             )
     except FileNotFoundError:
         raise Refused(f"{file} does not exist; `transferability features STUDY NETWORK {file}` writes it") from None
-    except (KeyError, ValueError, OSError) as error:
+    except DAMAGES as error:
         raise Refused(f"{file} is no file that `transferability features` wrote ({error})") from None
 
 

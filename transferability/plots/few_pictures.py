@@ -54,11 +54,11 @@ def panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, style.Look], variant:
 def lines_of(rows: pd.DataFrame) -> tuple[str, ...]:
     """The table in %, with the half-width of the interval."""
     cells: list[tuple[str, ...]] = [("readout", "layer", "images per class", "%", "networks", "units")]
-    for (variant, _, images), own in rows.groupby(["variant", "n", "images"]):
+    for (variant, _, line, images), own in rows.groupby(["variant", "n", "line", "images"]):
         mean = mean_of(own, "accuracy")
         half = "" if mean.high != mean.high else f" ± {100 * (mean.high - mean.value):.1f}"
         cells.append(
-            (f"{own['line'].iloc[0]}@{variant}", own["layer"].iloc[0], str(images), f"{100 * mean.value:.1f}{half}",
+            (f"{line}@{variant}", own["layer"].iloc[0], str(images), f"{100 * mean.value:.1f}{half}",
              str(mean.networks), str(mean.units))
         )  # fmt: skip
     return lines_of_cells(cells)
@@ -67,7 +67,7 @@ def lines_of(rows: pd.DataFrame) -> tuple[str, ...]:
 def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotDrawn]:
     """The figure of each group of splits that has such readouts, or of `split` alone."""
     drawings: list[Drawn | NotDrawn] = []
-    for group, members in of_split(of_few(table.rows), split).groupby("group"):
+    for group, members in of_few(of_split(table.rows, split)).groupby("group"):
         measure = measure_of(members)
         shown = members.assign(accuracy=members[measure])
         order = shown.drop_duplicates("line").sort_values(["source", "n"])

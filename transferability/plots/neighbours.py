@@ -50,6 +50,7 @@ def image_in(axes: Axes, image: np.ndarray, colour: str = "black", crossed: bool
 
 def panels(files: Sequence[Features], data: Path, queries: int, nearest: int, page: Page) -> tuple[Figure, list[str]]:
     """The figure, and a line for each file."""
+    nearest = min(nearest, *(len(features.train.labels) for features in files))
     width = page.width or style.WIDE
     side = width / (nearest + 1.3)
     asked = [found(features, queries, nearest) for features in files]

@@ -4,9 +4,9 @@
 
 One panel for each table, such as one for each network, and one for published values where there are any of the same
 data. Dashed: handmade features (n = 0). Dotted: chance. The measure is the mean over classes of each class's accuracy,
-as in the tables of the field; where images have several labels, mean average precision; or any column of results.csv.
-Of readouts on several numbers of images per class those on most are shown; plots/few_pictures.py shows all. Bars are
-95 % t intervals over units (split x seed), from three units on.
+as in the tables of the field; where images have several labels, mean average precision; or what --measure says. Of each
+variant (the last word of a readout's name) those on most images per class are shown; plots/few_pictures.py shows all.
+Bars are 95 % t intervals over units (split x seed), from three units on.
 """
 
 import math
@@ -50,9 +50,9 @@ def readouts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_most_images(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of readouts, those on all images; where there are none, those on most images per class."""
+    """Of a study's readouts of each variant, those on all images; where there are none, on most images per class."""
     images = pd.to_numeric(rows["images_per_class"]).fillna(math.inf)  # "" are all
-    return rows[images == images.max()]
+    return rows[images == images.groupby([rows["study"], rows["variant"]]).transform("max")]
 
 
 def measure_of(rows: pd.DataFrame, wanted: str = "") -> str:
@@ -133,7 +133,7 @@ def draw_several(
     tables: Sequence[Table], page: Page = PLAIN, split: str = "", measure: str = ""
 ) -> list[Drawn | NotDrawn]:
     """The same, one panel for each table."""
-    rows = of_split(pd.concat([readouts(table.rows) for table in tables]), split)
+    rows = readouts(of_split(pd.concat([table.rows for table in tables]), split))
     rows = rows[rows["n"].groupby([rows["study"], rows["group"]]).transform("max") > 0]
     if rows.empty:
         return [NotDrawn(NAME, "the table has no readout of a layer (A3B@svm)")]

@@ -160,8 +160,11 @@ def depth_of(rows: pd.DataFrame) -> int:
 
 
 def of_split(rows: pd.DataFrame, wanted: str) -> pd.DataFrame:
-    """The rows of a group of splits ("random"), or of one split; all of them for ""."""
-    return rows[(rows["group"] == wanted) | (rows["split"] == wanted)] if wanted else rows
+    """The rows of a group of splits ("random"), or of one split; all of them for "". Refused if there are none."""
+    chosen = rows[(rows["group"] == wanted) | (rows["split"] == wanted)] if wanted else rows
+    if chosen.empty and len(rows):
+        raise Refused(f"the table has no split {wanted}, only {', '.join(sorted(set(rows['split'])))}")
+    return chosen
 
 
 def groups(rows: pd.DataFrame, wanted: str = "") -> dict[str, pd.DataFrame]:
@@ -171,10 +174,7 @@ def groups(rows: pd.DataFrame, wanted: str = "") -> dict[str, pd.DataFrame]:
     it.
     """
     if wanted:
-        chosen = of_split(rows, wanted)
-        if chosen.empty:
-            raise Refused(f"the table has no split {wanted}, only {', '.join(sorted(set(rows['split'])))}")
-        return {wanted: chosen}
+        return {wanted: of_split(rows, wanted)}
     present = set(rows[rows["kind"].isin(("selffer", "transfer"))]["group"])
     return {group: rows[rows["group"] == group] for group in sorted(present, key=lambda name: (name != "random", name))}
 

@@ -90,17 +90,22 @@ def sheet_of(network: Network) -> Sheet:
 def read_network(study: Study, network: Network) -> str:
     """A name for whose features a readout reads: its source's, random layers', or `images` for n = 0.
 
-    A published network is the same in every split, and so are the images of a packed set.
+    A published network is the same in every split, and so are the images of a packed set. Layers that are drawn or see
+    images in another way than usual are another network.
     """
-    data = study.part(network.split, network.treatment.target).data
+    data, recipe = study.part(network.split, network.treatment.target).data, readout_of(network)
     if not network.treatment.n:
-        return f"{data}/images-{readout_of(network).shrink}"
+        return f"{data}/images-{recipe.shrink}"
+    unusual = [
+        name for name in ("shrink", "scale", "initialisation") if getattr(recipe, name) != getattr(Readout, name)
+    ]
+    ending = "".join(f"-{name}-{getattr(recipe, name)}" for name in unusual)
     if network.source_name is None:
-        return f"{network.split}/R-{network.treatment.target}/seed-{network.seed}"
+        return f"{network.split}/R-{network.treatment.target}/seed-{network.seed}{ending}"
     source = study.by_name[network.source_name].recipe
     if isinstance(source, Published):
         word = re.sub(r"[^A-Za-z0-9_.-]", "-", source.place.rpartition("/")[2])
-        return f"{data}/{word}-{_digest(source.record)}"
+        return f"{data}/{word}-{_digest(source.record)}{ending}"
     return f"{network.source_name}/{data}"
 
 

@@ -12,7 +12,7 @@ from transferability.data.tasks import Task, Tasks
 from transferability.files import Refused
 from transferability.pretext import Pretext
 from transferability.published import Published
-from transferability.readout import SEVERAL, Readout
+from transferability.readout import PENALISED, SEVERAL, Readout
 from transferability.recipe import Recipe
 from transferability.runs.ledger import is_done, refuse_difference, started, with_sources
 from transferability.runs.paths import StudyFolder
@@ -75,7 +75,7 @@ def refuse_unfit(study: Study, chosen: Sequence[Network], tasks: Tasks) -> None:
             key = (task.name, network.images_per_class, recipe)
             if key not in checked and not (isinstance(recipe, Recipe) and not recipe.steps):
                 checked.add(key)
-                _refuse_images(network, task)
+                _refuse_images(network, task, tasks)
 
 
 def _trained_on(network: Network, tasks: Tasks) -> Task:
@@ -138,11 +138,14 @@ def _outputs(study: Study, split: str, letter: str, tasks: Tasks) -> int:
     return len(tasks.task(split, letter).classes)
 
 
-def _refuse_images(network: Network, task: Task) -> None:
+def _refuse_images(network: Network, task: Task, tasks: Tasks) -> None:
     """Refuses a network whose recipe does not go with its target's images."""
     recipe, most, counts = network.recipe, network.images_per_class, task.training_counts()
     if isinstance(recipe, Readout):
-        _refuse_readout(network, recipe, task, counts if most is None else np.minimum(counts, most))
+        fitted = counts if most is None else np.minimum(counts, most)
+        if recipe.trained_on == "both":
+            fitted = fitted + np.minimum(tasks.target(network).training_counts(), recipe.target_images)
+        _refuse_readout(network, recipe, task, fitted)
         return
     assert isinstance(recipe, Recipe)
     if task.has_several_labels and recipe.loss == "softmax" and not isinstance(recipe, Pretext):
@@ -166,7 +169,7 @@ def _refuse_images(network: Network, task: Task) -> None:
 
 
 def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.ndarray) -> None:
-    """Refuses a readout that does not go with its target's images. counts: training images of each class."""
+    """Refuses a readout that does not go with its images. counts: those of each class that it is fitted to."""
     if task.has_several_labels and recipe.classifier not in SEVERAL:
         raise Refused(
             f"{network.name}: {task.packed.folder} has images of several classes, and readout {recipe.name!r} the "
@@ -174,7 +177,7 @@ def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.nd
         )
     refuse_few(network.images_per_class, int(task.training_counts().max()), network.name)
     least = recipe.folds if recipe.needs_folds else 1
-    if recipe.trained_on != "both" and counts.min() < least:
+    if counts.min() < least:
         few = int(counts.argmin())
         fewer = (
             f"fewer than the {least} folds on which readout {recipe.name!r} chooses: write fewer folds, or one value"
@@ -183,6 +186,13 @@ def _refuse_readout(network: Network, recipe: Readout, task: Task, counts: np.nd
             f"{network.name}: class {task.class_names[few]!r} has {counts[few]} training images, "
             f"{fewer if counts[few] else 'and nothing can be learned of it: leave it out'}"
         )
+    if task.has_several_labels and recipe.classifier in PENALISED:
+        shown = task.training(network.images_per_class, network.drawn).labels != 0  # or not known
+        if len(everywhere := np.flatnonzero(shown.all(0))):
+            raise Refused(
+                f"{network.name}: no training image is known to be without class "
+                f"{task.class_names[everywhere[0]]!r}, and nothing can be learned of it: leave it out"
+            )
     recipe.inputs.refuse_size(task.packed.size, network.name)
 
 

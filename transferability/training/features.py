@@ -94,7 +94,8 @@ def make_features(
 ) -> Path:
     """Computes what the study's readouts ask for of the network that `network` reads, and is not there yet.
 
-    Returns the folder of its features. report: called with the blocks that are done, and how many there are.
+    Returns the folder of its features. report: called with the blocks that are done, and how many there are, also while
+    other processes compute them; what it raises ends the pass.
     """
     depends = dependence(study, network, folder, tasks)
     place = features_folder(study, network, folder, depends)
@@ -119,6 +120,7 @@ def make_features(
         left = [key for key in left if key in still]
         if left:
             time.sleep(WAIT)
+            report(total - len(left), total)
     return place
 
 
@@ -237,7 +239,7 @@ def write_features(study: Study, network: Network, folder: StudyFolder, data: Pa
     if file.suffix != ".npz":
         raise Refused(f"{file}: write a name that ends with .npz")
     tasks = Tasks(study, data)
-    room(study, folder, [network], tasks)
+    print(room(study, folder, [network], tasks), flush=True)
     try:
         place = make_features(study, network, folder, tasks, torch.device("cpu"))
     except Missing as error:

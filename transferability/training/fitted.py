@@ -59,12 +59,19 @@ class FittedReadout(NamedTuple):
         """(b, k) float32: what the classifier sees of `outputs`.
 
         outputs: (b, …), what layer n puts out, as `TrainedNetwork.features` does; or (b, numbers), pooled already, as
-        `transferability features` writes it. n = 0 puts out images, (b, 3, side, side) from 0 to 1.
+        `transferability features` writes it. n = 0 puts out images, (b, 3, side, side) from 0 to 1. Refused: so many
+        numbers as another layer has.
         """
         outputs = torch.as_tensor(outputs, dtype=torch.float32)
         rows = outputs.numpy() if outputs.ndim == 2 else features.vectors(outputs, self.sheet)
         if "vocabulary" in self.tensors:
             rows = bags_of(rows, self.tensors["vocabulary"].numpy())
+        known = [len(transform.mean) for transform in self.transforms if len(transform.mean)]
+        known += [self.tensors[name].shape[1] for name in ("weight", "means") if name in self.tensors]
+        if known and rows.shape[1] != known[0]:
+            raise Refused(
+                f"{self.name} reads {known[0]} numbers per image, not {rows.shape[1]}: are they of its layer?"
+            )
         return through(self.transforms, rows)
 
     def scores(self, outputs: Tensor | np.ndarray) -> Tensor:

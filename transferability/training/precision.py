@@ -9,15 +9,18 @@ def average_precision(scores: np.ndarray, present: np.ndarray, eleven: bool = Fa
     """Of one ranking: scores (n,), present (n,) bool. NaN if nothing is present.
 
     By area: the mean, over what is present, of the precision at its rank. eleven: the mean of the highest precisions at
-    recalls of at least 0, 0.1, …, 1, as PASCAL VOC 2007 counts (Everingham et al. 2010, section 4.2).
+    recalls of at least 0, 0.1, …, 1, as PASCAL VOC 2007 counts (Everingham et al. 2010, section 4.2). Equal scores have
+    the rank of the last of them, as in scikit-learn: votes of neighbours are often equal, and the order of a packed set
+    tells classes.
     """
     order = np.argsort(-scores, kind="stable")
-    right = present[order]
+    right, falling = present[order], -scores[order]
     total = right.sum()
     if not total:
         return float("nan")
-    found = np.cumsum(right)
-    precision = found / np.arange(1, len(right) + 1)
+    ranks = np.searchsorted(falling, falling, side="right")
+    found = np.cumsum(right)[ranks - 1]
+    precision = found / ranks
     if not eleven:
         return float(precision[right].mean())
     recall = found / total
