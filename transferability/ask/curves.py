@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from transferability.ask.answer import Answer, Candidate, Estimate, Learning
 from transferability.ask.words import SHORT
@@ -47,6 +48,7 @@ def over_n(axes: Axes, pairs: Sequence[tuple[Candidate, Estimate]]) -> None:
         if found:
             x = [n + APART * (place - 1.5) for n, _ in found]
             _line(axes, x, [value for _, value in found], color=colour, label=SHORT[rule])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Layer $n$")
     axes.legend(fontsize=style.SMALL, loc="lower right")
 
