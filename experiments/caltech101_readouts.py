@@ -18,8 +18,8 @@ Weights of SqueezeNet 1.0: a file data/weights/squeezenet1_0.safetensors with th
 `Published("torchvision:SqueezeNet1_0_Weights.IMAGENET1K_V1")`, where there is internet.
 
 Few pictures (DeCAF, Donahue et al. 2014, figure 4, and their one-shot learning): AnB@k@svm and AnB@k@nearest (class
-mean) on k = 1, 5 and 10 images per class, at three layers of the first two networks. From one image per class no penalty can be
-chosen: A14B@1@svm has C = 1.
+mean) on k = 1, 5 and 10 images per class, at three layers of the first two networks. From one image per class no
+penalty can be chosen: A14B@1@svm has C = 1.
 
 Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 1,034
 readouts, most of five seeds: half an hour on two cores for the first two networks, estimated as long for the others.
