@@ -50,6 +50,7 @@ square = replace(svm, name="square", pooling="square")
 # Pixels of the image, scaled down to 16 x 16. The best penalties are smaller ones.
 small = (0.001, 0.01, 0.1, 1)
 handmade = [replace(svm, name=kind, handmade=kind, pooling=16, penalties=small) for kind in ("pixels", "hog", "words")]
+lite0 = chain("timm:tf_efficientnet_lite0", 224)
 
 
 def lite(number: int) -> Published:
@@ -87,7 +88,7 @@ def study(name: str, architecture: Chain, published: Published, few: Sequence[in
 
 squeezenet = Published("data/weights/squeezenet1_0.safetensors", mean=(123, 117, 104), std=(1, 1, 1))
 studies = [
-    study("caltech101-lite0", chain("timm:tf_efficientnet_lite0", 224), lite(0), (7, 14, 18), (0, 4, 10, 16)),
+    study("caltech101-lite0", lite0, lite(0), (7, 14, 18), (0, 4, 10, 16)),
     study("caltech101-squeezenet", chain("torchvision:squeezenet1_0", 224), squeezenet, (3, 6, 9), ()),
     study("caltech101-lite1", chain("timm:tf_efficientnet_lite1", 240), lite(1), (), ()),
     # Published for 260 pixels; the pictures are packed at 256.

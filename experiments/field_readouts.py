@@ -31,7 +31,7 @@ DeCAF's: SUN-397 40.9 (Donahue et al. 2014).
 
 from dataclasses import replace
 
-from caltech101_readouts import handmade, lite0, lite0_weights, softmax, svm
+from caltech101_readouts import handmade, lite, lite0, softmax, svm
 
 from transferability.splits import pair
 from transferability.study import Network, Study, grid, network
@@ -50,7 +50,7 @@ def study(
     for recipe in handmade:
         networks += grid(recipe, lite0.depth, [split], seeds, "B", ("RnB",), (0,))
     networks = [replace(member, images_per_class=images, variant=member.recipe.name) for member in networks]
-    base = network(f"{split}/baseA", lite0_weights)
+    base = network(f"{split}/baseA", lite(0))
     splits = {split: pair("imagenet", data)}
     return Study(f"readouts-{data}", data, lite0, (base, *networks), splits, validation=validation)
 
