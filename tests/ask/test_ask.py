@@ -173,6 +173,7 @@ def test_where_training_has_to_see_small_pictures_classifiers_see_larger_ones(
     assert code == 0 and "see 64 x 64 pixels" in err and "tried at 96 x 96 pixels, too" in err
     assert "64 pixels: linear classifiers on layers" in err and "96 pixels: linear classifiers on layers" in err
     assert re.search(r"linear +64 pixels +\d", out) and re.search(r"linear +96 pixels +\d", out)
+    assert "what they would reach on 96 x 96 is not known: --size 96" in " ".join(out.split())
     assert "64 pixels: freeze" in " ".join(out.split()) and "96 pixels: freeze" not in " ".join(out.split())
     for crop, folder in ((64, written(here, "larger")), (96, here / "runs" / "larger-test-resnet-96")):
         study = load_study(f"experiments/asked/larger.py:{folder.name}")
