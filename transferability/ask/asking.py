@@ -183,8 +183,8 @@ def _refuse_other(question: Question, asked: Asked) -> None:
 def _sources(question: Question, crop: int, larger: int = 0) -> tuple[Source, ...]:
     """Each network at the side that it is trained at; and each where it sees larger pictures, if it does."""
     sources = [Source(_study_name(question, n), n, published, crop) for n, published in question.networks]
-    if larger:
-        sources += [Source(_study_name(question, n, larger), n, p, larger) for n, p in question.networks]
+    if larger:  # first: they say at which layers smaller pictures are worth trying
+        sources = [Source(_study_name(question, n, larger), n, p, larger) for n, p in question.networks] + sources
     return tuple(sources)
 
 
@@ -293,8 +293,9 @@ def _pack(asking: Asking) -> None:
 def _work(asking: Asking) -> None:
     """Everything that the minutes allow, the most telling first."""
     names = [source.study for source in asking.asked.sources]
-    for name in names:
-        _read_layers(asking, name)
+    for source in asking.asked.sources:
+        larger = next((each.study for each in asking.asked.sources if _is_larger(each, source)), "")
+        _read_layers(asking, source.study, likeliest_layers(asking.linear(larger))[: plan.LIKELIEST] if larger else ())
     depths = {source.study: chain(source.network, source.crop).depth for source in asking.asked.sources}
     best = {name: likeliest_layers(asking.linear(name))[0] for name in names}
     per_class, pool = min(_training(asking.pictures)), asking.pictures.pool
@@ -315,13 +316,19 @@ def _work(asking: Asking) -> None:
                 return
 
 
-def _read_layers(asking: Asking, name: str) -> None:
-    """A linear classifier on every layer, and more seeds of them all, or of the likeliest alone if time is short.
+def _is_larger(one: Source, other: Source) -> bool:
+    """Whether it is the same network, on larger pictures."""
+    return one.network == other.network and one.crop > other.crop
+
+
+def _read_layers(asking: Asking, name: str, only: Sequence[int] = ()) -> None:
+    """A linear classifier on every layer, or on these alone, and more seeds of them all, or of the likeliest if time is
+    short.
 
     Whatever the time: without these there is no answer.
     """
     source = asking.source(name)
-    layers = range(1, chain(source.network, source.crop).depth)
+    layers = sorted(only) or range(1, chain(source.network, source.crop).depth)
     _train_what_is_left(asking, name, plan.reading(layers, 1))
     if not asking.pictures.pool:  # every seed would give the same
         return
