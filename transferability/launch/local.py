@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context, parent_process, resource_tracker
@@ -484,7 +484,7 @@ class Bar:
             fleet = self.fleets[name]
             share = step / max(1, fleet.recipe.steps) if name in working else 1.0
             if fleet.is_readout:
-                share = share_read(self.job.folder, fleet)
+                share = share_read(self.job.folder, fleet, finished)
             done += self.cost[name] * share
             images += share * fleet.recipe.steps * fleet.recipe.batch * len(fleet.networks)
         now = time.monotonic()
@@ -500,9 +500,12 @@ class Bar:
             self.console.print(line + (f", {speed}" if speed else ""), highlight=False)
 
 
-def share_read(folder: StudyFolder, fleet: Fleet) -> float:
-    """How far a fleet of readouts is, which takes no steps: half of it is its features, half its classifiers."""
-    fitted = sum(is_done(folder, network.name) for network in fleet.networks) / len(fleet.networks)
+def share_read(folder: StudyFolder, fleet: Fleet, finished: Collection[str]) -> float:
+    """How far a fleet of readouts is, which takes no steps: half of it is its features, half its classifiers.
+
+    finished: names of networks that are done.
+    """
+    fitted = sum(network.name in finished for network in fleet.networks) / len(fleet.networks)
     progress, made = folder.fleet(fleet.name).progress, float(fitted > 0)
     if not fitted and progress.exists():
         blocks = read_json(progress)
