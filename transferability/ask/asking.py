@@ -283,8 +283,8 @@ def _pack(asking: Asking) -> None:
                 "now: give --name NAME to ask about these, or put back what was there to go on"
             )
     asking.say(f"the networks see {asked.crop} x {asked.crop} pixels and train for up to {asked.steps} steps")
-    if larger := max(asked.data) if len(asked.data) > 1 else 0:
-        asking.say(f"linear classifiers are tried at {larger} x {larger} pixels, too")
+    if asked.larger:
+        asking.say(f"linear classifiers are tried at {asked.larger} x {asked.larger} pixels, too")
 
 
 # ------------------------------------------------------------------------------------------ piece by piece

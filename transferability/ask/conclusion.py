@@ -34,12 +34,12 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
         shown = confusions(study, question.data, best, predictor)
     except Refused as error:  # the answer is worth more than its file
         more.append(f"not handed over: {error}")
-    if len(asking.asked.data) > 1:
-        small, large = asking.asked.crop, max(asking.asked.data)
+    if large := asking.asked.larger:
+        small = asking.asked.crop
         more.insert(
             0,
-            f"networks were trained on {small} x {small} pixels, as time allowed; what they would reach on {large} x "
-            f"{large} is not known: --size {large} with another --name and more --minutes would tell",
+            f"networks that are trained see {small} x {small} pixels, as time allows; what they would reach on {large} "
+            f"x {large} is not known: --size {large} with another --name and more --minutes would tell",
         )
     if asking.left_out:
         more.insert(0, f"left out for lack of time: {'; '.join(asking.left_out)}")

@@ -121,6 +121,11 @@ class Asked:
     sources: tuple[Source, ...]
     first_seed: int = 0
 
+    @property
+    def larger(self) -> int:
+        """The side that linear classifiers alone see, in pixels; 0: there is none."""
+        return max(self.data) if len(self.data) > 1 else 0
+
     def with_source(self, source: Source) -> "Asked":
         return replace(self, sources=tuple(source if s.study == source.study else s for s in self.sources))
 
