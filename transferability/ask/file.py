@@ -62,7 +62,7 @@ def drawn(seeds):
 
 def asked(name, network_name, published, crop, readouts, trained):
     networks = [Network(SPLIT, parse("baseA"), published)]
-    linear = Readout("asked-linear", crop, "softmax", penalties=(0.1, 1, 10, 100), folds=FOLDS)
+    linear = Readout("asked-linear", crop, "softmax", penalties=(1, 10, 100, 1000), folds=FOLDS)
     for short, seeds in readouts.items():
         networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", linear, {linear!r}) for seed in drawn(seeds)]
     for short, seeds in trained.items():
