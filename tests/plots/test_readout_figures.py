@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from handmade import frame, row
+from legible import assert_legible
 
 from transferability.files import Refused
 from transferability.plots import (
@@ -68,6 +69,15 @@ def test_readouts_over_n_with_handmade_features_chance_and_published_values() ->
     titles = [axes.get_title(loc="left") for axes in figure.figure.axes]
     assert titles == ["hand-made", "Zeiler and Fergus 2014,\n30 images per class"]
     assert "AnB@30@softmax  2" in " ".join(figure.lines) and "@5@" not in " ".join([*named, *figure.lines])
+
+
+@pytest.mark.parametrize("networks", [2, 4])
+def test_the_panels_of_several_networks_keep_apart(networks: int) -> None:
+    tables = [table_of(frame(*ROWS).assign(study=f"caltech101-{k}")) for k in range(networks)]
+    with style.settings():
+        figure = drawn(readout_by_layer.draw_several(tables)).figure
+        assert_legible(figure, "readout_by_layer")
+    assert len(figure.axes) == networks + 1
 
 
 def test_each_variant_is_shown_on_its_most_images() -> None:

@@ -134,7 +134,7 @@ def draw(
             raise Refused(f"{features.network}: its images have several classes, and a point has one colour")
     groups = sorted(set(first.groups) - {""})
     rows = ["class", *(["group"] if len(groups) > 1 else [])]
-    columns = page.columns(len(files))
+    columns = page.columns(min(3, len(files)))
     high = -(-len(files) // columns)
     figure = style.new_figure(page, 2.3 * len(rows) * high + 1.0, style.WIDE)
     panels = [f"{row} {k}" for row in rows for k in range(len(files))]

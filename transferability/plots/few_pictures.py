@@ -73,7 +73,7 @@ def draw(table: Table, page: Page = PLAIN, split: str = "") -> list[Drawn | NotD
         order = shown.drop_duplicates("line").sort_values(["source", "n"])
         looks = style.looks_of(list(order["line"]))
         variants = sorted(shown["variant"].unique())
-        columns = page.columns(len(variants))
+        columns = page.columns(min(3, len(variants)))
         figure = style.new_figure(page, 2.8 * -(-len(variants) // columns) + 0.6, style.WIDE)
         axes = figure.subplot_mosaic(style.in_rows(variants, columns))  # type: ignore[arg-type]
         for variant in variants:

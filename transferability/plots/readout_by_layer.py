@@ -150,7 +150,7 @@ def draw_several(
         others = published()
         known = others[others["data"] == data]
         panels = [*studies, *(["published"] if len(known) and of == "val_class_top1" else [])]
-        columns = page.columns(len(panels))
+        columns = page.columns(min(3, len(panels)))
         figure = style.new_figure(page, 3.4 * -(-len(panels) // columns) + 0.6, style.WIDE)
         axes = figure.subplot_mosaic(style.in_rows(panels, columns))  # type: ignore[arg-type]
         for name in studies:

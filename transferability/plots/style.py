@@ -420,10 +420,14 @@ def _last_characters(name: str, most: int = 16) -> str:
 
 def room_per_n(axes: Axes) -> float:
     """About how many points wide the panel is for each n."""
-    place = axes.get_subplotspec()
-    share = 1.0 if place is None else len(place.colspan) / place.get_gridspec().ncols
     low, high = axes.get_xlim()
-    return 72 * (width_of(axes) * share - 0.75) / (high - low)
+    return 72 * (_share_of_width(axes) - 0.75) / (high - low)
+
+
+def _share_of_width(axes: Axes) -> float:
+    """The inches of the figure's width that the panel has, with its labels."""
+    place = axes.get_subplotspec()
+    return width_of(axes) * (1.0 if place is None else len(place.colspan) / place.get_gridspec().ncols)
 
 
 def _text_width(text: str, size: float) -> float:
@@ -442,9 +446,12 @@ def _height_of_names(axes: Axes) -> float:
 
 
 def layer_axis(axes: Axes, label: str = LAYER) -> None:
-    """Label the axis of n, on two lines where the figure is too narrow for one."""
-    narrow = 0.06 * len(label) > width_of(axes) - 1
-    axes.set_xlabel(label.replace(" network is", " network\nis") if narrow else label)
+    """Label the axis of n, on two lines where the panel is too narrow for one."""
+    size = FontProperties(size=matplotlib.rcParams["axes.labelsize"]).get_size_in_points()
+    if _text_width(label.replace("$", ""), size) > 72 * (_share_of_width(axes) - 0.3):
+        middle = min((i for i, letter in enumerate(label) if letter == " "), key=lambda i: abs(i - len(label) / 2))
+        label = f"{label[:middle]}\n{label[middle + 1 :]}"
+    axes.set_xlabel(label)
 
 
 def accuracy_axis(axes: Axes) -> None:
