@@ -55,7 +55,7 @@ published="$(echo experiments/results/backbones-*.csv) --curves experiments/resu
 layers="$(echo experiments/results/layers_squeezenet1_0.csv experiments/results/layers_tf_efficientnet_lite*.csv)"
 draw published backbones.py "$published --layers $layers" backbones
 draw rules-few rules.py experiments/results/rules_flowers17-5.csv rules-imagenet-flowers17
-caltech="experiments/results/caltech101-lite0.csv experiments/results/caltech101-squeezenet.csv"
+caltech=$(echo experiments/results/caltech101-*.csv) # EfficientNet-Lite0 is the first
 draw readouts readout_by_layer.py "$caltech" readout_by_layer-imagenet-caltech101
 draw readouts few_pictures.py "${caltech%% *}" few_pictures-imagenet-caltech101
 draw readouts readout_against_retraining.py experiments/results/tiny_imagenet_cpu_readouts.csv readout_against_retraining

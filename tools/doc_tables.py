@@ -1026,6 +1026,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "office-domains": lambda: office_table("office_domains"),
     "aligned-layers": aligned_layers_table,
     "readouts-caltech101-lite0": lambda: readouts_table("caltech101-lite0", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-lite1": lambda: readouts_table("caltech101-lite1", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-lite2": lambda: readouts_table("caltech101-lite2", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-published": lambda: published_readouts("caltech101"),
     "readouts-caltech101-few": lambda: few_pictures_table("caltech101-lite0", CALTECH),
