@@ -606,7 +606,7 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str =
 
     from transferability.names import in_spans
     from transferability.results.answers import sentences
-    from transferability.results.show import latex, print_note, print_table
+    from transferability.results.show import OVERLAP, latex, print_note, print_table
     from transferability.results.statistics import networks, summary
     from transferability.results.table import full_names, read_results
 
@@ -623,6 +623,8 @@ def _collect(study: Any, chosen: Sequence[Any], folder: StudyFolder, form: str =
         sys.stdout.write(latex(shown))
     elif len(shown):
         print_table(shown, console=console)
+        if study.validation is not None:
+            print_note(console, OVERLAP)
     if len(results):
         say(f"\nresults: {folder.results}\ncurves:  {folder.curves}")
     for line in in_spans(name for name in missing if name in names):

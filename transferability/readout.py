@@ -1,6 +1,7 @@
 """A classifier on the features of layer n, in place of training the layers above it."""
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,7 @@ VIEWS = {
     "sixteen": tuple(f"{view}{mirrored}" for view in _SIXTEEN for mirrored in ("", "-mirrored")),
 }
 MOST_NUMBERS = 4096  # per image, for pooling "square"
+SQUARE = re.compile(r"square(?:-([1-9]\d*))?")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Readout:
     neighbours: numbers of neighbours; the best on inner folds is taken.
     folds: inner folds. Which image is in which fold depends on no seed.
     pooling: from a layer's map to numbers: "square", averages over the largest square of places that leaves at most
-        4,096 numbers; a whole number, over a square of that side, or of the map's where that is smaller; or "flat", the
-        map as it is.
+        4,096 numbers ("square-512": at most 512); a whole number, over a square of that side, or of the map's where
+        that is smaller; or "flat", the map as it is.
     tokens: of a map of tokens (ViT): the "class" token, which is the first, the "mean" of the others, or "both".
     transforms: of the vectors, in this order: "l2" (length 1), "root" (signed square root), "standardise" (mean 0,
         standard deviation 1), "whiten" (principal components of variance 1). Fitted on training images alone.
@@ -107,8 +109,11 @@ class Readout:
         for transform in self.transforms:
             if transform not in TRANSFORMS:
                 raise Refused(f"readout {self.name!r}: no transform {transform!r}; write {', '.join(TRANSFORMS)}")
-        if self.pooling not in ("square", "flat") and (type(self.pooling) is not int or self.pooling < 1):
-            raise Refused(f"readout {self.name!r}: pooling is {self.pooling!r}; write square, flat or a whole number")
+        is_side = type(self.pooling) is int and self.pooling >= 1
+        if not (is_side or self.pooling == "flat" or SQUARE.fullmatch(str(self.pooling))):
+            raise Refused(
+                f"readout {self.name!r}: pooling is {self.pooling!r}; write square, square-512, flat or a whole number"
+            )
         self._refuse_numbers()
 
     def _refuse_numbers(self) -> None:
@@ -169,7 +174,10 @@ class Readout:
         channels, side = (shape[2], shape[0]) if is_channels_last(shape) else (shape[0], min(shape[1:]))
         if self.pooling == "flat":
             return (channels, math.prod(shape) // channels)
-        most = math.isqrt(MOST_NUMBERS // channels) if self.pooling == "square" else int(self.pooling)
+        if squared := SQUARE.fullmatch(str(self.pooling)):
+            most = math.isqrt(int(squared[1] or MOST_NUMBERS) // channels)
+        else:
+            most = int(self.pooling)
         square = max(1, min(side, most))
         return (channels, square, square)
 

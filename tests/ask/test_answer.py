@@ -105,6 +105,22 @@ def test_pictures_that_judge_all_seeds_are_a_sample_too() -> None:
     assert drawn is not None and drawn.rules[-1].candidate.rule == "linear"
 
 
+def test_what_would_tell_says_of_what_and_what_ask_does_not_do() -> None:
+    """Of one seed there is no interval; `ask` trains ten seeds, and the rest is done by hand."""
+    large = replace(candidate("linear", 3, seeds(0.9, 0.9, 0.9), seeds(0.5, 0.5, 0.5)), study="large", crop=448)
+    close = candidate("linear", 3, seeds(0.8, 0.8, 0.8), seeds(0.455, 0.46, 0.465))
+    once = candidate("scratch", 0, seeds(0.2), seeds(0.2))
+    answer = answer_of([large, close, once], {}, True)
+    assert answer is not None and sentence(answer).endswith("train from scratch (224 pixels): 20.0 (1 seed only).")
+    *_, of_scratch = what_would_tell(answer, 60)
+    assert of_scratch == "scratch (224 pixels): 2 more seeds, for an interval: --minutes MORE"
+    far = replace(close, results=candidate("linear", 3, close.inner, seeds(0.46, 0.56, 0.42)).results)
+    pictures = answer_of([large, replace(far, crop=448)], {}, True)
+    assert pictures is not None and "seeds will not tell" in what_would_tell(pictures, 60)[0]
+    drawn = replace(pictures, ratio=0.0)
+    assert "more seeds" in (line := what_would_tell(drawn, 60)[0]) and "write the numbers into" in line
+
+
 def test_without_three_seeds_it_cannot_tell() -> None:
     answer = answer_of([candidate("linear", 3, seeds(0.9), seeds(0.9))], {}, True)
     assert answer is not None and sentence(answer).startswith("Cannot tell") and "no interval" in sentence(answer)

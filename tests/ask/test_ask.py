@@ -172,9 +172,12 @@ def test_where_training_has_to_see_small_pictures_classifiers_see_larger_ones(
     code, out, err = command("ask", source, *usual, "--minutes", 0.1)
     assert code == 0 and "see 64 x 64 pixels" in err and "tried at 96 x 96 pixels, too" in err
     assert "64 pixels: linear classifiers on layers" in err and "96 pixels: linear classifiers on layers" in err
-    assert re.search(r"linear +64 pixels +\d", out) and re.search(r"linear +96 pixels +\d", out)
-    assert "what they would reach on 96 x 96 is not known: --size 96" in " ".join(out.split())
+    assert all(len(line) <= 80 for line in out.splitlines() if str(here) not in line), out
+    assert sorted(re.findall(r"^\d  (\d+) pixels +\d", out, re.M)) == ["64", "96"]
     assert "64 pixels: freeze" in " ".join(out.split()) and "96 pixels: freeze" not in " ".join(out.split())
+    assert "networks that are trained see" not in " ".join(out.split())  # there are none
+    left_out = out.partition("left out for lack of time")[2]
+    assert "64 pixels: linear classifiers on layers" not in left_out  # which were
     for crop, folder in ((64, written(here, "larger")), (96, here / "runs" / "larger-test-resnet-96")):
         study = load_study(f"experiments/asked/larger.py:{folder.name}")
         assert study.architecture.crop == crop and study.data == f"larger-{math.ceil(crop * 8 / 7)}"
@@ -186,7 +189,8 @@ def test_where_training_has_to_see_small_pictures_classifiers_see_larger_ones(
     for file in small:
         large = here / "runs" / "larger-test-resnet-96" / file.relative_to(here / "runs" / "larger-test-resnet")
         assert np.load(file)["rows"].tolist() == np.load(large)["rows"].tolist()
-    assert "larger" in command(*("ask", source, *usual, "--minutes", 0.1))[1]
+    code, _, err = command("ask", source, *usual, "--minutes", 0.1, "--size", 64)  # of which the study is not
+    assert code == 2 and "asks about" in err
 
 
 def test_what_it_wrote_is_a_study_a_page_and_a_network(
@@ -197,6 +201,8 @@ def test_what_it_wrote_is_a_study_a_page_and_a_network(
     assert command("status", "experiments/asked/demo.py")[0] == 0
     page = (folder / "report.html").read_text()
     assert 'id="answer"' in page and "Top-1 at each layer" in page
+    overlap = "These draws overlap, and the intervals do not allow for that"
+    assert overlap in page and overlap in " ".join(command("results", "experiments/asked/demo.py")[1].split())
     shown = [next((source / f"class-{label}").glob("*.png")) for label in (1, 2)]
     code, out, _ = command("predict", folder / "best.safetensors", *shown)
     assert code == 0 and [re.search(r"png: (class-\d)", line)[1] for line in out.splitlines()] == ["class-1", "class-2"]
@@ -252,6 +258,28 @@ def test_of_two_networks_and_pictures_that_judge_it_says_which_network(
     assert "top-1 % at each layer (parts-test-resnet)" in text and "(parts-test-efficientnet)" in text
     pytest.importorskip("imagehash")
     assert "pairs look the same" in err and "one trains and the other judges: the answer is too good" in err
+
+
+def test_tokens_and_a_size_that_the_weights_fix(here: Path, command: Command) -> None:
+    """Of a ViT's first layers the class token is the same for every picture."""
+    source, network = pictures(here / "tokens", LABELS[:12] % 2), "timm:test_vit"
+    random = stored(network, drawn_weights(chain(network, 160), 1000, "weights"), here)
+    usual = ("ask", source, "--network", network, "--weights", random, *NORMALISED, "--workers", 1, "--minutes", 0.1)
+    code, _, err = command(*usual)
+    assert code == 2 and "(1, 101, 64)" in err and "--size PIXELS says it" in err
+    code, out, _ = command(*usual, "--size", 160)  # under the same name: nothing was read before
+    assert code == 0 and "n = 1" not in out and re.search(r"^1 +\d", out, re.M)
+
+
+def test_what_workers_fail_at_is_said_in_words(here: Path, command: Command) -> None:
+    source = pictures(here / "failing", LABELS[:12] % 2)
+    wrong = stored(OTHER, drawn_weights(chain(OTHER, CROP), 1000, "weights"), here)
+    usual = ("ask", source, "--network", NETWORK, "--weights", wrong, *NORMALISED, "--size", CROP, "--minutes", 0.1)
+    code, _, err = command(*usual, "--workers", 2)
+    assert code == 2 and "tensors fit" in err and "no layer of timm:test_resnet could be read" in err
+    assert "Traceback" not in err and not Path("experiments/asked/failing.py").exists()
+    code, _, err = command(*usual, "--network", NETWORK, "--weights", wrong)
+    assert code == 2 and "ask one after the other" in err and "Traceback" not in err
 
 
 def test_it_does_not_go_on_with_other_pictures(here: Path, weights: Path, command: Command) -> None:

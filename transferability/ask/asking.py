@@ -18,7 +18,7 @@ from transferability.ask import plan
 from transferability.ask.answer import Answer, Candidate, answer_of, candidates, likeliest_layers, mean_inner
 from transferability.ask.file import LINEAR, SPLIT, Asked, Source
 from transferability.ask.look import Pictures, look
-from transferability.ask.words import SHORT
+from transferability.ask.words import SHORT, in_brackets, which_of
 from transferability.data.pack import Options, pack
 from transferability.data.packed import open_packed
 from transferability.data.tasks import Tasks
@@ -86,7 +86,7 @@ class Asking:
     console: Console
     spent: float
     studies: tuple[Study, ...]
-    begun: float = field(default_factory=time.monotonic)
+    begun: float
     left_out: list[str] = field(default_factory=list)
 
     @property
@@ -127,7 +127,9 @@ class Asking:
 
 def ask(question: Question, say: Callable[[str], None], console: Console) -> Asking:
     """Tries what the minutes allow; what is done already counts. Its `answer` is the answer so far."""
+    begun = time.monotonic()
     torch.set_num_threads(1)  # as `run` does: one process per core
+    _refuse_same_name(question)
     asked = experiments.read(question.file)
     if asked is not None:
         _refuse_other(question, asked)
@@ -140,12 +142,19 @@ def ask(question: Question, say: Callable[[str], None], console: Console) -> Ask
     if asked is None:
         asked = _begin(question, pictures, speed)
     studies, spent = experiments.write(question.file, asked), float(notes.get("seconds", 0.0))
-    asking = Asking(question, pictures, asked, speed, say, console, spent, studies)
+    asking = Asking(question, pictures, asked, speed, say, console, spent, studies, begun)
     _pack(asking)
     try:
         _work(asking)
+    except Refused as error:
+        if any(asking.linear(source.study) for source in asking.asked.sources):
+            raise
+        for file in (question.file, _notes(question)):  # with other weights, or another size, it is no other question
+            file.unlink(missing_ok=True)
+        raise Refused(f"{error}{_about_size(question)}") from None
     finally:
-        asking.save()
+        if question.file.exists():
+            asking.save()
     return asking
 
 
@@ -167,11 +176,28 @@ def _study_name(question: Question, network: str, crop: int = 0) -> str:
     return f"{question.name}-{slug(network.rpartition(':')[2])}" + (f"-{crop}" if crop else "")
 
 
+def _refuse_same_name(question: Question) -> None:
+    """Refuses networks whose studies would have the same name."""
+    names = [_study_name(question, network) for network, _ in question.networks]
+    if twice := [network for (network, _), name in zip(question.networks, names, strict=True) if names.count(name) > 1]:
+        raise Refused(
+            f"--network {' and '.join(twice)}: of networks with the same name ask one after the other, each with a "
+            "--name of its own"
+        )
+
+
+def _about_size(question: Question) -> str:
+    """What else may be the reason, where nothing could be read."""
+    fixed = not question.crop and not all(_fits_any_size(network) for network, _ in question.networks)
+    return "; if the weights are of another size, --size PIXELS says it" if fixed else ""
+
+
 def _refuse_other(question: Question, asked: Asked) -> None:
     """Refuses to go on with other pictures, networks, weights or sizes than an experiment file has."""
     before = {source.network: source.published for source in asked.sources}
-    same = before == dict(question.networks) and question.crop in (None, asked.crop)
-    same = same and question.first_seed == asked.first_seed
+    same = before == dict(question.networks) and question.first_seed == asked.first_seed
+    # A side that was asked for is that of all networks.
+    same = same and (question.crop is None or (question.crop == asked.crop and not asked.larger))
     if not same or Path(asked.pictures).resolve() != Path(question.pictures).resolve():
         what = f"{' and '.join(f'{name} ({one.weights})' for name, one in before.items())} at {asked.crop} pixels"
         raise Refused(
@@ -198,7 +224,8 @@ def _measured(question: Question, pictures: Pictures) -> float:
         for source in _sources(question, crop):
             top = chain(source.network, crop).depth - 1
             source = source.more(trained={f"A{top}B+": 1})
-            asked = Asked(question.pictures, {crop: "none"}, crop, plan.STEPS, plan.BATCH, 2, None, (source,))
+            data, numbers = {crop: "none"}, plan.NUMBERS[-1]
+            asked = Asked(question.pictures, data, crop, plan.STEPS, plan.BATCH, 2, numbers, None, (source,))
             (study,) = experiments.write(Path(place) / "measured.py", asked)
             fleet = fleets([study.by_name[f"{SPLIT}/A{top}B+/seed-0"]])[0]
             probe = Probe(study, FleetKind((fleet,), len(pictures.counts)), "float32", batch)
@@ -215,8 +242,8 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     crops = [question.crop] if question.crop else [c for c in plan.CROPS if c * 8 / 7 <= pictures.side]
     crops = crops or [plan.CROPS[-1]]
     usable = [crop for crop in crops if crop >= plan.SMALLEST] or crops[:1]
-    if not question.crop and not all(_fits_any_size(network) for network, _ in question.networks):
-        usable = [plan.CROPS[0]]
+    if not question.crop and (fixed := _fixed_side(question)):
+        usable = [fixed]
     choices = [(crop, steps) for crop in usable] + [(usable[-1], max(plan.FEWEST_STEPS, steps // 2))]
     choices.append((usable[-1], plan.FEWEST_STEPS))
     side = usable[0]
@@ -229,9 +256,12 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     data = {each: f"{question.name}-{math.ceil(each * 8 / 7)}" for each in (crop, larger) if each}
     validation = experiments.VALIDATION if pictures.pool else None
     folds = min(plan.FOLDS, min(trained))
+    readouts = sum(chain(network, larger or crop).depth - 1 for network, _ in question.networks)
+    seconds = 60 * plan.NUMBERS_SHARE * question.minutes
+    numbers = plan.numbers_for(readouts, sum(trained), len(trained), seconds, speed)
     return Asked(
-        question.pictures, data, crop, steps, batch, folds, validation, _sources(question, crop, larger),
-        question.first_seed,
+        question.pictures, data, crop, steps, batch, folds, numbers, validation,
+        _sources(question, crop, larger), question.first_seed,
     )  # fmt: skip
 
 
@@ -240,15 +270,28 @@ def _larger(question: Question, pictures: Pictures, speed: plan.Speed, crops: Se
     and those of a published network are best at the size that it was trained on."""
     for crop in crops:
         operations = sum(fact.operations for n, _ in question.networks for fact in layer_facts(chain(n, crop), 100))
-        seconds = operations * sum(pictures.counts.values()) / speed.operations / speed.workers
+        seconds = operations * pictures.everything / speed.operations / speed.workers
         if seconds <= 60 * plan.LARGER_SHARE * question.minutes:
             return crop
     return 0
 
 
+def _fixed_side(question: Question) -> int:
+    """The side in pixels that weights were trained at, where a network takes no other; 0: all take any."""
+    for network, weights in question.networks:
+        if not _fits_any_size(network):
+            with suppress(Refused):
+                return images_for(weights.weights).crop
+            return plan.CROPS[0]
+    return 0
+
+
 def _fits_any_size(network: str) -> bool:
     """Whether its weights do not depend on the side of the pictures, as those of a ViT do: one for each place."""
-    facts = [layer_facts(chain(network, crop), 10) for crop in (plan.CROPS[0], plan.SMALLEST)]
+    try:
+        facts = [layer_facts(chain(network, crop), 10) for crop in (plan.CROPS[0], plan.SMALLEST)]
+    except Refused:  # SMALLEST is too small for it
+        return False
     return len({sum(fact.parameters for fact in each) for each in facts}) == 1
 
 
@@ -285,6 +328,7 @@ def _pack(asking: Asking) -> None:
     asking.say(f"the networks see {asked.crop} x {asked.crop} pixels and train for up to {asked.steps} steps")
     if asked.larger:
         asking.say(f"linear classifiers are tried at {asked.larger} x {asked.larger} pixels, too")
+    asking.say(f"linear classifiers see up to {asked.numbers:,} averages of a layer's map of each picture")
 
 
 # ------------------------------------------------------------------------------------------ piece by piece
@@ -292,13 +336,13 @@ def _pack(asking: Asking) -> None:
 
 def _work(asking: Asking) -> None:
     """Everything that the minutes allow, the most telling first."""
-    names = [source.study for source in asking.asked.sources]
+    pool, names = asking.pictures.pool, [source.study for source in asking.asked.sources]
     for source in asking.asked.sources:
         larger = next((each.study for each in asking.asked.sources if _is_larger(each, source)), "")
         _read_layers(asking, source.study, likeliest_layers(asking.linear(larger))[: plan.LIKELIEST] if larger else ())
     depths = {source.study: chain(source.network, source.crop).depth for source in asking.asked.sources}
     best = {name: likeliest_layers(asking.linear(name))[0] for name in names}
-    per_class, pool = min(_training(asking.pictures)), asking.pictures.pool
+    per_class = min(_training(asking.pictures))
     name = max(names, key=lambda name: max(map(mean_inner, asking.linear(name))))
     _try(asking, name, plan.learning(best[name], per_class, asking.asked.folds, pool))
     trained = [source.study for source in asking.asked.sources if source.crop == asking.asked.crop]
@@ -308,6 +352,9 @@ def _work(asking: Asking) -> None:
     ]:
         for name, piece in pieces:
             _try(asking, name, piece)
+    for source in asking.asked.sources if pool else ():  # of all layers, where time was short at first
+        if not any(_is_larger(each, source) for each in asking.asked.sources):
+            _try(asking, source.study, plan.reading(_layers(source), plan.SEEDS))
     if asking.left_out:  # what is not there at all comes before more seeds of what is
         return
     for seeds in range(plan.SEEDS + 1, plan.MOST_SEEDS + 1):
@@ -328,16 +375,22 @@ def _read_layers(asking: Asking, name: str, only: Sequence[int] = ()) -> None:
     Whatever the time: without these there is no answer.
     """
     source = asking.source(name)
-    layers = sorted(only) or range(1, chain(source.network, source.crop).depth)
+    layers = sorted(only) or _layers(source)
     _train_what_is_left(asking, name, plan.reading(layers, 1))
+    if not asking.linear(name):  # what a worker says of a failure stands above
+        raise Refused(f"no layer of {source.network} could be read at {source.crop} pixels; see above")
     if not asking.pictures.pool:  # every seed would give the same
         return
     piece = plan.reading(layers, plan.SEEDS)
     expected = _expected(asking, name, piece)
     if expected and expected.seconds > plan.READING * asking.left:
-        asking.left_out.append(f"{_what(asking, name, piece)} ({_minutes(expected.seconds)})")
         piece = plan.reading(sorted(likeliest_layers(asking.linear(name))[: plan.LIKELIEST]), plan.SEEDS)
     _train_what_is_left(asking, name, piece)
+
+
+def _layers(source: Source) -> range:
+    """All that can be read."""
+    return range(1, chain(source.network, source.crop).depth)
 
 
 def _train_what_is_left(asking: Asking, name: str, piece: plan.Piece) -> None:
@@ -439,16 +492,13 @@ def _progress(asking: Asking, name: str, piece: plan.Piece, expected: float) -> 
     best = ""
     if found:
         one = max(found, key=mean_inner)
-        best = (
-            f"; best so far: {SHORT[one.rule]}{f', n = {one.n}' * (one.n > 0)}, {100 * mean_inner(one):.1f} % (inner)"
-        )
+        way = f"{SHORT[one.rule]}{f', n = {one.n}' * (one.n > 0)}{in_brackets(which_of(one, asking.asked.sources))}"
+        best = f"; best so far: {way}, {100 * mean_inner(one):.1f} % (inner)"
     took = f", {_minutes(expected)}" if piece.trained or asking.speed.readout else ""
     return f"{left}{_what(asking, name, piece)}{took}{best}"
 
 
 def _what(asking: Asking, name: str, piece: plan.Piece) -> str:
     """What is tried, of which network and at which side where there are several."""
-    source, sources = asking.source(name), asking.asked.sources
-    which = [source.network] * (len({each.network for each in sources}) > 1)
-    which += [f"{source.crop} pixels"] * (len({each.crop for each in sources}) > 1)
-    return f"{', '.join(which)}: {piece.what}" if which else piece.what
+    which = which_of(asking.source(name), asking.asked.sources)
+    return f"{which}: {piece.what}" if which else piece.what

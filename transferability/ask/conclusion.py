@@ -34,7 +34,12 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
         shown = confusions(study, question.data, best, predictor)
     except Refused as error:  # the answer is worth more than its file
         more.append(f"not handed over: {error}")
-    if large := asking.asked.larger:
+    else:  # and no file of an earlier winner stays
+        kept = {file, file.with_suffix(".py"), *([file.with_suffix(".onnx")] if onnx else [])}
+        for name in studies:
+            for other in set(question.folder_of(name).root.glob("best.*")) - kept:
+                other.unlink()
+    if (large := asking.asked.larger) and any(source.trained for source in asking.asked.sources):
         small = asking.asked.crop
         more.insert(
             0,
@@ -45,10 +50,10 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
         more.insert(0, f"left out for lack of time: {'; '.join(asking.left_out)}")
     more.append(f"experiment: {question.file}; {asking.used / 60:.1f} of {question.minutes:g} minutes were used")
     per_seed = sum(seconds_of(one) for one, _ in answer.over_n) / question.workers
+    more += [f"page: {question.folder_of(name).page}" for name in studies]
     for name, each in studies.items():
         write_answer(question.folder_of(name).answer, answer, costs, shown, per_seed, more)
-        page = write_page(gather(each, question.folder_of(name)))
-        more.append(f"page: {page}")
+        write_page(gather(each, question.folder_of(name)))
     if shown and shown[0]:
         first = shown[0][0]
         more.append(f"most confused: {len(first.rows)} of {first.is_class} are taken for {first.taken_for}")

@@ -41,6 +41,7 @@ PICTURES = {pictures!r}
 DATA = {data!r}  # side in pixels of what the networks see: what `transferability pack` made of the pictures
 CROP = {crop}  # of networks that are trained
 STEPS, BATCH, FOLDS = {steps}, {batch}, {folds}
+NUMBERS = {numbers}  # of each picture, averages of a layer's map: at most so many are what a linear classifier sees
 VALIDATION = {validation!r}
 FIRST_SEED = {first_seed}
 SPLIT = {split!r}
@@ -62,7 +63,10 @@ def drawn(seeds):
 
 def asked(name, network_name, published, crop, readouts, trained):
     networks = [Network(SPLIT, parse("baseA"), published)]
-    linear = Readout("asked-linear", crop, "softmax", penalties=(1, 10, 100, 1000), folds=FOLDS)
+    linear = Readout(
+        "asked-linear", crop, "softmax", penalties=(1, 10, 100, 1000), folds=FOLDS, pooling=f"square-{{NUMBERS}}",
+        tokens="both",
+    )  # fmt: skip
     for short, seeds in readouts.items():
         networks += [network(f"{{SPLIT}}/{{short}}/seed-{{seed}}", linear, {linear!r}) for seed in drawn(seeds)]
     for short, seeds in trained.items():
@@ -108,8 +112,8 @@ def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 @dataclass(frozen=True)
 class Asked:
     """What the file says. pictures: the source, as it was given. data: side of what the networks see → name of the
-    packed set. crop: of networks that are trained; on larger pictures there are linear classifiers alone. validation:
-    None where the pictures have a part of their own that judges."""
+    packed set. crop: of networks that are trained; on larger pictures there are linear classifiers alone. numbers: of
+    each picture, at most, that linear classifiers see. validation: None where the pictures have a part that judges."""
 
     pictures: str
     data: Mapping[int, str]
@@ -117,6 +121,7 @@ class Asked:
     steps: int
     batch: int
     folds: int
+    numbers: int
     validation: float | None
     sources: tuple[Source, ...]
     first_seed: int = 0
@@ -153,6 +158,7 @@ class Asked:
             steps=self.steps,
             batch=self.batch,
             folds=self.folds,
+            numbers=self.numbers,
             validation=self.validation,
             first_seed=self.first_seed,
             split=SPLIT,
@@ -189,7 +195,10 @@ def read(file: Path) -> Asked | None:
     content: dict[str, Any] = runpy.run_path(str(file))
     try:
         sources = tuple(Source(name, *what) for name, what in content["ASKED"].items())
-        names = ("pictures", "data", "crop", "steps", "batch", "folds", "validation", "first_seed")
-        return Asked(**{name: content[name.upper()] for name in names}, sources=sources)
-    except (KeyError, TypeError):
-        raise Refused(f"{file} was not written by `transferability ask`; move it, or give --name NAME") from None
+        names = ("pictures", "data", "crop", "steps", "batch", "folds", "numbers", "validation", "first_seed")
+        fields = {name: content[name.upper()] for name in names} | {"data": dict(content["DATA"])}
+        return Asked(**fields, sources=sources)
+    except (KeyError, TypeError, ValueError):
+        raise Refused(
+            f"{file} was not written by this version of `transferability ask`; move it, or give --name NAME"
+        ) from None

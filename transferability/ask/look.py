@@ -36,14 +36,15 @@ class Seen(NamedTuple):
 class Pictures:
     """What was found.
 
-    counts: pictures per class that can be read, without those of a validation part. side: median of the shorter sides,
-    in pixels. pool: whether no part of the pictures is meant to judge. unreadable, near, conflicts: lines; near: pairs
-    that look the same, one of them in the part that judges if there is one; conflicts: pairs whose classes differ.
-    hashed: whether near-duplicates were looked for.
+    counts: pictures per class that can be read, without those of a validation part. everything: with these. side:
+    median of the shorter sides, in pixels. pool: whether no part of the pictures is meant to judge. unreadable, near,
+    conflicts: lines; near: pairs that look the same, one of them in the part that judges if there is one; conflicts:
+    pairs whose classes differ. hashed: whether near-duplicates were looked for.
     """
 
     source: str
     counts: dict[str, int]
+    everything: int
     side: int
     smallest: int
     largest: int
@@ -66,7 +67,9 @@ class Pictures:
         if self.unreadable:
             lines.append(f"left out, since they cannot be read: {_first(self.unreadable)}")
         if not self.hashed:
-            lines.append("near-duplicates were not looked for: that needs `pip install imagehash`, and fewer pictures")
+            few = self.everything <= MOST_COMPARED
+            why = "that needs `pip install imagehash`" if few else f"there are more than {MOST_COMPARED:,} pictures"
+            lines.append(f"near-duplicates were not looked for: {why}")
         elif self.near:
             where = "where one trains and the other judges," if self.pool else "one trains and the other judges:"
             lines.append(
@@ -112,6 +115,7 @@ def look(source: str) -> Pictures:
     return Pictures(
         source,
         {names[label]: count for label, count in counts.items()},
+        len(sides),
         sides[len(sides) // 2],
         sides[0],
         sides[-1],

@@ -19,6 +19,9 @@ SHARE = 0.6
 LARGER_SHARE = 0.1  # of the minutes: what features of larger pictures than those that are trained on may take
 START = 8.0  # seconds until workers can train
 FOLDS = 3
+NUMBERS = (4096, 2048, 1024, 512, 256)  # per picture: at most, of what a linear classifier sees
+NUMBERS_SHARE = 0.1  # of the minutes: what one classifier on each layer may take, features apart
+CLASSIFIER = 1200.0  # operations for each picture, number and class, of all penalties and folds (measured)
 READING = 1 / 3  # of the seconds left: what more seeds of the classifiers on all layers may take
 LIKELIEST = 4  # layers: those with the best classifiers, which get more seeds in any case
 LEARNING = (2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # pictures per class, of the learning curve
@@ -66,17 +69,21 @@ def training(depth: int, best: int) -> Iterator[Piece]:
     top, low = depth - 1, max(1, best // 2)
     rest = "and train the rest"
     yield Piece(
-        f"freeze {best} layers {rest}; fine-tune all layers, at the full rate and a tenth",
+        f"freeze {_layers(best)} {rest}; fine-tune all layers, at the full rate and a tenth",
         trained={f"A{best}B": SEEDS, f"A{top}B+": SEEDS, f"A{top}B+0.1": SEEDS},
     )
     yield Piece("train from scratch", trained={"baseB": SEEDS})
     if best != top:
         yield Piece(
-            f"fine-tune the first {best} layers, new layers above them",
+            f"fine-tune the first {_layers(best)}, new layers above",
             trained={f"A{best}B+": SEEDS, f"A{best}B+0.1": SEEDS},
         )
     if low not in (best, top):
-        yield Piece(f"freeze {low} layers {rest}", trained={f"A{low}B": SEEDS, f"A{low}B+": SEEDS})
+        yield Piece(f"freeze {_layers(low)} {rest}", trained={f"A{low}B": SEEDS, f"A{low}B+": SEEDS})
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s' * (count > 1)}"
 
 
 def more_seeds(source: Source, seeds: int) -> Piece:
@@ -122,6 +129,12 @@ class Speed:
         """Corrects the speed by linear classifiers. pictures: as above."""
         if pictures:
             self.readout = took / pictures
+
+
+def numbers_for(readouts: int, pictures: int, classes: int, seconds: float, speed: Speed) -> int:
+    """How many numbers per picture leave room for so many linear classifiers in the seconds; the fewest if none do."""
+    per_number = readouts * pictures * classes * CLASSIFIER / speed.operations / speed.workers
+    return next((numbers for numbers in NUMBERS if per_number * numbers <= seconds), NUMBERS[-1])
 
 
 def full_names(names: Mapping[str, int], first_seed: int) -> list[str]:

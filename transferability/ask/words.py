@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transferability.ask.answer import Answer, Candidate, Rule, pictures_factor, seeds_needed
+from transferability.ask.file import Source
+from transferability.ask.plan import MOST_SEEDS
 from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
 from transferability.networks.facts import layer_facts
@@ -66,18 +68,32 @@ def sentence(answer: Answer) -> str:
 
 def _words(rule: Rule, answer: Answer) -> str:
     """What is done, with the network and the size of the pictures where there are several."""
-    which = which_of(rule.candidate, answer)
-    return rule.candidate.words + (f" ({which})" if which else "")
+    return rule.candidate.words + in_brackets(_which(rule.candidate, answer))
 
 
-def which_of(one: Candidate, answer: Answer) -> str:
+def in_brackets(which: str) -> str:
+    return f" ({which})" if which else ""
+
+
+def _which(one: Candidate, answer: Answer) -> str:
+    return which_of(one, [other for other, _ in answer.over_n])
+
+
+def which_of(one: Candidate | Source, others: Sequence[Candidate] | Sequence[Source]) -> str:
     """The network and the side in pixels of what it sees, each where others are compared with it."""
-    networks, crops = ({getattr(other, what) for other, _ in answer.over_n} for what in ("network", "crop"))
-    return ", ".join([one.network] * (len(networks) > 1) + [f"{one.crop} pixels"] * (len(crops) > 1))
+    which = [one.network] * (len({other.network for other in others}) > 1)
+    return ", ".join(which + [f"{one.crop} pixels"] * (len({other.crop for other in others}) > 1))
 
 
 def _standing(rule: Rule) -> str:
+    """What stands behind a rule's accuracy."""
+    if math.isnan(rule.estimate.half):
+        return f" ({_counted(rule.estimate.seeds, 'seed')} only)"
     return {"cannot tell": ", not distinguishable", "as good": ", as good", "better": ", better"}.get(rule.verdict, "")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def what_would_tell(answer: Answer, seconds_per_seed: float) -> list[str]:
@@ -86,17 +102,20 @@ def what_would_tell(answer: Answer, seconds_per_seed: float) -> list[str]:
     for rule in answer.rules[1:]:
         if rule.verdict != "cannot tell":
             continue
-        name = SHORT[rule.candidate.rule]
+        name = SHORT[rule.candidate.rule] + in_brackets(_which(rule.candidate, answer))
         gap = rule.gap
         if gap is None or math.isnan(gap.half):
-            seeds = 0 if gap is None else gap.seeds
-            lines.append(f"{name}: {MIN_UNITS - seeds} more seeds, for an interval: --minutes MORE")
+            more = _counted(MIN_UNITS - (0 if gap is None else gap.seeds), "more seed")
+            lines.append(f"{name}: {more}, for an interval: --minutes MORE")
             continue
         needed = seeds_needed(gap, answer.ratio) if gap.value else None
         difference = f"{name}: {100 * gap.value:+.1f} ± {100 * gap.half:.1f} points"
         if needed is not None and needed > gap.seeds:
-            minutes = (needed - gap.seeds) * seconds_per_seed / 60
-            lines.append(f"{difference}: about {needed - gap.seeds} more seeds, {max(1, round(minutes))} minutes")
+            minutes = max(1, round((needed - gap.seeds) * seconds_per_seed / 60))
+            more = f"about {_counted(needed - gap.seeds, 'more seed')}, {_counted(minutes, 'minute')}"
+            # `ask` adds no more than MOST_SEEDS.
+            by_hand = "" if needed <= MOST_SEEDS else ": write the numbers into the experiment file, and `run` it"
+            lines.append(f"{difference}: {more}{by_hand}")
         elif needed is not None:
             lines.append(f"{difference}: not after allowing for {len(answer.rules) - 1} comparisons; a seed more")
         else:
@@ -112,8 +131,7 @@ def learning_lines(answer: Answer) -> list[str]:
     if curve is None:
         return []
     text = ", ".join(f"{k}: {estimate.text}" for k, estimate in sorted(curve.points.items()))
-    which = which_of(curve.of, answer)
-    layer = f"layer {curve.of.n}" + (f" ({which})" if which else "")
+    layer = f"layer {curve.of.n}{in_brackets(_which(curve.of, answer))}"
     lines = [f"a linear classifier on {layer}, by pictures per class: {text}"]
     if not curve.ahead:
         return [*lines, "too few numbers of pictures per class to say what more would bring"]
@@ -137,7 +155,7 @@ def rule_rows(answer: Answer, costs: Sequence[Cost]) -> list[tuple[str, ...]]:
         )
         rows.append((
             SHORT[one.rule],
-            which_of(one, answer).rpartition(":")[2],
+            _which(one, answer).rpartition(":")[2],
             str(one.n or ""),
             rule.estimate.text,
             str(rule.estimate.seeds),
@@ -164,9 +182,15 @@ def text(answer: Answer, costs: Sequence[Cost], more: Sequence[str], seconds_per
     """All of it. more: lines on what was left out, and what was written."""
     rows = rule_rows(answer, costs)
     studies = list(dict.fromkeys(one.study for one, _ in answer.over_n))
+    parts = [wrapped(sentence(answer))]
     if len(studies) == 1:
-        rows = [(row[0], *row[2:]) for row in rows]
-    parts = [wrapped(sentence(answer)), "\n".join(aligned(rows, right=range(len(rows[0]) - 3, len(rows[0]))))]
+        parts.append("\n".join(aligned([(row[0], *row[2:]) for row in rows], right=range(6, 9))))
+    else:  # in two tables, since one is wider than a terminal
+        ranks = ["", *map(str, range(1, len(rows)))]
+        accuracies = [(rank, row[0], *row[2:7]) for rank, row in zip(ranks, rows, strict=True)]
+        parts.append("\n".join(aligned(accuracies)))
+        spent = [(rank, row[1], *row[7:]) for rank, row in zip(ranks, rows, strict=True)]
+        parts.append("\n".join(aligned(spent, right=range(2, 5))))
     for study in studies:
         table = aligned(layer_rows(answer, study))
         parts.append("\n".join([f"top-1 % at each layer ({study})", *table]))
@@ -186,7 +210,8 @@ def about(answer: Answer) -> str:
     if answer.ratio:
         drawn = "each seed draws anew which pictures judge; intervals allow for draws that overlap"
     else:
-        drawn = "the validation part judges in every seed: intervals are about its pictures, and about training"
+        trained = ", and about training" * any(one.rule != "linear" for one, _ in answer.over_n)
+        drawn = f"the validation part judges in every seed: intervals are about its pictures{trained}"
     return (
         f"Accuracy on {answer.judging:,} pictures that judge, {answer.training:,} train; chance "
         f"{100 * answer.chance:.1f} %; {drawn}; layers are chosen on training pictures alone; differences are paired, "

@@ -33,7 +33,7 @@ from transferability.results.claims import (
     claims,
     statistic_of,
 )
-from transferability.results.show import SummaryTable, footnotes, points, summary_tables
+from transferability.results.show import OVERLAP, SummaryTable, footnotes, points, summary_tables
 from transferability.results.statistics import MIN_UNITS, NOT_ENOUGH, STATISTICS, networks
 from transferability.results.table import full_names
 from transferability.runs.result import Result, read_result
@@ -119,6 +119,8 @@ def findings(report: Report) -> str:
         "Final top-1 accuracy on the validation images; differences in points, paired with the base of the same split, "
         "target and seed. A unit is a split with a seed, both directions averaged."
     )
+    if report.study.validation is not None:
+        note += f" {OVERLAP}"
     warning = caution([report.study.name])
     content = f'<p class="warning">{escape(warning)}</p>' if warning else ""
     for group, shown in cards.items():

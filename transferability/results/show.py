@@ -31,6 +31,11 @@ from transferability.results.table import full_names, listed
 from transferability.splits import group_title
 
 NOTE_WIDTH = 100
+# Of a study with `validation`. Nadeau and Bengio 2003; ask/answer.py allows for it.
+OVERLAP = (
+    "Each seed draws which images of the pool validate. These draws overlap, and the intervals do not allow for that: "
+    "of other images of the same kind they say too much."
+)
 MEAN_PRECISION = " Of retrieval, and where images have several classes, top-1 is the mean average precision."
 
 # ------------------------------------------------------------------------------------------------ numbers
