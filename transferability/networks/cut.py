@@ -336,7 +336,15 @@ def whole(chain: Chain, classes: int, *address: str | int) -> nn.Module:
     """The network in one piece, drawn at `address`, channels last."""
     built = build_network(chain, classes, *address)
     network = nn.Sequential(OrderedDict(built)) if isinstance(built, list) else built
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    set_channels_last(network)
+    return network
+
+
+def set_channels_last(module: nn.Module) -> None:
+    """Lays out weights of four dimensions channels last. `Module.to` refuses buffers of five, as Swin has."""
+    for value in (*module.parameters(), *module.buffers()):
+        if value.dim() == 4:
+            value.data = value.data.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -345,7 +353,8 @@ def drawn_layers(chain: Chain, classes: int, *address: str | int) -> tuple[CutLa
     weights = drawn_weights(chain, classes, *address)
     layers = []
     for template in cut(chain, classes).templates:
-        layer = copy.deepcopy(template).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layer = copy.deepcopy(template)
+        set_channels_last(layer)
         for name, value in layer.tensors().items():
             value.copy_(weights[name])
         layers.append(layer)
@@ -370,7 +379,8 @@ def empty_layers(chain: Chain, classes: int) -> Iterator[tuple[str, CutLayer]]:
     if classes != CHECKED_CLASSES and cut(chain, classes).signature == cut(chain).signature:
         raise Refused(f"{chain.name} has as many outputs for {classes} classes as for {CHECKED_CLASSES}")
     for name, template, known in zip(names, templates, checked_layers(chain), strict=True):
-        layer = copy.deepcopy(template).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layer = copy.deepcopy(template)
+        set_channels_last(layer)
         layer.is_random, layer.protects = known.is_random, known.protects
         yield name, layer
 

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from transferability.files import Refused
-from transferability.networks.cut import CutLayer
+from transferability.networks.cut import CutLayer, set_channels_last
 
 SHARED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -173,10 +173,10 @@ def folded(layer: CutLayer) -> CutLayer:
         copied.graph.erase_node(norm)
     copied.delete_all_unused_submodules()
     copied.recompile()
-    result = CutLayer((), copied).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    result = CutLayer((), copied)
+    set_channels_last(result)
     result.frozen, result.is_random, result.protects = True, layer.is_random, layer.protects
-    folded_layer: CutLayer = result.requires_grad_(False)
-    return folded_layer
+    return result.requires_grad_(False)
 
 
 def _copied(graph: fx.Graph) -> fx.Graph:
