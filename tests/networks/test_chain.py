@@ -224,6 +224,26 @@ def in_place(classes: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), block, nn.Flatten(), nn.Linear(4 * 8 * 8, classes))
 
 
+class Masked(nn.Module):
+    """A layer with a buffer of five dimensions, as the windows of timm's Swin have."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, classes)
+        self.register_buffer("mask", torch.ones(1, 4, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head((self.stem(x)[..., None] * self.mask).mean((2, 3, 4)))  # type: ignore[no-any-return]
+
+
+def test_buffers_of_five_dimensions_stay_as_they_are() -> None:
+    network = chain(Masked, 12)
+    assert_same(network)
+    tensors = {name: value for layer in set_layers(network) for name, value in layer.tensors().items()}
+    assert tensors["stem.weight"].is_contiguous(memory_format=torch.channels_last)
+    assert tensors["mask"].shape == (1, 4, 1, 1, 1)
+
+
 def test_a_layer_that_writes_into_its_input_works_on_a_copy() -> None:
     layers = set_layers(chain(in_place, 12, ["0", "1", "3"]))
     x = layers[0](images(12)).detach()
