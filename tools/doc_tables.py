@@ -722,6 +722,23 @@ def readouts_table(study: str, experiment: str, measure: str, images: str = "") 
     return markdown(["layer", *kinds], lines)
 
 
+def larger_minus(smallest: str, *larger: str) -> list[str]:
+    """Readouts of larger networks minus those of the smallest at the layer of the same name, paired by seed."""
+    if not all(map(tables_of, larger)):
+        return not_yet(CALTECH)
+    variants, place = ("svm", "softmax"), ["layer", "variant", "unit"]
+    rows = readouts(several(smallest, *larger))
+    rows = rows[(rows["kind"] == "transfer") & rows["variant"].isin(variants) & (rows["images_per_class"] == "30")]
+    own = rows[rows["study"] == smallest].set_index(place)["val_class_top1"]
+    rows = rows.join(own.rename("of_smallest"), on=place)
+    rows["difference"] = rows["val_class_top1"] - rows["of_smallest"]
+    cells = {where: cell(mean_of(members), False) for where, members in rows.groupby(["study", "variant", "layer"])}
+    columns = [(name, variant) for name in larger for variant in variants]
+    layers = dict.fromkeys(own.index.get_level_values("layer"))
+    names = [f"{name.rpartition('-')[2].capitalize()}, {variant}" for name, variant in columns]
+    return markdown(["layer", *names], [[layer, *(cells[*column, layer] for column in columns)] for layer in layers])
+
+
 def published_readouts(data: str) -> list[str]:
     """What others have published on the same data, by layer of their network."""
     rows = published_by_others()
@@ -1029,6 +1046,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "readouts-caltech101-lite1": lambda: readouts_table("caltech101-lite1", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-lite2": lambda: readouts_table("caltech101-lite2", CALTECH, "val_class_top1", "30"),
     "readouts-caltech101-squeezenet": lambda: readouts_table("caltech101-squeezenet", CALTECH, "val_class_top1", "30"),
+    "readouts-caltech101-larger": lambda: larger_minus("caltech101-lite0", "caltech101-lite1", "caltech101-lite2"),
     "readouts-caltech101-published": lambda: published_readouts("caltech101"),
     "readouts-caltech101-few": lambda: few_pictures_table("caltech101-lite0", CALTECH),
     "readouts-retraining": lambda: retraining_table("tiny_imagenet_cpu_readouts"),
