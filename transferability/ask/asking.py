@@ -27,6 +27,7 @@ from transferability.launch.local import Job, ThisProcess, run_study, train_pend
 from transferability.networks.cut import chain
 from transferability.networks.facts import layer_facts
 from transferability.published import Published
+from transferability.recipe import Recipe
 from transferability.runs.features import room
 from transferability.runs.fit import refuse_mismatches
 from transferability.runs.ledger import fleet_size, is_done, pending, tidy, with_sources
@@ -472,7 +473,12 @@ def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: Expected
     room(study, folder, needed, tasks)
     tidy(folder)
     job, began = Job(study, folder, question.data, question.machine), time.monotonic()
-    waiting = pending(study, folder, needed, fleet_size(needed, question.workers))
+    trained = [network for network in needed if isinstance(network.recipe, Recipe)]
+    if trained:
+        size: int | None = plan.training_size(study, trained, len(asking.pictures.counts), question.workers)
+    else:
+        size = fleet_size(needed, question.workers)
+    waiting = pending(study, folder, needed, size)
     if question.workers == 1:
         train_pending(job, waiting, ThisProcess(job, lambda line: None), asking.say)
     else:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from transferability.ask.file import HELD_OUT, SPLIT, Source
-from transferability.study import Study, fleets
+from transferability.study import Fleet, Network, Study, fleets
 from transferability.training.cost import fleet_operations
 
 SEEDS = 3  # that give an interval
@@ -113,12 +113,9 @@ class Speed:
 
     def training(self, study: Study, names: Sequence[str], classes: int) -> float:
         """Seconds of networks that are trained. names: full ones."""
-        divided = fleets([study.by_name[name] for name in names])
-        work = sum(fleet_operations(study, fleet, classes) for fleet in divided)
-        most = max((fleet_operations(study, fleet, classes) for fleet in divided), default=0.0)
-        # Fleets of one seed are divided among the workers.
-        spread = max(work / self.workers, most / max(1, -(-self.workers // max(1, len(divided)))))
-        return START + spread / self.operations
+        networks = [study.by_name[name] for name in names]
+        divided = fleets(networks, training_size(study, networks, classes, self.workers))
+        return START + _busiest(study, divided, classes, self.workers) / self.operations
 
     def trained(self, expected: float, took: float) -> None:
         """Corrects the speed by networks that took another time than expected."""
@@ -129,6 +126,27 @@ class Speed:
         """Corrects the speed by linear classifiers. pictures: as above."""
         if pictures:
             self.readout = took / pictures
+
+
+def training_size(study: Study, networks: Sequence[Network], classes: int, workers: int) -> int:
+    """The size of fleets that leaves the busiest worker least to do: three seeds are no work for two workers.
+
+    A smaller size counts if it saves a twentieth: networks of one fleet share their pictures, and frozen layers.
+    """
+    largest = max(len(fleet.networks) for fleet in fleets(networks))
+    best, least = largest, _busiest(study, fleets(networks), classes, workers)
+    for size in range(largest - 1, 0, -1):
+        if (work := _busiest(study, fleets(networks, size), classes, workers)) < 0.95 * least:
+            best, least = size, work
+    return best
+
+
+def _busiest(study: Study, divided: Sequence[Fleet], classes: int, workers: int) -> float:
+    """Operations of the worker that has most to do, where each takes the next fleet when it is free."""
+    work = [0.0] * workers
+    for fleet in divided:
+        work[work.index(min(work))] += fleet_operations(study, fleet, classes)
+    return max(work)
 
 
 def numbers_for(readouts: int, pictures: int, classes: int, seconds: float, speed: Speed) -> int:
