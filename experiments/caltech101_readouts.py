@@ -22,7 +22,7 @@ mean) on k = 1, 5 and 10 images per class, at three layers of the first two netw
 penalty can be chosen: A14B@1@svm has C = 1.
 
 Cost: 8,700 pictures once through each network (there are 4,136 where only a part of each class is at hand), then 1,034
-readouts, most of five seeds: half an hour on two cores for the first two networks, twenty minutes for each other.
+readouts, most of five seeds: 45 minutes on two cores for the first two networks, twenty for each of the others.
 
 Expect: accuracy grows with n nearly to the top, and from the middle on lies above handmade features; softmax and SVM
 within five points; the classes' scores (n = depth) within two points of the layer before them.

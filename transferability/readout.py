@@ -44,8 +44,8 @@ class Readout:
     neighbours: numbers of neighbours; the best on inner folds is taken.
     folds: inner folds. Which image is in which fold depends on no seed.
     pooling: from a layer's map to numbers: "square", averages over the largest square of places that leaves at most
-        4,096 numbers ("square-512": at most 512); a whole number, over a square of that side, or of the map's where
-        that is smaller; or "flat", the map as it is.
+        4,096 numbers ("square-512": at most 512), or one per channel; a whole number, over a square of that side, or of
+        the map's where that is smaller; or "flat", the map as it is.
     tokens: of a map of tokens (ViT): the "class" token, which is the first, the "mean" of the others, or "both".
     transforms: of the vectors, in this order: "l2" (length 1), "root" (signed square root), "standardise" (mean 0,
         standard deviation 1), "whiten" (principal components of variance 1). Fitted on training images alone.

@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 from waiting import LIMIT
 
-from transferability.ask import plan
+from transferability.ask import asking, plan
 from transferability.ask.answer import candidates
 from transferability.ask.best import hand_over, load
 from transferability.data import demo
+from transferability.files import Refused
 from transferability.networks.cut import chain, drawn_weights
 from transferability.networks.layers import in_one_piece
 from transferability.report import gather as gathering
@@ -85,7 +86,7 @@ def here(module_roots: Path) -> Iterator[Path]:
 KILLED = """
 import os, signal, sys
 from transferability import cli
-from transferability.ask import plan
+from transferability.ask import asking, plan
 from transferability.training import fleet
 
 plan.MOST_SEEDS, plan.FEWEST_STEPS, plan.STEPS = 3, 8, 8
@@ -142,8 +143,12 @@ def test_killed_it_goes_on_and_tells_the_demos_classes_apart(
     assert "64 pictures in 4 classes, 16 each" in err and "notes.png" in err and "best so far" in err
     assert not out.startswith("Cannot tell") and "minus best" in out and "scratch" in out
     assert all(len(line) <= 80 for line in out.splitlines() if str(here) not in line), out
+    stale, own = (written(here, "demo") / name for name in ("best.onnx", "best.txt"))
+    stale.write_text("of an earlier winner")
+    own.touch()
     code, again, _ = command(*arguments(source, weights, 60))
     assert code == 0 and again.partition("\n\n")[0] == out.partition("\n\n")[0]
+    assert own.exists() and not (stale.exists() and stale.read_bytes() == b"of an earlier winner")
 
 
 def test_with_random_labels_it_reports_chance(here: Path, weights: Path, command: Command) -> None:
@@ -176,7 +181,7 @@ def test_where_training_has_to_see_small_pictures_classifiers_see_larger_ones(
     assert sorted(re.findall(r"^\d  (\d+) pixels +\d", out, re.M)) == ["64", "96"]
     assert "64 pixels: freeze" in " ".join(out.split()) and "96 pixels: freeze" not in " ".join(out.split())
     assert "networks that are trained see" not in " ".join(out.split())  # there are none
-    left_out = out.partition("left out for lack of time")[2]
+    left_out = " ".join(out.split()).partition("left out for lack of time")[2]
     assert "64 pixels: linear classifiers on layers" not in left_out  # which were
     for crop, folder in ((64, written(here, "larger")), (96, here / "runs" / "larger-test-resnet-96")):
         study = load_study(f"experiments/asked/larger.py:{folder.name}")
@@ -267,8 +272,8 @@ def test_tokens_and_a_size_that_the_weights_fix(here: Path, command: Command) ->
     usual = ("ask", source, "--network", network, "--weights", random, *NORMALISED, "--workers", 1, "--minutes", 0.1)
     code, _, err = command(*usual)
     assert code == 2 and "(1, 101, 64)" in err and "--size PIXELS says it" in err
-    code, out, _ = command(*usual, "--size", 160)  # under the same name: nothing was read before
-    assert code == 0 and "n = 1" not in out and re.search(r"^1 +\d", out, re.M)
+    code, out, err = command(*usual, "--size", 160)  # under the same name: nothing was read before
+    assert code == 0 and "failed" not in err and re.search(r"^1 +\d", out, re.M)
 
 
 def test_what_workers_fail_at_is_said_in_words(here: Path, command: Command) -> None:
@@ -280,6 +285,20 @@ def test_what_workers_fail_at_is_said_in_words(here: Path, command: Command) -> 
     assert "Traceback" not in err and not Path("experiments/asked/failing.py").exists()
     code, _, err = command(*usual, "--network", NETWORK, "--weights", wrong)
     assert code == 2 and "ask one after the other" in err and "Traceback" not in err
+
+
+def test_a_later_failure_forgets_nothing(
+    here: Path, weights: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the test of twelve pictures."""
+
+    def fails(_: asking.Asking) -> None:
+        raise Refused("the disk is full")
+
+    monkeypatch.setattr(asking, "_work", fails)
+    code, _, err = command(*arguments(here / "twelve", weights, 0.1))
+    assert code == 2 and err.endswith("the disk is full\n")
+    assert Path("experiments/asked/twelve.py").exists() and (written(here, "twelve") / "asked.json").exists()
 
 
 def test_it_does_not_go_on_with_other_pictures(here: Path, weights: Path, command: Command) -> None:

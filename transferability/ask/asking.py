@@ -31,6 +31,7 @@ from transferability.recipe import Recipe
 from transferability.runs.features import room
 from transferability.runs.fit import refuse_mismatches
 from transferability.runs.ledger import fleet_size, is_done, pending, tidy, with_sources
+from transferability.runs.locks import Held
 from transferability.runs.machine import Machine
 from transferability.runs.paths import StudyFolder
 from transferability.study import Study, fleets
@@ -144,11 +145,14 @@ def ask(question: Question, say: Callable[[str], None], console: Console) -> Ask
         asked = _begin(question, pictures, speed)
     studies, spent = experiments.write(question.file, asked), float(notes.get("seconds", 0.0))
     asking = Asking(question, pictures, asked, speed, say, console, spent, studies, begun)
-    _pack(asking)
     try:
+        _pack(asking)
         _work(asking)
+    except Held:
+        raise
     except Refused as error:
-        if any(asking.linear(source.study) for source in asking.asked.sources):
+        networks = [(question.folder_of(study.name), each.name) for study in asking.studies for each in study.networks]
+        if any(is_done(folder, name) for folder, name in networks):
             raise
         for file in (question.file, _notes(question)):  # with other weights, or another size, it is no other question
             file.unlink(missing_ok=True)
@@ -243,8 +247,8 @@ def _begin(question: Question, pictures: Pictures, speed: plan.Speed) -> Asked:
     crops = [question.crop] if question.crop else [c for c in plan.CROPS if c * 8 / 7 <= pictures.side]
     crops = crops or [plan.CROPS[-1]]
     usable = [crop for crop in crops if crop >= plan.SMALLEST] or crops[:1]
-    if not question.crop and (fixed := _fixed_side(question)):
-        usable = [fixed]
+    if fixed := 0 if question.crop else _fixed_side(question):
+        usable = crops = [fixed]
     choices = [(crop, steps) for crop in usable] + [(usable[-1], max(plan.FEWEST_STEPS, steps // 2))]
     choices.append((usable[-1], plan.FEWEST_STEPS))
     side = usable[0]
@@ -329,7 +333,9 @@ def _pack(asking: Asking) -> None:
     asking.say(f"the networks see {asked.crop} x {asked.crop} pixels and train for up to {asked.steps} steps")
     if asked.larger:
         asking.say(f"linear classifiers are tried at {asked.larger} x {asked.larger} pixels, too")
-    asking.say(f"linear classifiers see up to {asked.numbers:,} averages of a layer's map of each picture")
+    asking.say(
+        f"linear classifiers see up to {asked.numbers:,} averages of a layer's map of each picture, or one per channel"
+    )
 
 
 # ------------------------------------------------------------------------------------------ piece by piece
@@ -473,14 +479,20 @@ def train_piece(asking: Asking, name: str, piece: plan.Piece, expected: Expected
     room(study, folder, needed, tasks)
     tidy(folder)
     job, began = Job(study, folder, question.data, question.machine), time.monotonic()
-    trained = [network for network in needed if isinstance(network.recipe, Recipe)]
+    left = [network for network in needed if not is_done(folder, network.name)]
+    trained = [network for network in left if isinstance(network.recipe, Recipe)]
     if trained:
         size: int | None = plan.training_size(study, trained, len(asking.pictures.counts), question.workers)
     else:
-        size = fleet_size(needed, question.workers)
+        size = fleet_size(left, question.workers)
     waiting = pending(study, folder, needed, size)
     if question.workers == 1:
-        train_pending(job, waiting, ThisProcess(job, lambda line: None), asking.say)
+        try:
+            train_pending(job, waiting, ThisProcess(job, lambda line: None), asking.say)
+        except Held:
+            raise
+        except Refused as error:  # as several workers do: what else there is, goes on
+            asking.say(f"failed: {error}")
     else:
         run_study(job, needed, waiting, question.workers, asking.console)
     took = time.monotonic() - began

@@ -1,5 +1,7 @@
 """What an answer is made of beside accuracies: costs, the file that is handed over, confusions, the page, the text."""
 
+from contextlib import suppress
+
 import torch
 
 from transferability.ask.answer import Candidate
@@ -12,6 +14,7 @@ from transferability.launch.layers import timed_layers
 from transferability.report.gather import gather
 from transferability.report.page import write_page
 from transferability.study import Study
+from transferability.trained.export import refuse_without_onnx
 
 TIMED_BATCH = 8
 
@@ -28,6 +31,10 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
     best = answer.best.candidate
     study, folder = studies[best.study], question.folder_of(best.study)
     more, shown = [], None
+    if (folder.root / "best.onnx").exists():  # an earlier call wrote it
+        with suppress(Refused):
+            refuse_without_onnx()
+            onnx = True
     try:
         file, predictor = hand_over(study, folder, question.data, best, onnx)
         more.append(f"written: {file}, and best.py beside it; try `transferability predict {file} PICTURE`")
@@ -37,8 +44,9 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
     else:  # and no file of an earlier winner stays
         kept = {file, file.with_suffix(".py"), *([file.with_suffix(".onnx")] if onnx else [])}
         for name in studies:
-            for other in set(question.folder_of(name).root.glob("best.*")) - kept:
-                other.unlink()
+            written = {question.folder_of(name).root / f"best{suffix}" for suffix in (".safetensors", ".py", ".onnx")}
+            for other in written - kept:
+                other.unlink(missing_ok=True)
     if (large := asking.asked.larger) and any(source.trained for source in asking.asked.sources):
         small = asking.asked.crop
         more.insert(

@@ -41,7 +41,7 @@ PICTURES = {pictures!r}
 DATA = {data!r}  # side in pixels of what the networks see: what `transferability pack` made of the pictures
 CROP = {crop}  # of networks that are trained
 STEPS, BATCH, FOLDS = {steps}, {batch}, {folds}
-NUMBERS = {numbers}  # of each picture, averages of a layer's map: at most so many are what a linear classifier sees
+NUMBERS = {numbers}  # of each picture, averages of a layer's map, for linear classifiers: so many, or one per channel
 VALIDATION = {validation!r}
 FIRST_SEED = {first_seed}
 SPLIT = {split!r}
@@ -113,7 +113,8 @@ def _most(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 class Asked:
     """What the file says. pictures: the source, as it was given. data: side of what the networks see → name of the
     packed set. crop: of networks that are trained; on larger pictures there are linear classifiers alone. numbers: of
-    each picture, at most, that linear classifiers see. validation: None where the pictures have a part that judges."""
+    each picture, at most, that linear classifiers see, or one per channel. validation: None where the pictures have a
+    part that judges."""
 
     pictures: str
     data: Mapping[int, str]
@@ -200,5 +201,6 @@ def read(file: Path) -> Asked | None:
         return Asked(**fields, sources=sources)
     except (KeyError, TypeError, ValueError):
         raise Refused(
-            f"{file} was not written by this version of `transferability ask`; move it, or give --name NAME"
+            f"{file} was not written by this version of `transferability ask`; give --name NAME, or move it and its "
+            "studies' folders in runs/"
         ) from None

@@ -119,8 +119,6 @@ def findings(report: Report) -> str:
         "Final top-1 accuracy on the validation images; differences in points, paired with the base of the same split, "
         "target and seed. A unit is a split with a seed, both directions averaged."
     )
-    if report.study.validation is not None:
-        note += f" {OVERLAP}"
     warning = caution([report.study.name])
     content = f'<p class="warning">{escape(warning)}</p>' if warning else ""
     for group, shown in cards.items():
@@ -174,7 +172,8 @@ def results(report: Report) -> str:
         if rows[rows["group"] == chosen["group"].iloc[0]]["split"].nunique() > 1:
             tables = "".join(map(summary_table, summary_tables(chosen, accuracy_interval=True)))
             content += f"<details><summary>{escape(str(split))} alone</summary>{tables}</details>"
-    notes = "".join(f'<p class="small">{escape(note)}</p>' for note in footnotes(report.table, rows))
+    lines = [*footnotes(report.table, rows), *([OVERLAP] if report.study.validation is not None else [])]
+    notes = "".join(f'<p class="small">{escape(note)}</p>' for note in lines)
     answer = items([re.sub(r"(?<=[( ])-(?=\d)", MINUS, sentence) for sentence in sentences(rows)])
     return content + notes + (f"<h3>How many layers can be kept?</h3>{answer}" if answer else "")
 
