@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,17 +22,27 @@ def curves(answer: Answer) -> bytes:
     studies = list(dict.fromkeys(one.study for one, _ in answer.over_n))
     with style.settings():
         panels = len(studies) + (answer.learning is not None)
-        figure = Figure(figsize=(3.6 * panels, 3.0), layout="constrained")
-        axes = figure.subplots(1, panels, squeeze=False)[0]
+        columns = min(3, panels)
+        rows = -(-panels // columns)
+        figure = Figure(figsize=(3.6 * columns, 2.7 * rows + 0.4), layout="constrained")
+        axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
         for panel, study in zip(axes, studies, strict=False):
             over_n(panel, [pair for pair in answer.over_n if pair[0].study == study])
             panel.set_title(study, loc="left", fontsize=8)
         if answer.learning:
-            over_pictures(axes[-1], answer.learning)
-        for panel in axes:
-            panel.axhline(answer.chance, color="#888888", ls=":", lw=0.9)
+            over_pictures(axes[len(studies)], answer.learning)
+        for panel in axes[:panels]:
+            panel.axhline(answer.chance, color="#888888", ls=":", lw=0.9, label="chance")
             panel.set_ylim(0, 1)
-            style.accuracy_axis(panel)
+            panel.set_ylabel("Top-1 accuracy")
+        for panel in axes[panels:]:
+            panel.remove()
+        found: dict[str, Any] = {}
+        for panel in axes[:panels]:
+            handles, labels = panel.get_legend_handles_labels()
+            found |= dict(zip(labels, handles, strict=True))
+        order = [label for label in (*SHORT.values(), "chance") if label in found]
+        style.legend(figure, figure.get_figwidth(), [(found[label], label) for label in order])
         content = io.BytesIO()
         figure.savefig(content, format="png", dpi=150)
     return content.getvalue()
@@ -50,7 +61,6 @@ def over_n(axes: Axes, pairs: Sequence[tuple[Candidate, Estimate]]) -> None:
             _line(axes, x, [value for _, value in found], color=colour, label=SHORT[rule])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Layer $n$")
-    axes.legend(fontsize=style.SMALL, loc="lower right")
 
 
 def over_pictures(axes: Axes, learning: Learning) -> None:
@@ -65,7 +75,7 @@ def over_pictures(axes: Axes, learning: Learning) -> None:
     axes.set_xticks(ticks, [str(k) for k in ticks], fontsize=style.SMALL)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("Pictures per class that train")
-    axes.set_title(f"Linear classifier on layer {learning.of.n}; dashed: extrapolated", loc="left", fontsize=8)
+    axes.set_title(f"{learning.of.study}, layer {learning.of.n}\n(dashed: extrapolated)", loc="left", fontsize=8)
 
 
 def _line(axes: Axes, x: Sequence[float], values: Sequence[Estimate], ls: str = "-", **look: object) -> None:
