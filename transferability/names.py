@@ -40,3 +40,8 @@ def span(seconds: float) -> str:
     span = datetime.timedelta(seconds=round(seconds))
     hours, minutes = divmod(span.seconds // 60, 60)
     return f"{span.days} d {hours} h" if span.days else f"{hours}:{minutes:02d} h"
+
+
+def counted(count: int, noun: str) -> str:
+    """As 1 seed, 2 seeds."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -86,7 +86,7 @@ def here(module_roots: Path) -> Iterator[Path]:
 KILLED = """
 import os, signal, sys
 from transferability import cli
-from transferability.ask import asking, plan
+from transferability.ask import plan
 from transferability.training import fleet
 
 plan.MOST_SEEDS, plan.FEWEST_STEPS, plan.STEPS = 3, 8, 8

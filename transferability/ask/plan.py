@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from transferability.ask.file import HELD_OUT, SPLIT, Source
+from transferability.names import counted
 from transferability.study import Fleet, Network, Study, fleets
 from transferability.training.cost import fleet_operations
 
@@ -69,21 +70,17 @@ def training(depth: int, best: int) -> Iterator[Piece]:
     top, low = depth - 1, max(1, best // 2)
     rest = "and train the rest"
     yield Piece(
-        f"freeze {_layers(best)} {rest}; fine-tune all layers, at the full rate and a tenth",
+        f"freeze {counted(best, 'layer')} {rest}; fine-tune all layers, at the full rate and a tenth",
         trained={f"A{best}B": SEEDS, f"A{top}B+": SEEDS, f"A{top}B+0.1": SEEDS},
     )
     yield Piece("train from scratch", trained={"baseB": SEEDS})
     if best != top:
         yield Piece(
-            f"fine-tune the first {_layers(best)}, new layers above",
+            f"fine-tune the first {counted(best, 'layer')}, new layers above",
             trained={f"A{best}B+": SEEDS, f"A{best}B+0.1": SEEDS},
         )
     if low not in (best, top):
-        yield Piece(f"freeze {_layers(low)} {rest}", trained={f"A{low}B": SEEDS, f"A{low}B+": SEEDS})
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'s' * (count > 1)}"
+        yield Piece(f"freeze {counted(low, 'layer')} {rest}", trained={f"A{low}B": SEEDS, f"A{low}B+": SEEDS})
 
 
 def more_seeds(source: Source, seeds: int) -> Piece:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from transferability.ask.answer import Answer, Candidate, Rule, pictures_factor, seeds_needed
 from transferability.ask.file import Source
 from transferability.ask.plan import MOST_SEEDS
+from transferability.names import counted
 from transferability.networks.caffenet import Architecture
 from transferability.networks.chain import Chain
 from transferability.networks.facts import layer_facts
@@ -88,12 +89,8 @@ def which_of(one: Candidate | Source, others: Sequence[Candidate] | Sequence[Sou
 def _standing(rule: Rule) -> str:
     """What stands behind a rule's accuracy."""
     if math.isnan(rule.estimate.half):
-        return f" ({_counted(rule.estimate.seeds, 'seed')} only)"
+        return f" ({counted(rule.estimate.seeds, 'seed')} only)"
     return {"cannot tell": ", not distinguishable", "as good": ", as good", "better": ", better"}.get(rule.verdict, "")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def what_would_tell(answer: Answer, seconds_per_seed: float) -> list[str]:
@@ -105,14 +102,14 @@ def what_would_tell(answer: Answer, seconds_per_seed: float) -> list[str]:
         name = SHORT[rule.candidate.rule] + in_brackets(_which(rule.candidate, answer))
         gap = rule.gap
         if gap is None or math.isnan(gap.half):
-            more = _counted(MIN_UNITS - (0 if gap is None else gap.seeds), "more seed")
+            more = counted(MIN_UNITS - (0 if gap is None else gap.seeds), "more seed")
             lines.append(f"{name}: {more}, for an interval: --minutes MORE")
             continue
         needed = seeds_needed(gap, answer.ratio) if gap.value else None
         difference = f"{name}: {100 * gap.value:+.1f} ± {100 * gap.half:.1f} points"
         if needed is not None and needed > gap.seeds:
             minutes = max(1, round((needed - gap.seeds) * seconds_per_seed / 60))
-            more = f"about {_counted(needed - gap.seeds, 'more seed')}, {_counted(minutes, 'minute')}"
+            more = f"about {counted(needed - gap.seeds, 'more seed')}, {counted(minutes, 'minute')}"
             # `ask` adds no more than MOST_SEEDS.
             by_hand = "" if needed <= MOST_SEEDS else ": write the numbers into the experiment file, and `run` it"
             lines.append(f"{difference}: {more}{by_hand}")

@@ -18,7 +18,7 @@ from typing import Any
 
 from transferability import __version__
 from transferability.files import write_atomically
-from transferability.names import in_spans
+from transferability.names import counted, in_spans
 from transferability.networks.caffenet import Architecture
 from transferability.networks.facts import layer_facts
 from transferability.plots.style import caution
@@ -380,10 +380,6 @@ def listed(names: Iterable[str]) -> str:
     """Names in a sentence: a, b and c."""
     *others, last = names
     return escape(f"{', '.join(others)} and {last}" if others else last)
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def number(fraction: float, signed: bool) -> str:
