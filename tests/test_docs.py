@@ -86,6 +86,7 @@ def wrong_paths(line: str) -> list[str]:
     """The words of a line that name a file or folder of the project which is not there."""
     words = [re.sub(r"\.py:.*", ".py", word.strip("'\"`.,;:()")) for word in re.split(r"[\s=]", line)]  # FILE:STUDY
     paths = [word for word in words if "/" in word and not re.search(r"[*…{<$]", word)]
+    paths = [word for word in paths if not word.startswith("experiments/asked/")]  # which `ask` writes
     named = {word: PROJECT / word for word in paths if word.partition("/")[0] in FOLDERS}
     named |= {word: PACKAGE / word for word in paths if MODULES.fullmatch(word)}
     # A figure's code and the script that draws it have the same name: plots/ is a folder of both.

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from outcomes import result_of
+from project import PROJECT
 from tiny import tiny_study
 
 from transferability.ask.answer import Candidate, Judges, answer_of, estimate, holm, learning_of, seeds_needed
 from transferability.ask.words import learning_lines, sentence, what_would_tell
+from transferability.files import Refused
 from transferability.results.statistics import MIN_UNITS
 
 STUDY = tiny_study([f"random-0/{name}/seed-{seed}" for name in ("baseA", "A1B") for seed in range(10)])
@@ -166,3 +168,36 @@ def test_the_learning_curve_is_extrapolated_by_a_power_law() -> None:
     assert few is not None and not few.ahead
     answer = answer_of([at(30)], {"asked": fewer}, True)
     assert answer is not None and "60: " in learning_lines(answer)[1]
+
+
+def test_an_answer_is_held_against_all_that_a_longer_study_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PROJECT / "benchmarks")
+    from ask_again import beside, report
+
+    def later(*values: float) -> dict[int, float]:
+        return dict(enumerate(values, 5))  # of the seeds that are not the answer's
+
+    tried = [
+        candidate("linear", 3, later(*[0.9] * 5), later(0.90, 0.91, 0.92, 0.90, 0.91)),
+        candidate("linear", 2, later(*[0.8] * 5), later(0.90, 0.90, 0.92, 0.91, 0.90)),
+        candidate("scratch", 0, later(*[0.4] * 5), later(0.40, 0.42, 0.41, 0.40, 0.39)),
+        candidate("tuned", 7, later(*[0.9] * 2), later(0.90, 0.91)),  # two seeds say nothing
+    ]
+    longer = answer_of(tried, {}, True)
+    assert longer is not None
+    gaps = {(way.rule, way.n): (gap, p) for way, gap, p in beside(longer)}
+    assert set(gaps) == {("linear", 3), ("linear", 2), ("scratch", 0)}
+    assert gaps["linear", 2][0].value == pytest.approx(-0.002) and gaps["linear", 2][1] == 1
+    assert gaps["scratch", 0][1] == pytest.approx(3 * gaps["scratch", 0][0].p) and gaps["scratch", 0][1] < 0.001
+    for rule, n, where in (
+        ("linear", 2, "recommends is among the best"),
+        ("scratch", 0, "recommends is not among the best"),
+        ("tuned", 7, "was not tried with enough seeds"),
+    ):
+        short = answer_of([candidate(rule, n, seeds(0.9, 0.9, 0.9), seeds(0.8, 0.9, 0.9))], {}, True)
+        assert short is not None
+        said = " ".join(report(short, longer).split())
+        assert "3 ways, 2 of them not distinguishable from the best" in said and said.endswith(where)
+        assert said.count("the answer") == 1 + (n != 7)  # in its row, and in the last line
+    with pytest.raises(Refused, match="seed 5 is in both"):
+        report(longer, longer)

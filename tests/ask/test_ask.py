@@ -15,12 +15,14 @@ import safetensors.torch
 import torch
 from commands import Command
 from PIL import Image
+from project import PROJECT
 from torch import Tensor
 from waiting import LIMIT
 
 from transferability.ask import asking, plan
 from transferability.ask.answer import candidates
 from transferability.ask.best import hand_over, load
+from transferability.ask.words import sentence
 from transferability.data import demo
 from transferability.files import Refused
 from transferability.networks.cut import chain, drawn_weights
@@ -199,13 +201,17 @@ def test_where_training_has_to_see_small_pictures_classifiers_see_larger_ones(
 
 
 def test_what_it_wrote_is_a_study_a_page_and_a_network(
-    here: Path, weights: Path, killed: dict[Path, int], command: Command
+    here: Path, weights: Path, killed: dict[Path, int], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the first test."""
+    monkeypatch.syspath_prepend(PROJECT / "benchmarks")
+    from ask_again import answer_in
+
     source, folder = here / "demo", written(here, "demo")
     assert command("status", "experiments/asked/demo.py")[0] == 0
     page = (folder / "report.html").read_text()
     assert 'id="answer"' in page and "Top-1 at each layer" in page
+    assert sentence(answer_in(Path("experiments/asked/demo.py"))) in page
     overlap = "These draws overlap, and the intervals do not allow for that"
     assert overlap in page and overlap in " ".join(command("results", "experiments/asked/demo.py")[1].split())
     shown = [next((source / f"class-{label}").glob("*.png")) for label in (1, 2)]

@@ -82,7 +82,7 @@ class Estimate:
     @property
     def text(self) -> str:
         """In points."""
-        return f"{100 * self.value:.1f}" + ("" if math.isnan(self.half) else f" ± {100 * self.half:.1f}")
+        return f"{100 * self.value:z.1f}" + ("" if math.isnan(self.half) else f" ± {100 * self.half:.1f}")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from transferability.ask.page import write_answer
 from transferability.ask.words import Cost, cost_of, seconds_of, text
 from transferability.files import Refused
 from transferability.launch.layers import timed_layers
+from transferability.names import counted
 from transferability.report.gather import gather
 from transferability.report.page import write_page
 from transferability.study import Study
@@ -64,7 +65,8 @@ def conclude(asking: Asking, onnx: bool = False) -> str:
         write_page(gather(each, question.folder_of(name)))
     if shown and shown[0]:
         first = shown[0][0]
-        more.append(f"most confused: {len(first.rows)} of {first.is_class} are taken for {first.taken_for}")
+        pictures = counted(len(first.rows), "picture")
+        more.append(f"most confused: {pictures} of {first.is_class} taken for {first.taken_for}")
     return text(answer, costs, more, per_seed)
 
 

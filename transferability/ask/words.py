@@ -106,7 +106,7 @@ def what_would_tell(answer: Answer, seconds_per_seed: float) -> list[str]:
             lines.append(f"{name}: {more}, for an interval: --minutes MORE")
             continue
         needed = seeds_needed(gap, answer.ratio) if gap.value else None
-        difference = f"{name}: {100 * gap.value:+.1f} ± {100 * gap.half:.1f} points"
+        difference = f"{name}: {100 * gap.value:+z.1f} ± {100 * gap.half:.1f} points"
         if needed is not None and needed > gap.seeds:
             minutes = max(1, round((needed - gap.seeds) * seconds_per_seed / 60))
             more = f"about {counted(needed - gap.seeds, 'more seed')}, {counted(minutes, 'minute')}"
@@ -148,7 +148,7 @@ def rule_rows(answer: Answer, costs: Sequence[Cost]) -> list[tuple[str, ...]]:
         difference = (
             ""
             if gap is None
-            else f"{100 * gap.value:+.1f}" + ("" if math.isnan(gap.half) else f" ± {100 * gap.half:.1f}")
+            else f"{100 * gap.value:+z.1f}" + ("" if math.isnan(gap.half) else f" ± {100 * gap.half:.1f}")
         )
         rows.append((
             SHORT[one.rule],
