@@ -5,14 +5,15 @@
     python benchmarks/ask_again.py experiments/asked/pictures.py experiments/asked/pictures_long.py
 
 Each way that the longer study tried with three seeds or more is set beside the rule which that study recommends, where
-each seed takes the layer that its inner pictures say: paired by seed, with intervals as in an answer, and Holm's
-allowance for all of these ways together. A way is in the answer if it is the same rule on the same layer of the same
-network, at the same size of the pictures.
+each seed takes the layer that its inner pictures say: paired by seed, with 95 % intervals as in an answer; their p
+values, not the intervals, have Holm's allowance for all of these ways together. A way is what the answer recommends if
+it is the same rule on the same layer of the same network, at the same size of the pictures.
 
 Cost: seconds; the two questions take their minutes.
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -53,15 +54,21 @@ def answer_in(file: Path) -> Answer:
 
 
 def beside(answer: Answer) -> list[tuple[Candidate, Estimate, float]]:
-    """(way, its difference to the recommended rule, p adjusted) of each way with enough seeds in common with it."""
+    """(way, its difference to the recommended rule, p adjusted) of each way with enough seeds in common with it.
+
+    p: NaN of a way that is the rule itself in every seed.
+    """
     judges = Judges(answer.judging, answer.ratio, fixed=False)
-    best, gaps = answer.best.values, []
+    best, others, itself = answer.best.values, [], []
     for way, _ in answer.over_n:
         both = sorted(way.judged.keys() & best.keys())
         if len(both) >= MIN_UNITS:
-            gaps.append((way, estimate([way.judged[seed] - best[seed] for seed in both], judges)))
-    adjusted = holm([gap.p for _, gap in gaps])
-    return [(way, gap, p) for (way, gap), p in zip(gaps, adjusted, strict=True)]
+            gap = estimate([way.judged[seed] - best[seed] for seed in both], judges)
+            same = way is answer.best.candidate and way.judged == best
+            (itself if same else others).append((way, gap))
+    adjusted = holm([gap.p for _, gap in others])
+    told = [(way, gap, p) for (way, gap), p in zip(others, adjusted, strict=True)]
+    return [(way, gap, math.nan) for way, gap in itself] + told
 
 
 def key(way: Candidate) -> tuple[str, int, str, int]:
@@ -81,16 +88,18 @@ def report(short: Answer, longer: Answer) -> str:
         top1 = 100 * sum(way.judged.values()) / len(way.judged)
         mark = "the answer" if key(way) == key(short.best.candidate) else ""
         n, seeds = str(way.n or ""), str(gap.seeds)
-        rows.append((SHORT[way.rule], str(way.crop), n, f"{top1:.1f}", seeds, gap.text, f"{p:.3f}", mark))
+        difference, sure = ("itself", "") if math.isnan(p) else (gap.text, f"{p:.3f}")
+        rows.append((SHORT[way.rule], str(way.crop), n, f"{top1:.1f}", seeds, difference, sure, mark))
     told = sum(p < LEVEL for *_, p in ways)
     mine = [p for way, _, p in ways if key(way) == key(short.best.candidate)]
     if not mine:
         where = "what the answer recommends was not tried with enough seeds"
     elif mine[0] < LEVEL:
-        where = "what the answer recommends is not among the best"
+        where = "what the answer recommends is not among these"
     else:
-        where = "what the answer recommends is among the best"
-    tried = f"{counted(len(ways), 'way')}, {len(ways) - told} of them not distinguishable from the best; {where}"
+        where = "what the answer recommends is among these"
+    untold = f"{len(ways) - told} are the recommended one or not distinguishable from it"
+    tried = f"{counted(len(ways), 'way')}; {untold}; {where}"
     answers = (f"{name}: {sentence(each)}" for name, each in (("answer", short), ("longer", longer)))
     return "\n\n".join([*map(wrapped, answers), "\n".join(aligned(rows)), wrapped(tried)])
 
