@@ -13,21 +13,10 @@ Cost: seconds; the two questions take their minutes.
 """
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
-from transferability.ask.answer import (
-    LEVEL,
-    Answer,
-    Candidate,
-    Estimate,
-    Judges,
-    answer_of,
-    candidates,
-    estimate,
-    holm,
-)
+from transferability.ask.answer import Answer, Candidate, Judges, Rule, answer_of, candidates, compared, mean_inner
 from transferability.ask.words import SHORT, sentence, wrapped
 from transferability.files import Refused
 from transferability.names import counted
@@ -53,22 +42,19 @@ def answer_in(file: Path) -> Answer:
     return answer
 
 
-def beside(answer: Answer) -> list[tuple[Candidate, Estimate, float]]:
-    """(way, its difference to the recommended rule, p adjusted) of each way with enough seeds in common with it.
+def beside(answer: Answer) -> list[Rule]:
+    """Each way with enough seeds in common with the recommended rule, as a rule of its own that is compared with it.
 
-    p: NaN of a way that is the rule itself in every seed.
+    First, without a gap, the way that is the recommended rule itself in every seed, if there is one.
     """
-    judges = Judges(answer.judging, answer.ratio, fixed=False)
-    best, others, itself = answer.best.values, [], []
-    for way, _ in answer.over_n:
-        both = sorted(way.judged.keys() & best.keys())
-        if len(both) >= MIN_UNITS:
-            gap = estimate([way.judged[seed] - best[seed] for seed in both], judges)
-            same = way is answer.best.candidate and way.judged == best
-            (itself if same else others).append((way, gap))
-    adjusted = holm([gap.p for _, gap in others])
-    told = [(way, gap, p) for (way, gap), p in zip(others, adjusted, strict=True)]
-    return [(way, gap, math.nan) for way, gap in itself] + told
+    best, itself, others = answer.best, [], []
+    for way, accuracy in answer.over_n:
+        rule = Rule(way, mean_inner(way), way.judged, accuracy)
+        if way is best.candidate and way.judged == best.values:
+            itself.append(rule)
+        elif len(way.judged.keys() & best.values.keys()) >= MIN_UNITS:
+            others.append(rule)
+    return itself + compared(best, others, Judges(answer.judging, answer.ratio, fixed=False))
 
 
 def key(way: Candidate) -> tuple[str, int, str, int]:
@@ -82,23 +68,22 @@ def report(short: Answer, longer: Answer) -> str:
     """
     if same := sorted(short.best.values.keys() & longer.best.values.keys()):
         raise Refused(f"seed {same[0]} is in both; ask the longer one with another --first-seed")
-    ways = beside(longer)
-    rows = [("", "pixels", "n", "top-1 %", "seeds", "minus best", "p", "")]
-    for way, gap, p in sorted(ways, key=lambda row: -row[1].value):
-        top1 = 100 * sum(way.judged.values()) / len(way.judged)
-        mark = "the answer" if key(way) == key(short.best.candidate) else ""
-        n, seeds = str(way.n or ""), str(gap.seeds)
-        difference, sure = ("itself", "") if math.isnan(p) else (gap.text, f"{p:.3f}")
-        rows.append((SHORT[way.rule], str(way.crop), n, f"{top1:.1f}", seeds, difference, sure, mark))
-    told = sum(p < LEVEL for *_, p in ways)
-    mine = [p for way, _, p in ways if key(way) == key(short.best.candidate)]
-    if not mine:
+    ways, recommended = beside(longer), key(short.best.candidate)
+    rows = [("", "pixels", "n", "top-1 %", "seeds", "minus best", "p", "verdict", "")]
+    for rule in sorted(ways, key=lambda rule: rule.gap.value if rule.gap else 0.0, reverse=True):
+        way, gap = rule.candidate, rule.gap
+        difference, p = (gap.signed, f"{rule.p:.3f}") if gap else ("itself", "")
+        mark = "the answer" if key(way) == recommended else ""
+        what = (SHORT[way.rule], str(way.crop), str(way.n or ""), rule.estimate.text, str(rule.estimate.seeds))
+        rows.append((*what, difference, p, rule.verdict, mark))
+    among = [rule for rule in ways if rule.verdict != "worse"]
+    if not any(key(rule.candidate) == recommended for rule in ways):
         where = "what the answer recommends was not tried with enough seeds"
-    elif mine[0] < LEVEL:
-        where = "what the answer recommends is not among these"
-    else:
+    elif any(key(rule.candidate) == recommended for rule in among):
         where = "what the answer recommends is among these"
-    untold = f"{len(ways) - told} are the recommended one or not distinguishable from it"
+    else:
+        where = "what the answer recommends is not among these"
+    untold = f"{len(among)} are the recommended one or not distinguishable from it"
     tried = f"{counted(len(ways), 'way')}; {untold}; {where}"
     answers = (f"{name}: {sentence(each)}" for name, each in (("answer", short), ("longer", longer)))
     return "\n\n".join([*map(wrapped, answers), "\n".join(aligned(rows)), wrapped(tried)])

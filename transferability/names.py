@@ -1,4 +1,4 @@
-"""Full names of networks in few lines, and seconds in words: how people are told of a study."""
+"""Full names of networks in few lines, seconds and counts in words: how people are told of a study."""
 
 import datetime
 import re

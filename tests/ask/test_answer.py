@@ -185,7 +185,7 @@ def test_an_answer_is_held_against_all_that_a_longer_study_tried(monkeypatch: py
     ]
     longer = answer_of(tried, {}, True)
     assert longer is not None
-    gaps = {(way.rule, way.n): (gap, p) for way, gap, p in beside(longer)}
+    gaps = {(rule.candidate.rule, rule.candidate.n): (rule.gap, rule.p) for rule in beside(longer)}
     assert set(gaps) == {("linear", 3), ("linear", 2), ("scratch", 0)}
     assert math.isnan(gaps["linear", 3][1])  # it is what is recommended, and no comparison
     assert gaps["linear", 2][0].value == pytest.approx(-0.002) and gaps["linear", 2][1] == gaps["linear", 2][0].p

@@ -17,7 +17,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import optimize, stats
@@ -82,22 +82,33 @@ class Estimate:
     @property
     def text(self) -> str:
         """In points."""
-        return f"{100 * self.value:z.1f}" + ("" if math.isnan(self.half) else f" ± {100 * self.half:.1f}")
+        return f"{100 * self.value:z.1f}{self._interval}"
+
+    @property
+    def signed(self) -> str:
+        """In points, of a difference."""
+        return f"{100 * self.value:+z.1f}{self._interval}"
+
+    @property
+    def _interval(self) -> str:
+        return "" if math.isnan(self.half) else f" ± {100 * self.half:.1f}"
 
 
 @dataclass(frozen=True)
 class Rule:
     """What one rule is worth on one network, where each seed takes the layer that its own inner pictures say.
 
-    candidate: the layer that most seeds take; of equal ones the one with the higher inner accuracy.
+    candidate: the layer that most seeds take; of equal ones the one with the higher inner accuracy. gap: to the rule
+    that is recommended, paired. p: that the gap is 0, adjusted for several comparisons.
     """
 
     candidate: Candidate
     inner: float
     values: Mapping[int, float]
     estimate: Estimate
-    gap: Estimate | None = None  # to the rule that is recommended, paired
+    gap: Estimate | None = None
     verdict: str = ""
+    p: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -234,7 +245,7 @@ def answer_of(
         rules.append(_rule(list(members), judges))
     # Those that have an interval first: without one, nothing can be told.
     rules.sort(key=lambda rule: (math.isnan(rule.estimate.half), -rule.inner))
-    best, others = rules[0], _compared(rules[0], rules[1:], judges)
+    best, others = rules[0], compared(rules[0], rules[1:], judges)
     measured = [study for study, by_count in fewer.items() if by_count]
     study = best.candidate.study if best.candidate.study in measured else next(iter(measured), "")
     curve = learning_of(fewer.get(study, {}), found, study, judges)
@@ -280,8 +291,8 @@ def _gap(rule: Rule, best: Rule, judges: Judges) -> Estimate | None:
     return estimate(differences, judges, sampling, all(fixed)) if differences else None
 
 
-def _compared(best: Rule, others: Sequence[Rule], judges: Judges) -> list[Rule]:
-    """The other rules, each with its difference to the best and a verdict."""
+def compared(best: Rule, others: Sequence[Rule], judges: Judges) -> list[Rule]:
+    """The other rules, each with its difference to the best, a verdict and the p value adjusted for all of them."""
     gaps = [_gap(rule, best, judges) for rule in others]
     known = [i for i, gap in enumerate(gaps) if gap is not None and not math.isnan(gap.p)]
     adjusted = dict(zip(known, holm([gaps[i].p for i in known]), strict=True))  # type: ignore[union-attr]
@@ -293,7 +304,7 @@ def _compared(best: Rule, others: Sequence[Rule], judges: Judges) -> list[Rule]:
                 verdict = "worse" if gap.value < 0 else "better"
             elif abs(gap.value) + gap.half <= MARGIN:
                 verdict = "as good"
-        judged.append(Rule(rule.candidate, rule.inner, rule.values, rule.estimate, gap, verdict))
+        judged.append(replace(rule, gap=gap, verdict=verdict, p=adjusted.get(i, math.nan)))
     return judged
 
 

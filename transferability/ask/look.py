@@ -14,6 +14,7 @@ from transferability.data.listing import ImageRef
 from transferability.data.pack import load
 from transferability.data.readers import list_images
 from transferability.files import Refused
+from transferability.names import counted
 
 # Of each class: one picture that judges, one inner picture that chooses, one to train on.
 FEWEST = 3
@@ -146,7 +147,7 @@ def _refuse_few(source: str, counts: dict[str, int]) -> None:
         label, count = next(iter(few.items()))
         others = f" (and {len(few) - 1} more classes)" if len(few) > 1 else ""
         raise Refused(
-            f"{source}: class {label!r} has {count} picture{'s' * (count != 1)} that can be read{others}; at least "
+            f"{source}: class {label!r} has {counted(count, 'picture')} that can be read{others}; at least "
             f"{FEWEST} are needed, to train, to choose and to judge: add some, or leave the class out"
         )
 

@@ -53,7 +53,7 @@ def reading(layers: Sequence[int], seeds: int) -> Piece:
     *others, last = map(str, layers)
     which = f"layers {others[0]} to {last}" if len(others) > LIKELIEST else f"layers {', '.join(others)} and {last}"
     which = which if others else f"layer {last}"
-    return Piece(f"linear classifiers on {which}, {seeds} seed{'s' * (seeds > 1)}", {f"A{n}B": seeds for n in layers})
+    return Piece(f"linear classifiers on {which}, {counted(seeds, 'seed')}", {f"A{n}B": seeds for n in layers})
 
 
 def learning(best: int, per_class: int, folds: int, pool: bool) -> Piece:

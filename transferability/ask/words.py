@@ -106,7 +106,7 @@ def what_would_tell(answer: Answer, seconds_per_seed: float) -> list[str]:
             lines.append(f"{name}: {more}, for an interval: --minutes MORE")
             continue
         needed = seeds_needed(gap, answer.ratio) if gap.value else None
-        difference = f"{name}: {100 * gap.value:+z.1f} ± {100 * gap.half:.1f} points"
+        difference = f"{name}: {gap.signed} points"
         if needed is not None and needed > gap.seeds:
             minutes = max(1, round((needed - gap.seeds) * seconds_per_seed / 60))
             more = f"about {counted(needed - gap.seeds, 'more seed')}, {counted(minutes, 'minute')}"
@@ -145,18 +145,13 @@ def rule_rows(answer: Answer, costs: Sequence[Cost]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [head]
     for rule, cost in zip(answer.rules, costs, strict=True):
         one, gap = rule.candidate, rule.gap
-        difference = (
-            ""
-            if gap is None
-            else f"{100 * gap.value:+z.1f}" + ("" if math.isnan(gap.half) else f" ± {100 * gap.half:.1f}")
-        )
         rows.append((
             SHORT[one.rule],
             _which(one, answer).rpartition(":")[2],
             str(one.n or ""),
             rule.estimate.text,
             str(rule.estimate.seeds),
-            difference,
+            gap.signed if gap else "",
             rule.verdict or "recommended",
             f"{cost.seconds:.0f}",
             f"{cost.megabytes:.1f}",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from transferability.draws import normal
 from transferability.files import Refused
+from transferability.names import counted
 from transferability.networks.caffenet import Architecture, caffenet, cnn
 from transferability.networks.chain import Chain
 from transferability.networks.cut import chain
@@ -169,7 +170,7 @@ def table(layers: Sequence[TimedLayer]) -> list[str]:
     )
     total = ("", "sum", "", f"{parameters:,}", f"{operations / 1e6:,.2f}", f"{milliseconds:.3f}")
     first = layers[0]
-    threads = f"{first.threads} thread" + ("s" if first.threads > 1 else "")
+    threads = counted(first.threads, "thread")
     return [
         *aligned([HEADINGS, *rows, total], right=(0, 3, 4, 5)),
         "",

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from transferability.names import counted
 from transferability.plots import command, style
 from transferability.plots.style import LOOKS, PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, Table, file_name, groups, line, means, not_shown
@@ -154,7 +155,7 @@ def annotate(axes: Axes, shown: Sequence[Annotation]) -> None:
 
 def broken(annotation: Annotation, characters: int) -> str:
     """The text in lines of about so many characters, with its units where they are too few for an interval."""
-    units = f" ({annotation.units} unit{'s' if annotation.units > 1 else ''})"
+    units = f" ({counted(annotation.units, 'unit')})"
     text = (annotation.text + ("" if annotation.has_interval else units)).replace(" unit", "\N{NO-BREAK SPACE}unit")
     lines = [""]
     for word in text.split(" "):

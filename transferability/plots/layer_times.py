@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from transferability.files import Refused, shown
+from transferability.names import counted
 from transferability.plots import command, style
 from transferability.plots.style import PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn
@@ -77,7 +78,7 @@ def draw_layers(axes: Axes, table: pd.DataFrame) -> None:
     axes.margins(x=0.12)
     axes.set_xlabel("ms per image")
     first = table.iloc[0]
-    threads = f"{first['threads']} thread" + ("s" if first["threads"] > 1 else "")
+    threads = counted(first["threads"], "thread")
     axes.set_title(
         f"{first['network']}, {first['crop']} pixels: {table['milliseconds'].sum():.3g} ms\n"
         f"(batch {first['batch']}, {threads})",

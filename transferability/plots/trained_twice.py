@@ -27,6 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import special
 
+from transferability.names import counted
 from transferability.plots import command, style
 from transferability.plots.style import LOOKS, PLAIN, Look, Page
 from transferability.plots.tables import (
@@ -154,8 +155,7 @@ def printed(comparison: Comparison) -> str:
     if not math.isnan(mean.low):
         text += f" [{style.points(mean.low, minus='-')}, {style.points(mean.high, minus='-')}]"
         text += f", shows {style.points(comparison.shows, False, '-')}"
-    networks = f"{mean.networks} network{'' if mean.networks == 1 else 's'}"
-    return f"{text}, {networks} ({mean.units} unit{'' if mean.units == 1 else 's'})"
+    return f"{text}, {counted(mean.networks, 'network')} ({counted(mean.units, 'unit')})"
 
 
 # ------------------------------------------------------------------------------------------ panels

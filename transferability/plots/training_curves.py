@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from transferability.names import counted
 from transferability.plots import command, style
 from transferability.plots.style import LOOKS, PLAIN, Page
 from transferability.plots.tables import Drawn, NotDrawn, file_name, groups, means
@@ -111,7 +112,7 @@ def panels(curves: pd.DataFrame, rows: pd.DataFrame | None, title: str, page: Pa
         first.set_ylim(bottom=max(0.0, first.get_ylim()[0]))
     for treatment in shown:
         count = len(networks_of(curves[curves["treatment"] == treatment]))
-        networks = f"\n{count} network{'' if count == 1 else 's'}" if page.counts else ""
+        networks = f"\n{counted(count, 'network')}" if page.counts else ""
         axes_of[f"val_loss {treatment}"].set_title(LOOKS[treatment].label + networks, fontsize=8)
     entries: list[style.Entry] = [(Line2D([], [], color="black", ls="--"), "base")]
     style.legend(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from transferability.names import counted
 from transferability.results.show import points
 from transferability.results.statistics import (
     MARGIN,
@@ -129,7 +130,7 @@ def _against_base(answer: Answer) -> str:
         means = f"within {POINT} of its base, or above it, {_first_n(answer, alone)}"
         if alone is None:
             means = f"more than {POINT} below its base at n = {min(answer.means)} already"
-        parts = [f"cannot be told from {_counted(answer.units)}", f"by the means alone, {means}", sparse]
+        parts = [f"cannot be told from {counted(answer.units, 'unit')}", f"by the means alone, {means}", sparse]
         return f"{title}: {'; '.join(filter(None, parts))}."
     parts = []
     for kind, numbers in itertools.groupby(answer.means, key=lambda n: standing(answer.means[n])):
@@ -160,7 +161,7 @@ def _against_best(against_base: Sequence[Answer], compared: Sequence[Answer]) ->
     title = group_title(compared[0].group) + (f", networks @{variety}" if at else "")
     cells = {_cell_name(answer.treatment, n): mean for answer in against_base for n, mean in answer.means.items()}
     fewer = any(mean.units < most for mean in cells.values())
-    which = f"the best of the networks with {_counted(most)}" if fewer else "the best"
+    which = f"the best of the networks with {counted(most, 'unit')}" if fewer else "the best"
     if most < MIN_UNITS:
         return f"{title}: {which}, by the means alone: {best}; what is within {POINT} of it cannot be told."
     near, unclear = _at(compared, "within", best), _at(compared, NOT_ENOUGH, best)
@@ -196,10 +197,6 @@ def _without_base(rows: pd.DataFrame) -> list[str]:
 
 def _cell_name(treatment: str, *ns: int) -> str:
     return f"the {treatment}" if treatment.startswith("base") else f"{treatment} at n = {spans(ns)}"
-
-
-def _counted(units: int) -> str:
-    return f"{units} unit{'' if units == 1 else 's'}"
 
 
 def spans(numbers: Iterable[int]) -> str:
